@@ -1,0 +1,79 @@
+"""Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
+
+from lagc_jax.clock import expected_wall_clock, wall_clock_variance
+from lagc_jax.codes import (
+    GradientCode,
+    cyclic_repetition,
+    fractional_repetition,
+    worst_condition,
+)
+from lagc_jax.delays import Delays, Exponential, Pareto
+from lagc_jax.descent import State, init, step
+from lagc_jax.general import estimate_smoothness, general_problem
+from lagc_jax.order_stats import (
+    iteration_cdf,
+    iteration_mean,
+    iteration_variance,
+    order_statistic_mean,
+    order_statistic_variance,
+    sample_iteration_times,
+)
+from lagc_jax.problems import (
+    Problem,
+    linear_regression,
+    logistic_regression,
+    synthetic_linear_regression,
+)
+from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.simulate import (
+    Batch,
+    Complexity,
+    Path,
+    Trajectory,
+    complexity,
+    descend,
+    simulate,
+    simulate_batch,
+)
+
+__all__ = [
+    "Batch",
+    "Complexity",
+    "Delays",
+    "Exponential",
+    "GradientCode",
+    "Pareto",
+    "Path",
+    "Problem",
+    "Scheme",
+    "State",
+    "Trajectory",
+    "complexity",
+    "cyclic_repetition",
+    "descend",
+    "estimate_smoothness",
+    "expected_wall_clock",
+    "fractional_repetition",
+    "g_lag",
+    "gc",
+    "gd",
+    "general_problem",
+    "grouping",
+    "init",
+    "iteration_cdf",
+    "iteration_mean",
+    "iteration_variance",
+    "lag",
+    "lagc",
+    "linear_regression",
+    "logistic_regression",
+    "order_statistic_mean",
+    "order_statistic_variance",
+    "sample_iteration_times",
+    "simulate",
+    "simulate_batch",
+    "step",
+    "synthetic_linear_regression",
+    "wall_clock_variance",
+    "worst_condition",
+]

@@ -1,0 +1,61 @@
+"""Checks made once, at the public door: each names the argument, its value and the remedy."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from jax.core import Tracer
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """Return `value` as a NumPy array, or None where it is traced and its value unknown."""
+    if isinstance(value, Tracer):
+        return None
+    return np.asarray(value)
+
+
+def whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`; raise ValueError if it is not one."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r} is not a whole number; give an int") from None
+    if isinstance(value, bool | np.bool_) or size < minimum:
+        raise ValueError(f"{name}={value!r} is too small; give a whole number >= {minimum}")
+    return size
+
+
+def real_array(name: str, value: Any) -> np.ndarray | None:
+    """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
+    array = concrete(value)
+    if array is not None and array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}={value!r} is not a real number or an array of them; give floats")
+    return array
+
+
+def positive(name: str, value: Any) -> None:
+    """Raise ValueError unless every known entry of `value` is positive and finite."""
+    array = real_array(name, value)
+    if array is not None and not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"{name}={value} must be positive and finite; give {name} > 0")
+
+
+def finite(name: str, value: Any) -> np.ndarray | None:
+    """Return a concrete `value` as an array, None if traced; raise ValueError if not finite."""
+    array = real_array(name, value)
+    if array is not None:
+        bad = np.argwhere(~np.isfinite(array))
+        if bad.size:
+            where = tuple(int(i) for i in bad[0])
+            raise ValueError(
+                f"{name}{list(where)}={array[where]} is not finite; remove or replace such entries"
+            )
+    return array
+
+
+def finite_data(name: str, value: Any) -> np.ndarray:
+    """Return data as a float64 array; raise ValueError where they are not finite numbers."""
+    array = finite(name, value)
+    if array is None:
+        raise ValueError(f"{name} is traced; build the problem outside jit and vmap")
+    return array.astype(np.float64)

@@ -1,0 +1,96 @@
+"""Reference optima: Newton's method on the host, L-BFGS for losses known only as a function."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+Derivatives = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
+
+
+def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    """Minimise a convex function in float64 by Newton's method with backtracking.
+
+    Args:
+        derivatives: maps `theta` (d,) to value (), gradient (d,) and Hessian (d, d).
+        theta: start, (d,).
+
+    Returns:
+        The minimiser and the minimum, to the rounding of the gradient.
+
+    Raises:
+        ValueError: if the gradient does not vanish, as for separable data without a penalty.
+    """
+    value, gradient, hessian = derivatives(theta)
+    scale = np.linalg.norm(gradient)
+    for _ in range(200):
+        direction = np.linalg.lstsq(hessian, -gradient)[0]
+        # The Newton decrement bounds the gap; below the rounding of the value nothing is left.
+        if -gradient @ direction <= np.finfo(float).eps ** 2 * max(abs(value), 1.0):
+            break
+        step = 1.0
+        while step > 1e-10:
+            trial = derivatives(theta + step * direction)
+            if trial[0] <= value or np.linalg.norm(trial[1]) < np.linalg.norm(gradient):
+                break
+            step /= 2
+        else:
+            break
+        theta = theta + step * direction
+        value, gradient, hessian = trial
+    if not np.linalg.norm(gradient) <= 1e-8 * scale or np.linalg.norm(theta) > 1e8:
+        raise ValueError(
+            f"no optimum found: gradient norm {np.linalg.norm(gradient):.3g} after Newton's "
+            f"method; data may be separable, give l2 > 0"
+        )
+    return theta, float(value)
+
+
+def minimize_lbfgs(loss: Callable[[Array], Array], theta: Array) -> tuple[Array, Array]:
+    """Minimise a smooth function by L-BFGS until its value stops falling.
+
+    Args:
+        loss: maps `theta` (d,) to a scalar; differentiable by JAX.
+        theta: start, (d,).
+
+    Returns:
+        The best point and its value, to the rounding of the value in the dtype of `theta`.
+
+    Raises:
+        ValueError: if the gradient does not vanish within 2000 iterations.
+    """
+    solver = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(loss)
+    resolution = jnp.finfo(theta.dtype).eps
+
+    def iterate(carry: tuple) -> tuple:
+        point, state, _, k, stalled = carry
+        value, gradient = value_and_grad(point, state=state)
+        update, state = solver.update(
+            gradient, state, point, value=value, grad=gradient, value_fn=loss
+        )
+        moved = jnp.asarray(optax.apply_updates(point, update))
+        fall = value - loss(moved)
+        small = fall <= 4 * resolution * jnp.abs(value)
+        return moved, state, jnp.linalg.norm(gradient), k + 1, jnp.where(small, stalled + 1, 0)
+
+    def unfinished(carry: tuple) -> Array:
+        return (carry[3] < 2000) & (carry[4] < 10) & (carry[2] > 0)
+
+    @jax.jit
+    def solve(point: Array) -> tuple[Array, Array, Array, Array]:
+        first = (point, solver.init(point), jnp.asarray(jnp.inf, point.dtype), 0, 0)
+        point_, *_ = jax.lax.while_loop(unfinished, iterate, first)
+        value, gradient = jax.value_and_grad(loss)(point_)
+        return point_, value, jnp.linalg.norm(gradient), jnp.linalg.norm(jax.grad(loss)(point))
+
+    point, value, norm, norm0 = solve(theta)
+    if not norm <= jnp.sqrt(resolution) * jnp.maximum(norm0, 1):
+        raise ValueError(
+            f"no optimum found: gradient norm {float(norm):.3g} after L-BFGS; give optimum=, 0.0 "
+            f"say, for a loss that is not convex"
+        )
+    return point, value

@@ -1,0 +1,179 @@
+"""Time, messages and gradients along a path, sampled and exact. It knows no loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax.delays import Delays
+from lagc_jax.order_stats import (
+    iteration_mean,
+    iteration_variance,
+    sample_iteration_times,
+    warn_if_infinite,
+)
+from lagc_jax.schemes import Scheme
+
+SAMPLERS = ("direct", "workers")
+
+
+def choose_sampler(scheme: Scheme, delays: Delays, sampler: str | None) -> str:
+    """Check the delays' shapes and return the sampler to use.
+
+    Args:
+        scheme: its number of workers is the only other shape that parameters may have.
+        delays: distribution of the computing times.
+        sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
+            None is "direct" for identical delays and "workers" for worker-dependent ones.
+
+    Raises:
+        ValueError: for parameters of a shape other than () or (M,), an unknown sampler, or direct
+            sampling of worker-dependent delays.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
+        if jnp.shape(leaf) not in ((), (scheme.num_workers,)):
+            raise ValueError(
+                f"delays{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; give () or "
+                f"({scheme.num_workers},), one value a worker, and batch with jax.vmap"
+            )
+    if sampler is None:
+        return "direct" if delays.identical else "workers"
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
+    if sampler == "direct" and not delays.identical:
+        raise ValueError("sampler='direct' needs identical delays; give sampler='workers'")
+    return sampler
+
+
+def sample_worker_times(delays: Delays, key: Array, num_iterations: int, num_workers: int) -> Array:
+    """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
+    return delays.sample(key, (num_iterations, num_workers))
+
+
+def fastest(scheme: Scheme, times: Array) -> Array:
+    """Mark the `F` workers of every group that answer first: bool (..., G, n) from (..., M)."""
+    grouped = times.reshape(*times.shape[:-1], scheme.num_groups, scheme.group_size)
+    rank = jnp.argsort(jnp.argsort(grouped, axis=-1), axis=-1)
+    return rank < scheme.num_waited
+
+
+def iteration_times(scheme: Scheme, times: Array, working: Array) -> Array:
+    """Time of iterations from the workers' times: `max_g` of the `F`-th smallest `r tau_m`.
+
+    Args:
+        scheme: sizes.
+        times: `tau_m`, (..., M).
+        working: groups that compute, bool (..., G).
+
+    Returns:
+        (...,) times; 0 where no group works.
+    """
+    grouped = times.reshape(*times.shape[:-1], scheme.num_groups, scheme.group_size)
+    group_times = jnp.sort(grouped, axis=-1)[..., scheme.num_waited - 1]
+    return scheme.redundancy * jnp.max(jnp.where(working, group_times, 0), axis=-1)
+
+
+def accumulate(per_iteration: Array) -> Array:
+    """Cumulative cost of having every iterate, (K+1,) from (K,): entry 0 is 0."""
+    return jnp.concatenate([jnp.zeros_like(per_iteration[:1]), jnp.cumsum(per_iteration)])
+
+
+def sample_wall_clock(
+    scheme: Scheme, delays: Delays, key: Array, selected: Array, sampler: str
+) -> Array:
+    """Draw the cumulative wall-clock time along a path, (K+1,); consumes `key`.
+
+    Args:
+        scheme: sizes and trigger.
+        delays: distribution of the computing times.
+        key: a JAX random key.
+        selected: groups that upload, bool (K, G).
+        sampler: as `choose_sampler` returns it.
+    """
+    working = scheme.working(selected)
+    if sampler == "direct":
+        n, r = scheme.group_size, scheme.redundancy
+        return accumulate(sample_iteration_times(delays, key, n, r, working))
+    times = sample_worker_times(delays, key, selected.shape[0], scheme.num_workers)
+    return accumulate(iteration_times(scheme, times, working))
+
+
+def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
+    """Exact mean of the cumulative wall-clock time along a path, without sampling.
+
+    Args:
+        scheme: sizes and trigger.
+        delays: identical delays (parameters of shape ()).
+        selected: groups that upload in every iteration, bool (K, G).
+
+    Returns:
+        (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
+        infinite, with a RuntimeWarning that names `r * shape` if that is known.
+
+    Raises:
+        ValueError: if `selected` is not (K, G), or for worker-dependent delays.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{mean:.4f}" for mean in clock]
+    ['0.0000', '1.5000']
+    """
+    counts = _count_working(scheme, delays, selected)
+    warn_if_infinite(delays, scheme.redundancy, 1)
+    table = iteration_mean(
+        delays, scheme.group_size, scheme.redundancy, np.arange(scheme.num_groups + 1)
+    )
+    return accumulate(table[counts])
+
+
+def wall_clock_variance(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
+    """Exact variance of the cumulative wall-clock time along a path, (K+1,).
+
+    Iterations are independent, so their variances add up. Arguments and errors as for
+    `expected_wall_clock`; `inf` unless `r * tail_index > 2`.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> variance = wall_clock_variance(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{v:.4f}" for v in variance]
+    ['0.0000', '1.2500']
+    """
+    counts = _count_working(scheme, delays, selected)
+    table = iteration_variance(
+        delays, scheme.group_size, scheme.redundancy, np.arange(scheme.num_groups + 1)
+    )
+    return accumulate(table[counts])
+
+
+def _count_working(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
+    """Number of groups at work in every iteration of a path, (K,)."""
+    selected = jnp.asarray(selected, bool)
+    if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
+        raise ValueError(
+            f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
+            f"group of the scheme"
+        )
+    choose_sampler(scheme, delays, None)
+    return scheme.working(selected).sum(-1)
+
+
+def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
+    """Downlink messages, uplink messages and partition gradients along a path, (K+1,) each.
+
+    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
+    messages (LAGC, Table I). Counts are exact integers.
+
+    Raises:
+        ValueError: if the counts could exceed the default integer type.
+    """
+    n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
+    integer = jnp.result_type(int)
+    largest = selected.shape[0] * scheme.num_groups * r * n
+    if largest > jnp.iinfo(integer).max:
+        raise ValueError(
+            f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
+            f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
+        )
+    working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
+    uploaded = accumulate(jnp.sum(selected, axis=-1, dtype=integer))
+    return n * working, waited * uploaded, r * n * working

@@ -1,0 +1,159 @@
+"""Distributions of the time that a worker needs for one partition gradient.
+
+Every family is written through its cumulative hazard `-log P(tau > t)`. If `x` is a draw of the
+unit exponential, the time at which the hazard reaches `x` is a draw of the family, and a small
+survival probability is an `x` of ordinary size: the far tail keeps its precision in float32.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from lagc_jax._checks import positive
+from lagc_jax._pytree import pytree
+
+
+def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Draw uniforms in (0, 1] that stand for survival probabilities; consumes `key`.
+
+    All the random bits of a word are kept, so the smallest value is 2^-33 in float32 and 2^-65 in
+    float64: quantiles down to that probability are drawn, and zero never is.
+
+    Args:
+        key: a JAX random key.
+        shape: shape of the result.
+        dtype: float32 or float64.
+    """
+    dtype = jnp.dtype(dtype)
+    word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)
+    bits = jax.random.bits(key, shape, word)
+    return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
+
+
+class Delays(Protocol):
+    """What the simulator asks of a family of computing times.
+
+    A family gives the three hazard functions and its tail index; the rest follows. Parameters have
+    shape () for independent and identically distributed workers or (M,) for one value a worker.
+    """
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        """Supremum of the `p` with a finite `E[tau^p]`; `inf` for a light tail."""
+        ...
+
+    def hazard(self, t: ArrayLike) -> Array:
+        """Cumulative hazard `-log P(tau > t)` at time `t`."""
+        ...
+
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        """Time at which the cumulative hazard reaches `x >= 0`."""
+        ...
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        """Logarithm of `inverse_hazard(x)`, also where that overflows."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Floating dtype of the times: that of the parameters."""
+        return jnp.result_type(jnp.result_type(*jax.tree.leaves(self)), 0.0)
+
+    @property
+    def identical(self) -> bool:
+        """Whether all workers share one distribution (every parameter has shape ())."""
+        return all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(self))
+
+    def survival(self, t: ArrayLike) -> Array:
+        """`P(tau > t)`, of the shape of `t`."""
+        return jnp.exp(-self.hazard(t))
+
+    def quantile(self, probability: ArrayLike) -> Array:
+        """Time `t` with `P(tau <= t) = probability`, of the shape of `probability`."""
+        return self.inverse_hazard(-jnp.log1p(-jnp.asarray(probability, self.dtype)))
+
+    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
+        """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
+        return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))
+
+
+@pytree()
+class Exponential(Delays):
+    """Low tail: `P(tau > t) = exp(-rate t)`.
+
+    Args:
+        rate: inverse of the mean time, shape () or (M,).
+
+    Raises:
+        ValueError: if a rate is not positive and finite.
+
+    >>> float(Exponential(rate=2.0).survival(0.0))
+    1.0
+    """
+
+    rate: ArrayLike
+
+    def __post_init__(self) -> None:
+        positive("rate", self.rate)
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return jnp.inf
+
+    def hazard(self, t: ArrayLike) -> Array:
+        return jnp.maximum(jnp.asarray(t), 0) * self.rate
+
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.asarray(x) / self.rate
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.log(jnp.asarray(x)) - jnp.log(self.rate)
+
+
+@pytree()
+class Pareto(Delays):
+    """High tail: `P(tau > t) = (scale / t)^shape` for `t >= scale`.
+
+    Args:
+        scale: smallest possible time, shape () or (M,).
+        shape: tail index, shape () or (M,); the mean is infinite for `shape <= 1`.
+
+    Raises:
+        ValueError: if a scale or a shape is not positive and finite.
+
+    >>> float(Pareto(scale=1.0, shape=2.0).survival(2.0))
+    0.25
+    """
+
+    scale: ArrayLike
+    shape: ArrayLike
+
+    def __post_init__(self) -> None:
+        positive("scale", self.scale)
+        positive("shape", self.shape)
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return self.shape
+
+    def hazard(self, t: ArrayLike) -> Array:
+        return jnp.log(jnp.maximum(jnp.asarray(t) / self.scale, 1)) * self.shape
+
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.exp(jnp.asarray(x) / self.shape) * self.scale
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.log(self.scale) + jnp.asarray(x) / self.shape
+
+
+def check_delays(delays: Delays, num_workers: int) -> None:
+    """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,)."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
+        if jnp.shape(leaf) not in ((), (num_workers,)):
+            raise ValueError(
+                f"delays{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; give () or "
+                f"({num_workers},), one value a worker, and batch with jax.vmap"
+            )

@@ -1,0 +1,194 @@
+"""The path of the iterates: select, compute, update. It knows no clock.
+
+One step serves every scheme; a scheme's trigger decides only what the left side of the selection
+rule is (LAG, eq. 15).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import positive
+from lagc_jax._pytree import pytree
+from lagc_jax.problems import Problem
+from lagc_jax.schemes import Scheme
+
+
+@pytree()
+class State:
+    """What the server knows before iteration `k`.
+
+    Attributes:
+        theta: (d,) iterate `theta^k`.
+        stale_gradients: (G, d) last gradient uploaded by every group.
+        stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was taken.
+        differences: (D,) last squared steps `|theta^{k+1-d} - theta^{k-d}|^2`, newest first.
+        uploaded: (G,) bool, groups that uploaded in the iteration before.
+        k: () number of iterations made.
+        group_smoothness: (G,) `L_g`.
+        step_size: () `alpha`.
+        optimizer: state of the server's optax transformation.
+    """
+
+    theta: Array
+    stale_gradients: Array
+    stale_iterates: Array
+    differences: Array
+    uploaded: Array
+    k: Array
+    group_smoothness: Array
+    step_size: Array
+    optimizer: Any
+
+
+def init(
+    problem: Problem,
+    scheme: Scheme,
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+) -> State:
+    """Make the state before the first iteration.
+
+    Args:
+        problem: loss over M partitions.
+        scheme: how its gradients are collected.
+        step_size: `alpha`, (); by default `1/L`.
+        theta0: start, of the shape of the problem's parameters; zeros by default.
+        optimizer: the server's optax transformation; by default `optax.sgd(step_size)`. The trigger
+            uses `step_size` whatever the optimiser.
+
+    Raises:
+        ValueError: if the problem has other than M partitions, `step_size` is not positive and
+            finite, or `theta0` has a wrong shape.
+
+    >>> from lagc_jax import gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> init(problem, gd(2)).theta.tolist()
+    [0.0]
+    """
+    check_start(problem, scheme, step_size)
+    theta = jnp.zeros_like(problem.minimizer) if theta0 is None else problem.flatten(theta0)
+    alpha = 1.0 / problem.total_smoothness if step_size is None else step_size
+    alpha = jnp.asarray(alpha, theta.dtype)
+    zeros = jnp.zeros((scheme.num_groups, theta.size), theta.dtype)
+    return State(
+        theta=theta,
+        stale_gradients=zeros,
+        stale_iterates=zeros + theta,
+        differences=jnp.zeros(scheme.memory, theta.dtype),
+        uploaded=jnp.zeros(scheme.num_groups, bool),
+        k=jnp.zeros((), jnp.int32),
+        group_smoothness=problem.group_smoothness(scheme.num_groups),
+        step_size=alpha,
+        optimizer=_server(optimizer, alpha).init(theta),
+    )
+
+
+def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -> None:
+    """Raise ValueError unless the problem fits the scheme and the step size is sound."""
+    if problem.num_partitions != scheme.num_workers:
+        raise ValueError(
+            f"problem has {problem.num_partitions} partitions but the scheme has "
+            f"num_workers={scheme.num_workers}; give one partition a worker"
+        )
+    if step_size is not None:
+        positive("step_size", step_size)
+        if jnp.shape(step_size) != ():
+            raise ValueError(
+                f"step_size has shape {jnp.shape(step_size)}; give a scalar, batch with jax.vmap"
+            )
+
+
+def _server(
+    optimizer: optax.GradientTransformation | None, step_size: Array
+) -> optax.GradientTransformation:
+    return optax.sgd(step_size) if optimizer is None else optimizer
+
+
+def step(
+    problem: Problem,
+    scheme: Scheme,
+    state: State,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+) -> State:
+    """Make iteration `k`: `theta^{k+1}` from `theta^k` (LAG, Algorithms 1 and 2).
+
+    Args:
+        problem: loss over M partitions.
+        scheme: how its gradients are collected.
+        state: made by `init` or by the step before, with the same problem and scheme.
+        optimizer: the one given to `init`.
+
+    >>> from lagc_jax import gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> step(problem, gd(2), init(problem, gd(2))).theta.tolist()
+    [1.0]
+    """
+    gradients = problem.group_gradients(scheme.num_groups)
+    return advance(scheme, gradients, state, optimizer)
+
+
+def advance(
+    scheme: Scheme,
+    group_gradients: Callable[[Array], Array],
+    state: State,
+    optimizer: optax.GradientTransformation | None,
+) -> State:
+    """`step` for group gradients given as a function from `theta` (d,) to (G, d)."""
+    fresh = group_gradients(state.theta)
+    uploaded = select(scheme, state, fresh)
+    stale_gradients = jnp.where(uploaded[:, None], fresh, state.stale_gradients)
+    stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
+    updates, optimizer_state = _server(optimizer, state.step_size).update(
+        stale_gradients.sum(0), state.optimizer, state.theta
+    )
+    theta = jnp.asarray(optax.apply_updates(state.theta, updates))
+    newest = jnp.sum((theta - state.theta) ** 2)
+    return State(
+        theta=theta,
+        stale_gradients=stale_gradients,
+        stale_iterates=stale_iterates,
+        differences=jnp.concatenate([newest[None], state.differences[:-1]]),
+        uploaded=uploaded,
+        k=state.k + 1,
+        group_smoothness=state.group_smoothness,
+        step_size=state.step_size,
+        optimizer=optimizer_state,
+    )
+
+
+def select(scheme: Scheme, state: State, fresh: Array) -> Array:
+    """Groups that upload in iteration `k`, bool (G,): all at `k = 0` (LAG, eqs. 15a and 15b).
+
+    Args:
+        scheme: its trigger, `xi` and number of groups.
+        state: before the iteration.
+        fresh: (G, d) gradients of the groups at `theta^k`; only the worker trigger reads them.
+    """
+    xi = scheme.xi_vector.astype(state.theta.dtype)
+    threshold = jnp.sum(xi * state.differences) / (state.step_size * scheme.num_groups) ** 2
+    skip = _LEFT_SIDE[scheme.trigger](state, fresh) <= threshold
+    return ~skip | (state.k == 0)
+
+
+def _always(state: State, fresh: Array) -> Array:
+    return jnp.full(fresh.shape[0], jnp.inf, fresh.dtype)
+
+
+def _server_side(state: State, fresh: Array) -> Array:
+    moved = state.stale_iterates - state.theta
+    return state.group_smoothness**2 * jnp.sum(moved**2, axis=-1)
+
+
+def _worker_side(state: State, fresh: Array) -> Array:
+    return jnp.sum((state.stale_gradients - fresh) ** 2, axis=-1)
+
+
+_LEFT_SIDE = {"always": _always, "server": _server_side, "worker": _worker_side}

@@ -1,0 +1,190 @@
+"""A problem from any differentiable loss, its parameters any pytree of floats."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._optimum import minimize_lbfgs
+from lagc_jax._pytree import pytree
+from lagc_jax.problems import Problem, sum_groups
+
+
+@pytree("loss_fn", "unravel")
+class GeneralProblem(Problem):
+    """A user's loss over M partitions; made by `general_problem`.
+
+    Attributes:
+        loss_fn: maps (parameters, one partition's data) to the partition's loss ().
+        unravel: maps a vector (d,) to the user's parameters.
+        data: pytree whose leaves have the leading axis M.
+    """
+
+    loss_fn: Callable[[Any, Any], Array]
+    unravel: Callable[[Array], Any]
+    data: Any
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+
+    def flatten(self, theta: Any) -> Array:
+        expected = jax.tree.map(jnp.shape, jax.eval_shape(self.unravel, self.minimizer))
+        if jax.tree.map(jnp.shape, theta) != expected:
+            raise ValueError(
+                f"theta0 has shape {jax.tree.map(jnp.shape, theta)}; give the pytree of the "
+                f"problem's theta0, {expected}"
+            )
+        vector = ravel_pytree(theta)[0].astype(self.minimizer.dtype)
+        finite("theta0", vector)
+        return vector
+
+    def unflatten(self, theta: Array) -> Any:
+        return self.unravel(theta)
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        grouped = jax.tree.map(
+            lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), self.data
+        )
+        gradient = jax.grad(self._sum_of_losses)
+        return lambda theta: jax.vmap(gradient, in_axes=(None, 0))(theta, grouped)
+
+    def _sum_of_losses(self, theta: Array, data: Any) -> Array:
+        parameters = self.unravel(theta)
+        return jnp.sum(jax.vmap(lambda part: self.loss_fn(parameters, part))(data))
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        return sum_groups(self.smoothness, num_groups)
+
+    def gap(self, theta: Array) -> Array:
+        return self.loss(theta) - self.optimum
+
+    def loss(self, theta: Array) -> Array:
+        return self._sum_of_losses(theta, self.data)
+
+
+def general_problem(
+    loss: Callable[[Any, Any], Array],
+    data: Any,
+    theta0: Any,
+    *,
+    smoothness: ArrayLike | None = None,
+    strong_convexity: float = math.nan,
+    optimum: float | None = None,
+) -> GeneralProblem:
+    """Build a problem from a loss function; its parameters may be any pytree of floats.
+
+    Args:
+        loss: pure function from (parameters, data of one partition) to that partition's loss ().
+        data: pytree whose leaves have the leading axis M, one entry a partition.
+        theta0: parameters in the user's form; where the search for the optimum starts.
+        smoothness: (M,) constants of the partitions. By default they are estimated by
+            `estimate_smoothness` at `theta0`, at the optimum found and half way between: a lower
+            bound of the true constants, exact for quadratic losses.
+        strong_convexity: `mu`, if known; only bounds use it.
+        optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
+            for losses that are not convex (0.0, say).
+
+    Returns:
+        The problem. A group's constant and the total are sums of the partitions' constants. The
+        gap is a difference of two losses, and so is resolved to their rounding.
+
+    Raises:
+        ValueError: if the leading axes of `data` differ, `smoothness` is not M positive numbers,
+            the loss is not a finite scalar at `theta0`, or no optimum is found.
+
+    >>> data = jnp.array([[1.0], [3.0]])
+    >>> problem = general_problem(lambda t, x: jnp.sum((t - x) ** 2), data, jnp.zeros(1))
+    >>> round(float(problem.optimum), 3)
+    2.0
+    """
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or sizes == {()}:
+        raise ValueError(
+            f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
+        )
+    data = jax.tree.map(jnp.asarray, data)
+    for leaf in jax.tree.leaves(data):
+        finite_data("data", leaf)
+    flat0, unravel = ravel_pytree(theta0)
+    start = loss(theta0, jax.tree.map(lambda leaf: leaf[0], data))
+    if jnp.shape(start) != () or not np.isfinite(start):
+        raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
+    (num_partitions,) = sizes.pop()
+    unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
+    nothing = jnp.asarray(jnp.nan, flat0.dtype)
+    draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
+    minimizer = flat0
+    if optimum is None:
+        minimizer, found = minimize_lbfgs(draft.loss, flat0)
+        optimum = float(found)
+    if smoothness is None:
+        smoothness = jnp.max(
+            jnp.stack(
+                [
+                    estimate_smoothness(loss, data, unravel(flat0 + s * (minimizer - flat0)))
+                    for s in (0.0, 0.5, 1.0)
+                ]
+            ),
+            axis=0,
+        )
+    positive("smoothness", smoothness)
+    if jnp.shape(smoothness) != (num_partitions,):
+        raise ValueError(
+            f"smoothness has shape {jnp.shape(smoothness)}; give ({num_partitions},), one constant "
+            f"a partition"
+        )
+    constants = jnp.asarray(smoothness, flat0.dtype)
+    return GeneralProblem(
+        loss,
+        unravel,
+        data,
+        constants,
+        jnp.sum(constants),
+        jnp.asarray(strong_convexity, flat0.dtype),
+        minimizer,
+        jnp.asarray(optimum, flat0.dtype),
+    )
+
+
+def estimate_smoothness(
+    loss: Callable[[Any, Any], Array], data: Any, theta: Any, num_iterations: int = 100
+) -> Array:
+    """Largest curvature of every partition's loss at one point, by power iteration.
+
+    Args:
+        loss: as for `general_problem`.
+        data: pytree with leading axis M.
+        theta: parameters in the user's form.
+        num_iterations: Hessian-vector products a partition.
+
+    Returns:
+        (M,) estimates `|H_m v|` for the unit vectors `v` that the iteration reached: never above
+        the largest absolute eigenvalue of the Hessian at `theta`, itself never above `L_m`.
+    """
+    flat, unravel = ravel_pytree(theta)
+    whole_number("num_iterations", num_iterations)
+    # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
+    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+
+    def curvature(part: Any) -> Array:
+        gradient = jax.grad(lambda point: loss(unravel(point), part))
+
+        def product(vector: Array, _: None) -> tuple[Array, Array]:
+            image = jax.jvp(gradient, (flat,), (vector,))[1]
+            norm = jnp.linalg.norm(image)
+            return image / jnp.where(norm > 0, norm, 1), norm
+
+        return jax.lax.scan(product, start / jnp.linalg.norm(start), None, length=num_iterations)[
+            1
+        ][-1]
+
+    return jax.jit(jax.vmap(curvature))(data)

@@ -1,0 +1,311 @@
+"""The time of one iteration: exact moments, its distribution, and direct sampling.
+
+An iteration with `s` working groups takes `T = r tau`, `tau` the maximum over the groups of the
+`F`-th smallest of `n` computing times, `F = n - r + 1`. For identical delays `tau` is the inverse
+hazard at `Z`, the same statistic of unit exponentials, whatever the family. Hence every moment is
+one fixed quadrature over the law of `Z`, which depends on sizes alone, and every draw of `T` is a
+draw of `Z` (OS, chapters 2 and 3).
+"""
+
+import math
+import warnings
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import betainc, logsumexp
+from jax.typing import ArrayLike, DTypeLike
+
+from lagc_jax._checks import concrete, whole_number
+from lagc_jax.delays import Delays, survival_uniforms
+
+
+class _Quadrature(NamedTuple):
+    """Nodes for integrals over the law of one group's statistic; float64 on the host.
+
+    Attributes:
+        node: (Q,) values of Z; the last stands for everything beyond it.
+        log_mass: (Q,) log of weight times density of one group's statistic.
+        log_cdf: (Q,) log of its distribution function.
+    """
+
+    node: np.ndarray
+    log_mass: np.ndarray
+    log_cdf: np.ndarray
+
+
+@lru_cache(maxsize=256)
+def _quadrature(group_size: int, redundancy: int) -> _Quadrature:
+    """Gauss-Legendre panels that resolve the law of Z for one group and for up to 1e6 of them.
+
+    Panels are half a standard deviation wide around the bulk of one group's statistic, then grow
+    geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision.
+    """
+    n, r = group_size, redundancy
+    inverse = 1.0 / np.arange(r, n + 1)
+    mean, deviation = inverse.sum(), math.sqrt((inverse**2).sum())
+    end = 54.0 + math.log(n)
+    edges = list(np.arange(max(0.0, mean - 15 * deviation), mean + 15 * deviation, deviation / 2))
+    while edges[-1] < end:
+        edges.append(min(end, edges[-1] + max(0.25 * (edges[-1] - mean), deviation / 2)))
+    lower, width = np.array(edges[:-1]), np.diff(edges)
+    point, weight = np.polynomial.legendre.leggauss(20)
+    node = (lower[:, None] + width[:, None] * (point + 1) / 2).ravel()
+    log_weight = np.log(width[:, None] * weight / 2).ravel()
+    log_density = math.log(r) + _log_binomial(n, r) - r * node + (n - r) * np.log(-np.expm1(-node))
+    return _Quadrature(
+        np.append(node, end),
+        np.append(log_weight + log_density, _log_binomial(n, r) - r * end),
+        np.append(_log_cdf(node, n, r), 0.0),
+    )
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return math.log(math.comb(n, k))
+
+
+def _log_cdf(x: np.ndarray, n: int, r: int) -> np.ndarray:
+    """Log P(F-th smallest of n unit exponentials <= x): fewer than r of n exceed x."""
+    log_survival, log_cdf = -x, np.log(-np.expm1(-x))
+
+    def log_sum(counts: range) -> np.ndarray:
+        terms = [_log_binomial(n, j) + j * log_survival + (n - j) * log_cdf for j in counts]
+        return np.logaddexp.reduce(terms, axis=0)
+
+    below, above = log_sum(range(r)), log_sum(range(r, n + 1))
+    # Either sum is of positive terms; the smaller of the two probabilities is the precise one.
+    return np.where(below < above, below, np.log1p(-np.exp(np.minimum(above, -0.5))))
+
+
+def _log_law(delays: Delays, n: int, r: int, s: Array) -> tuple[Array, Array]:
+    """Log masses of Z over `s` groups (S, Q) and log times of its nodes (Q,)."""
+    rule = _quadrature(n, r)
+    log_mass, log_cdf = jnp.asarray(rule.log_mass, s.dtype), jnp.asarray(rule.log_cdf, s.dtype)
+    log_mass = jnp.log(s)[:, None] + log_mass + (s - 1)[:, None] * log_cdf
+    return log_mass, delays.log_inverse_hazard(jnp.asarray(rule.node, s.dtype))
+
+
+def _log_moment(delays: Delays, r: int, order: int, log_terms: Array) -> Array:
+    """Log of the sum of mass times value^order, (S,); `inf` where the moment is infinite.
+
+    Beyond the last node the density falls like `exp(-r x)` and the time grows like
+    `exp(x / tail_index)`, so the tail is the last term times a known factor.
+    """
+    rate = r - order / jnp.asarray(delays.tail_index, log_terms.dtype)
+    factor = jnp.where(rate > 0, r / jnp.where(rate > 0, rate, 1), jnp.inf)
+    return logsumexp(log_terms.at[:, -1].add(jnp.log(factor)), axis=-1)
+
+
+def _log_mean(delays: Delays, n: int, r: int, s: Array) -> Array:
+    log_mass, log_time = _log_law(delays, n, r, s)
+    return _log_moment(delays, r, 1, log_mass + log_time)
+
+
+def _variance(delays: Delays, n: int, r: int, s: Array) -> Array:
+    """Central moment integrated as such: no loss where the deviation is far below the mean."""
+    log_mean = _log_mean(delays, n, r, s)
+    infinite = jnp.isinf(log_mean)
+    log_mean = jnp.where(infinite, 0, log_mean)
+    log_mass, log_time = _log_law(delays, n, r, s)
+    # log |time / mean - 1|, also where the ratio overflows.
+    log_ratio = log_time - log_mean[:, None]
+    log_deviation = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
+    log_square = _log_moment(delays, r, 2, log_mass + 2 * log_deviation)
+    return jnp.where(infinite, jnp.inf, jnp.exp(2 * log_mean + log_square))
+
+
+def order_statistic_mean(delays: Delays, rank: int, num_samples: int) -> Array:
+    """Exact mean of the `rank`-th smallest of `num_samples` computing times, shape ().
+
+    Args:
+        delays: identical delays (parameters of shape ()).
+        rank: `k`, 1 for the fastest.
+        num_samples: `n`.
+
+    Returns:
+        The mean in the unit of the delays, to a relative 1e-12 in float64; `inf`, with a
+        RuntimeWarning if known, unless `(n - k + 1) * tail_index > 1` (OS, section 3.1).
+
+    Raises:
+        ValueError: for sizes that are not whole numbers with `k <= n`, or worker-dependent delays.
+
+    >>> from lagc_jax import Exponential
+    >>> f"{order_statistic_mean(Exponential(rate=1.0), rank=2, num_samples=2):.4f}"
+    '1.5000'
+    """
+    n, r = _check_order(delays, rank, num_samples, order=1)
+    return jnp.exp(_log_mean(delays, n, r, jnp.ones(1, delays.dtype)))[0]
+
+
+def order_statistic_variance(delays: Delays, rank: int, num_samples: int) -> Array:
+    """Exact variance of the `rank`-th smallest of `num_samples` computing times, shape ().
+
+    Arguments and errors as for `order_statistic_mean`; `inf` unless
+    `(n - k + 1) * tail_index > 2` (OS, section 3.1).
+
+    >>> from lagc_jax import Exponential
+    >>> f"{order_statistic_variance(Exponential(rate=1.0), rank=2, num_samples=2):.4f}"
+    '1.2500'
+    """
+    n, r = _check_order(delays, rank, num_samples, order=2)
+    return _variance(delays, n, r, jnp.ones(1, delays.dtype))[0]
+
+
+def iteration_mean(
+    delays: Delays, group_size: int, redundancy: int, num_selected: ArrayLike
+) -> Array:
+    """Exact mean of the time of an iteration with `s` working groups.
+
+    Args:
+        delays: identical delays (parameters of shape ()).
+        group_size: `n`.
+        redundancy: `r`; also a worker's load, by which its times are multiplied.
+        num_selected: numbers of working groups `s`, shape (S,) or ().
+
+    Returns:
+        `E[T]`, of the shape of `num_selected`, in the unit of the delays, to a relative 1e-12 in
+        float64; 0 where `s = 0`, `inf` unless `r * tail_index > 1`, with a RuntimeWarning if that
+        is known. For `r = n` it equals `H_s / rate` or
+        `n scale Gamma(s+1) Gamma(1-1/(n shape)) / Gamma(s+1-1/(n shape))` (OS, section 3.1).
+
+    Raises:
+        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
+
+    >>> from lagc_jax import Exponential
+    >>> [f"{mean:.4f}" for mean in iteration_mean(Exponential(1.0), 3, 3, jnp.arange(3))]
+    ['0.0000', '1.0000', '1.5000']
+    """
+    n, r = _check_iteration(delays, group_size, redundancy, order=1)
+    s = jnp.atleast_1d(jnp.asarray(num_selected, delays.dtype))
+    mean = r * jnp.exp(_log_mean(delays, n, r, jnp.maximum(s, 1)))
+    return jnp.where(s > 0, mean, 0).reshape(jnp.shape(num_selected))
+
+
+def iteration_variance(
+    delays: Delays, group_size: int, redundancy: int, num_selected: ArrayLike
+) -> Array:
+    """Exact variance of the time of an iteration with `s` working groups.
+
+    Arguments and errors as for `iteration_mean`; `inf` unless `r * tail_index > 2`.
+
+    >>> from lagc_jax import Exponential
+    >>> [f"{v:.4f}" for v in iteration_variance(Exponential(1.0), 3, 3, jnp.arange(3))]
+    ['0.0000', '1.0000', '1.2500']
+    """
+    n, r = _check_iteration(delays, group_size, redundancy, order=2)
+    s = jnp.atleast_1d(jnp.asarray(num_selected, delays.dtype))
+    variance = r**2 * _variance(delays, n, r, jnp.maximum(s, 1))
+    return jnp.where(s > 0, variance, 0).reshape(jnp.shape(num_selected))
+
+
+def iteration_cdf(
+    delays: Delays,
+    time: ArrayLike,
+    group_size: int,
+    redundancy: int,
+    num_selected: ArrayLike,
+) -> Array:
+    """Distribution function `I_{Phi(t/r)}(F, n-F+1)^s` of the time of an iteration.
+
+    Args:
+        delays: identical delays (parameters of shape ()).
+        time: times `t >= 0`, in the unit of the delays; broadcast against `num_selected`.
+        group_size: `n`.
+        redundancy: `r`.
+        num_selected: number of working groups `s`.
+
+    Returns:
+        `P(T <= t)` (OS, section 2.1), of the broadcast shape.
+
+    Raises:
+        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
+    """
+    n, r = _check_iteration(delays, group_size, redundancy)
+    phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / r))
+    one_group = betainc(jnp.asarray(n - r + 1, phi.dtype), jnp.asarray(r, phi.dtype), phi)
+    return one_group ** jnp.asarray(num_selected)
+
+
+def sample_iteration_times(
+    delays: Delays, key: Array, group_size: int, redundancy: int, working: Array
+) -> Array:
+    """Draw the times of iterations without drawing every worker's; consumes `key`.
+
+    One uniform serves all groups together where `r` is 1 or `n`: the maximum of `s n`, or of `s`,
+    exponentials is inverted in closed form. Otherwise the `F`-th smallest of a group's `n` is built
+    from `min(r, F)` spacings, counted from whichever end is nearer (OS, section 2.5).
+
+    Args:
+        delays: identical delays (parameters of shape ()).
+        key: a JAX random key.
+        group_size: `n`.
+        redundancy: `r`.
+        working: groups that compute in every iteration, bool (K, G).
+
+    Returns:
+        (K,) times in the unit of the delays; 0 where no group works. For a longer path the first
+        K draws are the same.
+    """
+    n, r, dtype = group_size, redundancy, delays.dtype
+    count = working.sum(-1)
+    if r in (1, n):
+        copies, rate = (n, 1) if r == 1 else (1, n)
+        log_below = jnp.log1p(-survival_uniforms(key, count.shape, dtype))
+        log_below /= (copies * jnp.maximum(count, 1)).astype(dtype)
+        z = -jnp.log(-jnp.expm1(log_below)) / rate
+    else:
+        z = _sample_group_statistic(key, n, r, working.shape, dtype)
+        z = jnp.max(jnp.where(working, z, 0), axis=-1)
+    return jnp.where(count > 0, r * delays.inverse_hazard(z), 0)
+
+
+def _sample_group_statistic(
+    key: Array, n: int, r: int, shape: tuple[int, ...], dtype: DTypeLike
+) -> Array:
+    """Draw the F-th smallest of n unit exponentials."""
+    waited = n - r + 1
+    v = survival_uniforms(key, (*shape, min(r, waited)), dtype)
+    if waited <= r:
+        return jnp.sum(-jnp.log(v) / np.arange(r, n + 1).astype(dtype), axis=-1)
+    log_below = jnp.sum(jnp.log1p(-v) / np.arange(n - r + 1, n + 1).astype(dtype), axis=-1)
+    return -jnp.log(-jnp.expm1(log_below))
+
+
+def _check_order(delays: Delays, rank: int, num_samples: int, order: int) -> tuple[int, int]:
+    """Check an order statistic's arguments; return `n` and `r = n - k + 1`."""
+    k, n = whole_number("rank", rank), whole_number("num_samples", num_samples)
+    if k > n:
+        raise ValueError(f"rank={k} exceeds num_samples={n}; give 1 <= rank <= num_samples")
+    return _check_iteration(delays, n, n - k + 1, order)
+
+
+def _check_iteration(
+    delays: Delays, group_size: int, redundancy: int, order: int | None = None
+) -> tuple[int, int]:
+    """Check an iteration's arguments, and warn where the moment asked for is infinite."""
+    n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
+    if r > n:
+        raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")
+    if not delays.identical:
+        raise ValueError(
+            f"delays={delays} differ between workers, so exact moments of identical delays do not "
+            f"apply; give parameters of shape (), or sample worker by worker"
+        )
+    if order is not None:
+        warn_if_infinite(delays, r, order)
+    return n, r
+
+
+def warn_if_infinite(delays: Delays, redundancy: int, order: int) -> None:
+    """Warn where the moment of an iteration's time is known to be infinite."""
+    tail_index = concrete(delays.tail_index)
+    if tail_index is not None and not redundancy * tail_index > order:
+        name = {1: "mean", 2: "variance"}[order]
+        warnings.warn(
+            f"the {name} of an iteration's time is infinite: r * shape = "
+            f"{redundancy * tail_index:g} <= {order}",
+            RuntimeWarning,
+            stacklevel=4,
+        )

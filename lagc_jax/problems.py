@@ -1,0 +1,386 @@
+"""The distributed loss `L(theta) = sum_m L_m(theta)`: gradients, smoothness and optimum.
+
+A problem holds M partitions stacked on the leading axis and answers four questions: the gradients
+of any grouping of its partitions, their smoothness constants, the loss and the optimality gap. The
+constants of the regressions are computed once in float64 on the host, whatever the precision of
+the simulation, and the gradients and the gap are written around the optimum, so that a gap of 1e-8
+is not lost to rounding even in float32.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._optimum import minimize_newton
+from lagc_jax._pytree import EXACT, pytree
+
+
+class Problem(Protocol):
+    """What the simulator asks of a problem with M partitions and d parameters.
+
+    Attributes:
+        smoothness: (M,) smoothness constant of every partition's loss.
+        total_smoothness: () `L`, that of the whole loss.
+        strong_convexity: () `mu`, a lower bound on the curvature; NaN where unknown.
+        minimizer: (d,) `theta*`.
+        optimum: () `L(theta*)`.
+    """
+
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+
+    @property
+    def num_partitions(self) -> int:
+        """`M`."""
+        return self.smoothness.shape[-1]
+
+    @property
+    def num_parameters(self) -> int:
+        """`d`."""
+        return self.minimizer.shape[-1]
+
+    def flatten(self, theta: Any) -> Array:
+        """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
+        finite("theta0", theta)
+        if jnp.shape(theta) != (self.num_parameters,):
+            raise ValueError(
+                f"theta0 has shape {jnp.shape(theta)}; give ({self.num_parameters},), one entry a "
+                f"parameter"
+            )
+        return jnp.asarray(theta, self.minimizer.dtype)
+
+    def unflatten(self, theta: Array) -> Any:
+        """Return a vector (d,) as parameters in the user's form."""
+        return theta
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        """Return the map from `theta` (d,) to the gradients of G groups' losses (G, d)."""
+        ...
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        """Smoothness constants of the losses of G groups of consecutive partitions, (G,)."""
+        ...
+
+    def gap(self, theta: Array) -> Array:
+        """`L(theta) - L(theta*)` at `theta` (d,), shape ()."""
+        ...
+
+    def loss(self, theta: Array) -> Array:
+        """`L(theta)` at `theta` (d,), shape ()."""
+        ...
+
+
+def _merge(array: Array, num_groups: int) -> Array:
+    """Concatenate the rows of a group's partitions: (M, N, ...) to (G, n N, ...)."""
+    return array.reshape(num_groups, -1, *array.shape[2:])
+
+
+def sum_groups(array: Array, num_groups: int) -> Array:
+    """Add up the entries of a group's partitions: (M, ...) to (G, ...)."""
+    return array.reshape(num_groups, -1, *array.shape[1:]).sum(1)
+
+
+def _gram_norms(X: Array) -> Array:
+    """Largest eigenvalue of `X_g^T X_g` for every g, through the smaller product: (G,)."""
+    wide = X.shape[-1] > X.shape[-2]
+    product = "gid,gjd->gij" if wide else "gni,gnj->gij"
+    return jnp.linalg.eigvalsh(jnp.einsum(product, X, X, precision=EXACT))[..., -1]
+
+
+def _host_gram_norms(X: np.ndarray) -> np.ndarray:
+    """`_gram_norms` in float64 on the host."""
+    wide = X.shape[-1] > X.shape[-2]
+    gram = X @ X.swapaxes(-1, -2) if wide else X.swapaxes(-1, -2) @ X
+    return np.linalg.eigvalsh(gram)[..., -1]
+
+
+@pytree()
+class LinearRegression(Problem):
+    """`L_m(theta) = 1/2 |X_m theta - y_m|^2`; made by `linear_regression`.
+
+    Attributes:
+        X: (M, N, d) features.
+        y: (M, N) targets.
+        gram: (M, d, d) `X_m^T X_m`, or None where products with X are the cheaper way.
+        tilt: (M, d) gradients of the partitions at the optimum; they add up to zero.
+        root: (min(M N, d), d) triangular factor with `root^T root = sum_m X_m^T X_m`.
+    """
+
+    X: Array
+    y: Array
+    gram: Array | None
+    tilt: Array
+    root: Array
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        tilt = sum_groups(self.tilt, num_groups)
+        gram = self._group_gram(num_groups)
+        if gram is not None:
+            return lambda theta: tilt + jnp.matmul(gram, theta - self.minimizer, precision=EXACT)
+        X = _merge(self.X, num_groups)
+
+        def through_data(theta: Array) -> Array:
+            residual = jnp.matmul(X, theta - self.minimizer, precision=EXACT)
+            return tilt + jnp.einsum("gn,gnd->gd", residual, X, precision=EXACT)
+
+        return through_data
+
+    def _group_gram(self, num_groups: int) -> Array | None:
+        """Gram matrices of the groups (G, d, d), None where they are the dearer way."""
+        if self.gram is not None:
+            return sum_groups(self.gram, num_groups)
+        X = _merge(self.X, num_groups)
+        if not _gram_is_cheaper(X.shape[1], X.shape[2]):
+            return None
+        return jnp.einsum("gni,gnj->gij", X, X, precision=EXACT)
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        if num_groups == 1:
+            return self.total_smoothness[None]
+        if num_groups == self.num_partitions:
+            return self.smoothness
+        gram = self._group_gram(num_groups)
+        if gram is None:
+            return _gram_norms(_merge(self.X, num_groups))
+        return jnp.linalg.eigvalsh(gram)[..., -1]
+
+    def gap(self, theta: Array) -> Array:
+        image = jnp.matmul(self.root, theta - self.minimizer, precision=EXACT)
+        return 0.5 * jnp.sum(image**2)
+
+    def loss(self, theta: Array) -> Array:
+        return self.optimum + self.gap(theta)
+
+
+def _gram_is_cheaper(num_rows: int, num_features: int) -> bool:
+    """Whether one product with the Gram matrix beats one with X and one with its transpose."""
+    return num_features <= 2 * num_rows
+
+
+def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
+    """Build a linear regression over M partitions, with its exact optimum and constants.
+
+    Args:
+        X: features, (M, N, d); rows of zeros pad uneven partitions.
+        y: targets, (M, N).
+
+    Returns:
+        The problem in the dtype of `X` (integers become floats); `optimum` is the closed-form
+        least-squares value, `smoothness` holds the largest eigenvalues of `X_m^T X_m`, and
+        `strong_convexity` the smallest nonzero eigenvalue of their sum, which governs gradient
+        descent also where the sum is singular.
+
+    Raises:
+        ValueError: if shapes do not fit, data are not finite, or all features are zero.
+
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> problem.smoothness.tolist()
+    [1.0, 4.0]
+    """
+    features, targets, dtype = _partitioned(X, y)
+    _, N, d = features.shape
+    flat = features.reshape(-1, d)
+    minimizer, _, rank, singular = np.linalg.lstsq(flat, targets.reshape(-1))
+    if rank == 0:
+        raise ValueError("X has only zeros; give features that vary")
+    residual = features @ minimizer - targets
+    gram = features.swapaxes(1, 2) @ features if _gram_is_cheaper(N, d) else None
+    values = dict(
+        X=features,
+        y=targets,
+        gram=gram,
+        tilt=np.einsum("mn,mnd->md", residual, features),
+        root=np.linalg.qr(flat, mode="r"),
+        smoothness=_host_gram_norms(features),
+        total_smoothness=singular[0] ** 2,
+        strong_convexity=singular[rank - 1] ** 2,
+        minimizer=minimizer,
+        optimum=0.5 * np.sum(residual**2),
+    )
+    return LinearRegression(**{k: _as(v, dtype) for k, v in values.items()})
+
+
+def _as(value: Any, dtype: Any) -> Any:
+    return None if value is None else jnp.asarray(value, dtype)
+
+
+def _partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Check a partitioned data set; return it in float64 with the dtype to simulate in."""
+    features, targets = finite_data("X", X), finite_data("y", y)
+    if features.ndim != 3 or 0 in features.shape:
+        raise ValueError(
+            f"X has shape {features.shape}; give (M, N, d), partitions on the leading axis"
+        )
+    if targets.shape != features.shape[:2]:
+        raise ValueError(
+            f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
+            f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
+        )
+    return features, targets, jnp.result_type(jnp.asarray(X).dtype, 0.0)
+
+
+def synthetic_linear_regression(
+    key: Array,
+    num_workers: int = 12,
+    num_features: int = 50,
+    growth: float = 1.3,
+    noise: float = 0.1,
+) -> LinearRegression:
+    """Draw LAG's synthetic linear regression with increasing smoothness; consumes `key`.
+
+    `X_m = growth^(m-1) q_m q_m^T + I` with orthonormal `q_m`, so that `L_m = (growth^(m-1) + 1)^2`,
+    and `y_m = X_m theta_true + noise * normal` (LAG, section 4). `theta_true` is standard normal.
+    The draws are made in float32 and then treated as exact, so one key gives one problem in every
+    precision.
+
+    Args:
+        key: a JAX random key.
+        num_workers: `M`.
+        num_features: `d`, at least `M`.
+        growth: ratio of successive leading singular values of `X_m - I`.
+        noise: standard deviation of the noise on the targets.
+
+    Raises:
+        ValueError: for fewer features than workers, a growth not positive, a negative noise.
+
+    >>> problem = synthetic_linear_regression(jax.random.key(0), num_workers=3, num_features=5)
+    >>> [round(float(c), 3) for c in problem.smoothness]
+    [4.0, 5.29, 7.236]
+    """
+    M = whole_number("num_workers", num_workers)
+    d = whole_number("num_features", num_features)
+    if d < M:
+        raise ValueError(
+            f"num_features={d} is less than num_workers={M}; the q_m cannot be orthonormal, give "
+            f"num_features >= num_workers"
+        )
+    positive("growth", growth)
+    if not (math.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise={noise} must be finite and not negative; give noise >= 0")
+    draws = np.asarray(jax.random.normal(key, (2 * M + 1, d), jnp.float32), np.float64)
+    directions, theta_true, errors = draws[:M], draws[M], draws[M + 1 :]
+    q = np.linalg.qr(directions.T)[0].T
+    X = growth ** np.arange(M)[:, None, None] * q[:, :, None] * q[:, None, :] + np.eye(d)
+    return linear_regression(X, X @ theta_true + noise * errors)
+
+
+@pytree()
+class LogisticRegression(Problem):
+    """`L_m = sum log(1 + exp(-y x.theta)) + l2/2 |theta|^2`; made by `logistic_regression`.
+
+    Attributes:
+        signed: (M, N, d) `-y x`, features times the negative label.
+        l2: () weight of the penalty of every partition.
+        weight: (M, N) 1 for data, 0 for padding.
+        tilt: (d,) gradient of the whole loss at the stored (rounded) minimiser.
+    """
+
+    signed: Array
+    l2: Array
+    tilt: Array
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        signed = _merge(self.signed, num_groups)
+        l2 = self.l2 * (self.num_partitions // num_groups)
+
+        def gradients(theta: Array) -> Array:
+            slope = jax.nn.sigmoid(jnp.matmul(signed, theta, precision=EXACT))
+            return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * theta
+
+        return gradients
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        if num_groups == 1:
+            return self.total_smoothness[None]
+        if num_groups == self.num_partitions:
+            return self.smoothness
+        penalty = self.l2 * (self.num_partitions // num_groups)
+        return 0.25 * _gram_norms(_merge(self.signed, num_groups)) + penalty
+
+    def gap(self, theta: Array) -> Array:
+        # The loss minus its tangent at the optimum, sample by sample: no cancellation of optima.
+        move = theta - self.minimizer
+        at_optimum = jnp.matmul(self.signed, self.minimizer, precision=EXACT)
+        shift = jnp.matmul(self.signed, move, precision=EXACT)
+        slope = jax.nn.sigmoid(at_optimum)
+        near = jnp.log1p(slope * jnp.expm1(jnp.clip(shift, -1, 1)))
+        far = jax.nn.softplus(at_optimum + shift) - jax.nn.softplus(at_optimum)
+        samples = jnp.where(jnp.abs(shift) <= 1, near, far) - slope * shift
+        penalty = 0.5 * self.l2 * self.num_partitions * jnp.sum(move**2)
+        return jnp.sum(samples) + penalty + jnp.dot(self.tilt, move, precision=EXACT)
+
+    def loss(self, theta: Array) -> Array:
+        return self.optimum + self.gap(theta)
+
+
+def logistic_regression(X: ArrayLike, y: ArrayLike, *, l2: float) -> LogisticRegression:
+    """Build a logistic regression over M partitions, solved by Newton's method in float64.
+
+    Args:
+        X: features, (M, N, d).
+        y: labels in {-1, +1}, (M, N).
+        l2: penalty `l2/2 |theta|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
+
+    Returns:
+        The problem in the dtype of `X`. `smoothness` is a quarter of the largest eigenvalue of
+        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`.
+
+    Raises:
+        ValueError: if shapes do not fit, data are not finite, labels are not -1 or 1, `l2` is
+            negative, or no optimum is found (separable data with `l2 = 0`).
+
+    >>> problem = logistic_regression([[[1.0]], [[2.0]]], [[1], [-1]], l2=1.0)
+    >>> problem.smoothness.tolist()
+    [1.25, 2.0]
+    """
+    features, labels, dtype = _partitioned(X, y)
+    wrong = labels[np.abs(labels) != 1]
+    if wrong.size:
+        raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
+    if not (math.isfinite(l2) and l2 >= 0):
+        raise ValueError(f"l2={l2} must be finite and not negative; give l2 >= 0")
+    M, _, d = features.shape
+    signed = -labels[:, :, None] * features
+    flat = signed.reshape(-1, d)
+
+    def derivatives(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        z = flat @ theta
+        slope = 0.5 * (1 + np.tanh(0.5 * z))
+        loss = np.logaddexp(0, z).sum() + 0.5 * M * l2 * theta @ theta
+        gradient = flat.T @ slope + M * l2 * theta
+        hessian = (flat * (slope * (1 - slope))[:, None]).T @ flat + M * l2 * np.eye(d)
+        return loss, gradient, hessian
+
+    minimizer, optimum = minimize_newton(derivatives, np.zeros(d))
+    stored = np.asarray(jnp.asarray(minimizer, dtype), np.float64)
+    values = dict(
+        signed=signed,
+        l2=l2,
+        tilt=derivatives(stored)[1],
+        smoothness=0.25 * _host_gram_norms(features) + l2,
+        total_smoothness=0.25 * _host_gram_norms(flat[None])[0] + M * l2,
+        strong_convexity=M * l2,
+        minimizer=minimizer,
+        optimum=optimum,
+    )
+    return LogisticRegression(**{k: _as(v, dtype) for k, v in values.items()})

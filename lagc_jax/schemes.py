@@ -1,0 +1,157 @@
+"""The family of schemes: worker groups, gradient coding and adaptive selection as one point each.
+
+Every scheme is a `Scheme` with its sizes; the six constructors name the points that the paper
+compares.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import real_array, whole_number
+from lagc_jax._pytree import pytree
+
+TRIGGERS = ("always", "server", "worker")
+
+
+@pytree("num_workers", "num_groups", "redundancy", "memory", "trigger")
+class Scheme:
+    """`M` workers in `G` groups of `n = M/G`; each stores `r` of its group's `n` partitions.
+
+    Args:
+        num_workers: `M`.
+        num_groups: `G`, a divisor of `M`.
+        redundancy: `r`, partitions a worker stores and computes, `1 <= r <= n`.
+        xi: weights of the trigger, () or (D,); the only array, so it may be traced and batched.
+        memory: `D`, number of past differences in the trigger.
+        trigger: "always" (no adaptive selection), "server" (LAG-PS) or "worker" (LAG-WK).
+
+    Raises:
+        ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
+            undefined `xi`, a worker trigger with `1 < r < n` (a worker then never sees its group's
+            whole gradient), or an unknown trigger.
+
+    >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
+    2
+    """
+
+    num_workers: int
+    num_groups: int
+    redundancy: int
+    xi: ArrayLike = 0.0
+    memory: int = 1
+    trigger: str = "always"
+
+    def __post_init__(self) -> None:
+        workers = whole_number("num_workers", self.num_workers)
+        groups = whole_number("num_groups", self.num_groups)
+        redundancy = whole_number("redundancy", self.redundancy)
+        memory = whole_number("memory", self.memory)
+        if workers % groups:
+            raise ValueError(f"num_groups={groups} does not divide num_workers={workers}; give one")
+        if redundancy > workers // groups:
+            raise ValueError(
+                f"redundancy={redundancy} exceeds the {workers // groups} partitions of a group; "
+                f"give 1 <= redundancy <= num_workers / num_groups"
+            )
+        if self.trigger not in TRIGGERS:
+            raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
+        if self.trigger == "worker" and 1 < redundancy < workers // groups:
+            raise ValueError(
+                f"trigger='worker' needs workers that know their group's gradient, but "
+                f"redundancy={redundancy} is less than the {workers // groups} partitions of a "
+                f"group; give trigger='server' or redundancy={workers // groups}"
+            )
+        if jnp.shape(self.xi) not in ((), (memory,)):
+            raise ValueError(
+                f"xi has shape {jnp.shape(self.xi)}; give a scalar or a vector of length "
+                f"memory={memory}, and batch with jax.vmap"
+            )
+        xi = real_array("xi", self.xi)
+        if xi is not None and not (np.isfinite(xi) & (xi >= 0)).all():
+            raise ValueError(f"xi={self.xi} must be finite and not negative; give xi >= 0")
+        for name, size in (
+            ("num_workers", workers),
+            ("num_groups", groups),
+            ("redundancy", redundancy),
+            ("memory", memory),
+        ):
+            object.__setattr__(self, name, size)
+
+    @property
+    def group_size(self) -> int:
+        """`n = M/G`, workers (and partitions) in a group."""
+        return self.num_workers // self.num_groups
+
+    @property
+    def num_waited(self) -> int:
+        """`F = n - r + 1`, fastest workers of a group that the server waits for."""
+        return self.group_size - self.redundancy + 1
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the scheme may leave groups out."""
+        return self.trigger != "always"
+
+    @property
+    def xi_vector(self) -> Array:
+        """`xi` as a vector of shape (D,), newest difference first."""
+        return jnp.broadcast_to(jnp.asarray(self.xi), (self.memory,))
+
+    def working(self, uploaded: Array) -> Array:
+        """Groups that download, compute and are waited for, given those that upload, (..., G).
+
+        With the worker trigger all groups compute before each decides whether to upload.
+        """
+        return jnp.ones_like(uploaded) if self.trigger == "worker" else uploaded
+
+
+def gd(num_workers: int) -> Scheme:
+    """Distributed gradient descent: no redundancy, waits for all workers (the baseline of LAGC)."""
+    return Scheme(num_workers, num_workers, 1)
+
+
+def gc(num_workers: int, redundancy: int) -> Scheme:
+    """Gradient coding: waits for the fastest `M - r + 1` workers (GC, section 3)."""
+    return Scheme(num_workers, 1, redundancy)
+
+
+def grouping(num_workers: int, num_groups: int) -> Scheme:
+    """Worker grouping: waits for the fastest worker of every group (LAGC)."""
+    return Scheme(num_workers, num_groups, _whole_group(num_workers, num_groups))
+
+
+def lag(num_workers: int, xi: ArrayLike = 1.0, memory: int = 10, trigger: str = "server") -> Scheme:
+    """Lazily aggregated gradients, one worker a group (LAG, eq. 15)."""
+    return Scheme(num_workers, num_workers, 1, xi, memory, trigger)
+
+
+def lagc(
+    num_workers: int,
+    num_groups: int,
+    redundancy: int,
+    xi: ArrayLike = 1.0,
+    memory: int = 10,
+    trigger: str = "server",
+) -> Scheme:
+    """Lazily aggregated gradient coding: groups, coding and selection (LAGC)."""
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+
+
+def g_lag(
+    num_workers: int,
+    num_groups: int,
+    xi: ArrayLike = 1.0,
+    memory: int = 10,
+    trigger: str = "server",
+) -> Scheme:
+    """Grouped LAG: the fastest worker of every selected group (LAGC)."""
+    redundancy = _whole_group(num_workers, num_groups)
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+
+
+def _whole_group(num_workers: int, num_groups: int) -> int:
+    """Redundancy `r = n` of plain replication in a group."""
+    workers = whole_number("num_workers", num_workers)
+    return max(workers // whole_number("num_groups", num_groups), 1)

@@ -1,0 +1,447 @@
+"""Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import positive, real_array, whole_number
+from lagc_jax.clock import (
+    accumulate,
+    choose_sampler,
+    count_costs,
+    fastest,
+    iteration_times,
+    sample_wall_clock,
+    sample_worker_times,
+)
+from lagc_jax.codes import GradientCode, cyclic_repetition
+from lagc_jax.delays import Delays
+from lagc_jax.descent import State, advance, check_start, init
+from lagc_jax.problems import Problem
+from lagc_jax.schemes import Scheme
+
+# Realisations drawn together: enough to fill vector units, few enough to stay in cache.
+BLOCK = 64
+
+
+class Path(NamedTuple):
+    """The iterates' part of a trajectory: what does not depend on computing times.
+
+    Attributes:
+        gap: (K+1,) `L(theta^k) - L(theta*)`.
+        selected: (K, G) bool, groups that uploaded.
+        theta: the last iterate `theta^K`, in the form of the problem's parameters.
+        diverged: () bool, whether the gap stopped being finite or ended above its start.
+    """
+
+    gap: Array
+    selected: Array
+    theta: Any
+    diverged: Array
+
+
+class Trajectory(NamedTuple):
+    """One realisation of a scheme; arrays over iterates are cumulative and start at 0.
+
+    Attributes:
+        gap: (K+1,) `L(theta^k) - L(theta*)`; not finite from where the iterates overflow.
+        selected: (K, G) bool, groups that uploaded.
+        wall_clock: (K+1,) time, in the unit of the delays.
+        downlink: (K+1,) messages from the server, exact integers.
+        uplink: (K+1,) messages to the server, exact integers.
+        computation: (K+1,) partition gradients, exact integers.
+        theta: the last iterate, in the form of the problem's parameters.
+        diverged: () bool, whether the gap stopped being finite or ended above its start.
+    """
+
+    gap: Array
+    selected: Array
+    wall_clock: Array
+    downlink: Array
+    uplink: Array
+    computation: Array
+    theta: Any
+    diverged: Array
+
+    @property
+    def communication(self) -> Array:
+        """Downlink plus uplink messages, (K+1,)."""
+        return self.downlink + self.uplink
+
+
+class Complexity(NamedTuple):
+    """What it took to reach an accuracy; `inf` where it was not reached.
+
+    Attributes:
+        wall_clock: time.
+        communication: messages.
+        computation: partition gradients.
+        iterations: first `k` with `L(theta^k) - L(theta*) <= accuracy`.
+    """
+
+    wall_clock: Array
+    communication: Array
+    computation: Array
+    iterations: Array
+
+
+class Batch(NamedTuple):
+    """Many realisations of the delays along one path, summarised.
+
+    Attributes:
+        gap: (K+1,) `L(theta^k) - L(theta*)`.
+        selected: (K, G) bool, groups that uploaded.
+        diverged: () bool, as in `Path`.
+        iterations, communication, computation: (A,) complexity at each accuracy.
+        mean, variance: (A,) sample mean and unbiased variance of the wall-clock complexity.
+        quantiles: (A, Q) its sample quantiles.
+    """
+
+    gap: Array
+    selected: Array
+    diverged: Array
+    iterations: Array
+    communication: Array
+    computation: Array
+    mean: Array
+    variance: Array
+    quantiles: Array
+
+
+def simulate(
+    problem: Problem,
+    scheme: Scheme,
+    delays: Delays,
+    key: Array,
+    *,
+    num_iterations: int,
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+    sampler: str | None = None,
+    exact_recovery: bool = True,
+    code: GradientCode | None = None,
+) -> Trajectory:
+    """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
+
+    Batch over `key`, `scheme.xi`, `step_size` or the delays' parameters with `jax.vmap`; over keys
+    alone the path is computed once.
+
+    Args:
+        problem: loss over M partitions.
+        scheme: how its gradients are collected.
+        delays: distribution of the time for one partition gradient, parameters () or (M,).
+        key: a JAX random key; consumed.
+        num_iterations: `K`; static.
+        step_size: `alpha`, (); by default `1/L`.
+        theta0: start, in the form of the problem's parameters; zeros by default.
+        optimizer: the server's optax transformation; by default `optax.sgd(step_size)`. It is
+            static: make it once and reuse it, a new one compiles anew.
+        sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
+            time; by default the first for identical delays and the second for worker-dependent
+            ones. Both have the same distribution.
+        exact_recovery: whether the server is given the groups' gradients themselves. If False,
+            coded messages are sent, arrive in the order of the workers' times and are decoded, with
+            the numerical error of coding (GC, section 3).
+        code: the gradient code then used; by default `cyclic_repetition(n, r)`.
+
+    Returns:
+        A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
+
+    Raises:
+        ValueError: for arguments of a wrong size or value, before anything is compiled.
+
+    >>> from lagc_jax import Exponential, gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> run = simulate(problem, gd(2), Exponential(1.0), jax.random.key(0), num_iterations=1)
+    >>> run.gap.tolist(), run.uplink.tolist()
+    ([2.5, 0.0], [0, 2])
+    """
+    K = whole_number("num_iterations", num_iterations)
+    check_start(problem, scheme, step_size)
+    theta0 = None if theta0 is None else problem.flatten(theta0)
+    if exact_recovery:
+        if code is not None:
+            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
+        sampler = choose_sampler(scheme, delays, sampler)
+    else:
+        if choose_sampler(scheme, delays, sampler) == "direct" and sampler is not None:
+            raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
+        sampler = "workers"
+        code = _check_code(problem, scheme, code)
+    return _simulate(problem, scheme, delays, key, step_size, theta0, code, K, optimizer, sampler)
+
+
+def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
+    """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
+    n, r = scheme.group_size, scheme.redundancy
+    if code is None:
+        return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
+    if (code.group_size, code.redundancy) != (n, r):
+        raise ValueError(
+            f"code has group_size={code.group_size} and redundancy={code.redundancy}; the scheme "
+            f"needs {n} and {r}"
+        )
+    return code
+
+
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler"))
+def _simulate(
+    problem: Problem,
+    scheme: Scheme,
+    delays: Delays,
+    key: Array,
+    step_size: ArrayLike | None,
+    theta0: Array | None,
+    code: GradientCode | None,
+    num_iterations: int,
+    optimizer: optax.GradientTransformation | None,
+    sampler: str,
+) -> Trajectory:
+    start = init(problem, scheme, step_size, theta0, optimizer=optimizer)
+    if code is None:
+        path = _descend(problem, scheme, start, num_iterations, optimizer)
+        wall_clock = sample_wall_clock(scheme, delays, key, path.selected, sampler)
+    else:
+        times = sample_worker_times(delays, key, num_iterations, scheme.num_workers)
+        arrived = (code, fastest(scheme, times))
+        path = _descend(problem, scheme, start, num_iterations, optimizer, arrived)
+        working = scheme.working(path.selected)
+        wall_clock = accumulate(iteration_times(scheme, times, working))
+    downlink, uplink, computation = count_costs(scheme, path.selected)
+    return Trajectory(
+        path.gap,
+        path.selected,
+        wall_clock,
+        downlink,
+        uplink,
+        computation,
+        path.theta,
+        path.diverged,
+    )
+
+
+def descend(
+    problem: Problem,
+    scheme: Scheme,
+    *,
+    num_iterations: int,
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Path:
+    """Run `K` iterations and record the path alone; arguments and errors as for `simulate`.
+
+    >>> from lagc_jax import gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> descend(problem, gd(2), num_iterations=2).gap.tolist()
+    [2.5, 0.0, 0.0]
+    """
+    K = whole_number("num_iterations", num_iterations)
+    check_start(problem, scheme, step_size)
+    theta0 = None if theta0 is None else problem.flatten(theta0)
+    return _path(problem, scheme, step_size, theta0, K, optimizer)
+
+
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer"))
+def _path(
+    problem: Problem,
+    scheme: Scheme,
+    step_size: ArrayLike | None,
+    theta0: Array | None,
+    num_iterations: int,
+    optimizer: optax.GradientTransformation | None,
+) -> Path:
+    start = init(problem, scheme, step_size, theta0, optimizer=optimizer)
+    return _descend(problem, scheme, start, num_iterations, optimizer)
+
+
+def _descend(
+    problem: Problem,
+    scheme: Scheme,
+    start: State,
+    num_iterations: int,
+    optimizer: optax.GradientTransformation | None,
+    arrived: tuple[GradientCode, Array] | None = None,
+) -> Path:
+    """Scan the step; given a code and survivors (K, G, n), on gradients decoded from them."""
+    code, survivors = (None, None) if arrived is None else arrived
+    gradients_from = _gradient_source(problem, scheme, code)
+
+    def iterate(state: State, alive: Array | None) -> tuple[State, tuple[Array, Array]]:
+        state = advance(scheme, gradients_from(alive), state, optimizer)
+        return state, (problem.gap(state.theta), state.uploaded)
+
+    last, (gaps, selected) = jax.lax.scan(iterate, start, survivors, length=num_iterations)
+    gap = jnp.concatenate([problem.gap(start.theta)[None], gaps])
+    diverged = ~(gap[-1] <= jnp.maximum(gap[0], _gap_resolution(problem, start.theta)))
+    return Path(gap, selected, problem.unflatten(last.theta), diverged)
+
+
+def _gradient_source(
+    problem: Problem, scheme: Scheme, code: GradientCode | None
+) -> Callable[[Any], Callable[[Array], Array]]:
+    """The map from the survivors (G, n) of an iteration to its gradient function, (d,) to (G, d).
+
+    Without a code the gradients are exact, whoever survives.
+    """
+    if code is None:
+        exact = problem.group_gradients(scheme.num_groups)
+        return lambda _: exact
+    partitions = problem.group_gradients(scheme.num_workers)
+    shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
+
+    def coded(survivors: Array, theta: Array) -> Array:
+        return code.decode(code.encode(partitions(theta).reshape(shape)), survivors)
+
+    return lambda survivors: partial(coded, survivors)
+
+
+def _gap_resolution(problem: Problem, theta0: Array) -> Array:
+    """Gap that rounding alone explains, so that a start at the optimum does not read diverged."""
+    squares = jnp.sum(theta0**2) + jnp.sum(problem.minimizer**2)
+    scale = jnp.abs(problem.optimum) + problem.total_smoothness * squares
+    return jnp.finfo(scale.dtype).eps * scale
+
+
+def first_hit(gap: Array, accuracy: ArrayLike) -> tuple[Array, Array]:
+    """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
+
+    A gap that is not a number is never below.
+    """
+    below = gap <= jnp.asarray(accuracy)[..., None]
+    return jnp.argmax(below, axis=-1), jnp.any(below, axis=-1)
+
+
+def at_hit(values: Array, index: Array, reached: Array) -> Array:
+    """Entries of `values` (K+1,) at the first hits, `inf` where there are none."""
+    floating = jnp.result_type(values.dtype, jnp.result_type(float))
+    return jnp.where(reached, values[index].astype(floating), jnp.inf)
+
+
+def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
+    """Read off what a trajectory took to reach an accuracy.
+
+    Args:
+        trajectory: of `simulate`.
+        accuracy: `eta > 0`, the gap to reach; a scalar or an array.
+
+    Returns:
+        A `Complexity` of arrays of the shape of `accuracy`: the entries at the first `k` with
+        `L(theta^k) - L(theta*) <= accuracy`, `inf` where no such `k <= K` exists (LAGC).
+
+    Raises:
+        ValueError: if an accuracy is not positive and finite.
+    """
+    positive("accuracy", accuracy)
+    index, reached = first_hit(trajectory.gap, accuracy)
+    iterates = jnp.arange(trajectory.gap.shape[-1])
+    return Complexity(
+        at_hit(trajectory.wall_clock, index, reached),
+        at_hit(trajectory.communication, index, reached),
+        at_hit(trajectory.computation, index, reached),
+        at_hit(iterates, index, reached),
+    )
+
+
+def simulate_batch(
+    problem: Problem,
+    scheme: Scheme,
+    delays: Delays,
+    key: Array,
+    *,
+    num_iterations: int,
+    num_realisations: int,
+    accuracies: Sequence[float] = (1e-8,),
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+    sampler: str | None = None,
+) -> Batch:
+    """Simulate many realisations of the delays along one path and summarise them.
+
+    The path is computed once. Realisation `i` uses the key `fold_in(key, i)` whatever the number of
+    realisations, so `simulate` with that key gives its trajectory.
+
+    Args:
+        problem: as for `simulate`.
+        scheme: as for `simulate`.
+        delays: as for `simulate`.
+        key: a JAX random key; consumed.
+        num_iterations: `K`; static.
+        num_realisations: `R`; static.
+        accuracies: (A,) gaps at which to summarise the wall-clock complexity.
+        quantiles: (Q,) levels of its quantiles.
+        step_size: as for `simulate`.
+        theta0: as for `simulate`.
+        optimizer: as for `simulate`.
+        sampler: as for `simulate`.
+
+    Returns:
+        A `Batch`; wall-clock entries are `inf` at accuracies that the path does not reach.
+
+    Raises:
+        ValueError: for arguments of a wrong size or value, before anything is compiled.
+
+    >>> from lagc_jax import Exponential, gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> batch = simulate_batch(problem, gd(2), Exponential(1.0), jax.random.key(0),
+    ...                        num_iterations=1, num_realisations=4)
+    >>> batch.iterations.tolist(), batch.quantiles.shape
+    ([1.0], (1, 3))
+    """
+    K = whole_number("num_iterations", num_iterations)
+    R = whole_number("num_realisations", num_realisations)
+    check_start(problem, scheme, step_size)
+    theta0 = None if theta0 is None else problem.flatten(theta0)
+    sampler = choose_sampler(scheme, delays, sampler)
+    positive("accuracies", accuracies)
+    levels = real_array("quantiles", quantiles)
+    if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
+        raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
+    path = _path(problem, scheme, step_size, theta0, K, optimizer)
+    return _summarise(
+        scheme, delays, key, path, jnp.asarray(accuracies), jnp.asarray(quantiles), R, sampler
+    )
+
+
+@partial(jax.jit, static_argnames=("num_realisations", "sampler"))
+def _summarise(
+    scheme: Scheme,
+    delays: Delays,
+    key: Array,
+    path: Path,
+    accuracies: Array,
+    quantiles: Array,
+    num_realisations: int,
+    sampler: str,
+) -> Batch:
+    index, reached = first_hit(path.gap, accuracies)
+
+    def wall_clock(i: Array) -> Array:
+        own_key = jax.random.fold_in(key, i)
+        return sample_wall_clock(scheme, delays, own_key, path.selected, sampler)[index]
+
+    blocks = -(-num_realisations // BLOCK)
+    numbers = jnp.arange(blocks * BLOCK).reshape(blocks, BLOCK)
+    times = jax.lax.map(jax.vmap(wall_clock), numbers)
+    times = times.reshape(-1, index.shape[0])[:num_realisations]
+    downlink, uplink, computation = count_costs(scheme, path.selected)
+    return Batch(
+        gap=path.gap,
+        selected=path.selected,
+        diverged=path.diverged,
+        iterations=at_hit(jnp.arange(path.gap.shape[0]), index, reached),
+        communication=at_hit(downlink + uplink, index, reached),
+        computation=at_hit(computation, index, reached),
+        mean=jnp.where(reached, times.mean(0), jnp.inf),
+        variance=jnp.where(reached, times.var(0, ddof=1), jnp.inf),
+        quantiles=jnp.where(reached[:, None], jnp.quantile(times, quantiles, axis=0).T, jnp.inf),
+    )

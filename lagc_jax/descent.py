@@ -128,8 +128,8 @@ def step(
 
     >>> from lagc_jax import gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
-    >>> step(problem, gd(2), init(problem, gd(2))).theta.tolist()
-    [1.0]
+    >>> f"{step(problem, gd(2), init(problem, gd(2))).theta[0]:.4f}"
+    '1.0000'
     """
     gradients = problem.group_gradients(scheme.num_groups)
     return advance(scheme, gradients, state, optimizer)

@@ -160,8 +160,8 @@ def simulate(
     >>> from lagc_jax import Exponential, gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     >>> run = simulate(problem, gd(2), Exponential(1.0), jax.random.key(0), num_iterations=1)
-    >>> run.gap.tolist(), run.uplink.tolist()
-    ([2.5, 0.0], [0, 2])
+    >>> [f"{gap:.4f}" for gap in run.gap], run.uplink.tolist()
+    (['2.5000', '0.0000'], [0, 2])
     """
     K = whole_number("num_iterations", num_iterations)
     check_start(problem, scheme, step_size)
@@ -240,8 +240,8 @@ def descend(
 
     >>> from lagc_jax import gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
-    >>> descend(problem, gd(2), num_iterations=2).gap.tolist()
-    [2.5, 0.0, 0.0]
+    >>> [f"{gap:.4f}" for gap in descend(problem, gd(2), num_iterations=2).gap]
+    ['2.5000', '0.0000', '0.0000']
     """
     K = whole_number("num_iterations", num_iterations)
     check_start(problem, scheme, step_size)

@@ -7,12 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax.delays import Delays
-from lagc_jax.order_stats import (
-    iteration_mean,
-    iteration_variance,
-    sample_iteration_times,
-    warn_if_infinite,
-)
+from lagc_jax.order_stats import iteration_mean, iteration_variance, sample_iteration_times
 from lagc_jax.schemes import Scheme
 
 SAMPLERS = ("direct", "workers")
@@ -120,7 +115,6 @@ def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> 
     ['0.0000', '1.5000']
     """
     counts = _count_working(scheme, delays, selected)
-    warn_if_infinite(delays, scheme.redundancy, 1)
     table = iteration_mean(
         delays, scheme.group_size, scheme.redundancy, np.arange(scheme.num_groups + 1)
     )

@@ -407,13 +407,12 @@ def simulate_batch(
     if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
     path = _path(problem, scheme, step_size, theta0, K, optimizer)
-    return _summarise(
-        scheme, delays, key, path, jnp.asarray(accuracies), jnp.asarray(quantiles), R, sampler
-    )
+    accuracies, quantiles = jnp.asarray(accuracies, float), jnp.asarray(quantiles, float)
+    return summarise(scheme, delays, key, path, accuracies, quantiles, R, sampler)
 
 
 @partial(jax.jit, static_argnames=("num_realisations", "sampler"))
-def _summarise(
+def summarise(
     scheme: Scheme,
     delays: Delays,
     key: Array,
@@ -423,6 +422,7 @@ def _summarise(
     num_realisations: int,
     sampler: str,
 ) -> Batch:
+    """`simulate_batch` along a path already computed; it trusts its arguments."""
     index, reached = first_hit(path.gap, accuracies)
 
     def wall_clock(i: Array) -> Array:

@@ -1,0 +1,84 @@
+"""A user's table as a distributed linear regression."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lagc_jax._checks import whole_number
+
+
+def load_csv(
+    path: str | Path, num_workers: int, target: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a CSV file with a header and deal its rows evenly over the workers.
+
+    Every column, the target too, is standardised to mean 0 and variance 1; constant features are
+    left out, since an intercept is added. Row `i` goes to worker `i mod M`; rows of zeros, which
+    change neither loss nor gradient, pad the workers that got one less.
+
+    Args:
+        path: the file; all its columns hold finite numbers.
+        num_workers: `M`.
+        target: name of the column to regress on the others; the last by default.
+
+    Returns:
+        X (M, N, d), the intercept last, and y (M, N), `N = ceil(rows / M)`.
+
+    Raises:
+        ValueError: if the file is missing, empty or not a table, lacks the target or any other
+            column, holds text or missing numbers (the row is named), has fewer rows than workers,
+            or its target is constant.
+    """
+    M = whole_number("num_workers", num_workers)
+    table = _read(path)
+    target = str(table.columns[-1]) if target is None else target
+    if target not in table.columns:
+        raise ValueError(
+            f"target={target!r} is not a column of {path}; give one of {list(table.columns)}"
+        )
+    if len(table) < M:
+        raise ValueError(
+            f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
+        )
+    numbers = pd.DataFrame({name: _numbers(path, table[name]) for name in table.columns})
+    deviation = numbers.std(ddof=0)
+    if deviation[target] == 0:
+        raise ValueError(f"target={target!r} is constant in {path}; give a column that varies")
+    standard = ((numbers - numbers.mean()) / deviation).loc[:, deviation > 0]
+    features = standard.drop(columns=target).assign(intercept=1.0).to_numpy()
+    return _deal(features, M), _deal(standard[target].to_numpy(), M)
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except FileNotFoundError:
+        raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"csv={path} is empty; give a header and rows of numbers") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
+    if table.empty:
+        raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
+    return table
+
+
+def _numbers(path: str | Path, column: pd.Series) -> np.ndarray:
+    """The column as float64; raise ValueError naming the first row that is not a finite number."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        found = column.iloc[bad[0]]
+        raise ValueError(
+            f"row {bad[0] + 1} of column {column.name!r} in {path} holds {found!r}, not a finite "
+            f"number; remove the column or mend the row (rows are counted after the header)"
+        )
+    return values
+
+
+def _deal(rows: np.ndarray, num_workers: int) -> np.ndarray:
+    """Row `i` to worker `i mod M`, padded with zeros: (rows, ...) to (M, N, ...)."""
+    missing = -len(rows) % num_workers
+    padded = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]))])
+    return padded.reshape(-1, num_workers, *rows.shape[1:]).swapaxes(0, 1)

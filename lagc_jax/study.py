@@ -1,0 +1,360 @@
+"""The paper's study as data: what is run, what is measured, and which claims hold (LAGC).
+
+Every number of one scheme comes out of one compiled function, `measure`: the path, the realisations
+under both families of delays, the exact expectations, and the mean time under other tails.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from lagc_jax._pytree import pytree
+from lagc_jax.clock import expected_wall_clock
+from lagc_jax.delays import Delays, Pareto
+from lagc_jax.problems import Problem
+from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.simulate import Batch, descend, first_hit, summarise
+from lagc_jax.theory import Expectation, delay_row, expected_complexity, scheme_row
+
+QUANTILES = (0.05, 0.5, 0.95)
+NUM_LEVELS = 60
+TAIL_SHAPES = np.geomspace(0.3, 6.0, 100)
+
+
+@pytree()
+class Setting:
+    """Numbers that every scheme of a study shares; all may vary without compiling anew.
+
+    Attributes:
+        delays: families of delays by name, "pareto" and "exponential".
+        step_size: `alpha`, ().
+        accuracies: (A,) gaps to report, falling; the last is the accuracy of the study.
+    """
+
+    delays: dict[str, Delays]
+    step_size: Array
+    accuracies: Array
+
+    @property
+    def pareto(self) -> Pareto:
+        """The family with the high tail."""
+        family = self.delays["pareto"]
+        assert isinstance(family, Pareto)
+        return family
+
+
+class Measurement(NamedTuple):
+    """All that a study knows of one scheme.
+
+    Attributes:
+        batches: realisations by family of delays, summarised at the accuracies (A,).
+        expectations: exact values by family, (A,).
+        tail_means: (T,) exact mean time to the last accuracy under Pareto delays of the shapes
+            `TAIL_SHAPES`; `inf` where it is infinite.
+    """
+
+    batches: dict[str, Batch]
+    expectations: dict[str, Expectation]
+    tail_means: Array
+
+
+@partial(jax.jit, static_argnames=("num_iterations", "num_realisations"))
+def measure(
+    problem: Problem,
+    scheme: Scheme,
+    setting: Setting,
+    key: Array,
+    *,
+    num_iterations: int,
+    num_realisations: int,
+) -> Measurement:
+    """Run one scheme of a study; compiled once for a static structure.
+
+    Args:
+        problem: loss over M partitions.
+        scheme: the scheme.
+        setting: what the schemes share.
+        key: a JAX random key; realisation `i` of either family uses `fold_in(key, i)`.
+        num_iterations: `K`.
+        num_realisations: `R`.
+    """
+    path = descend(problem, scheme, num_iterations=num_iterations, step_size=setting.step_size)
+    levels = setting.accuracies
+    quantiles = jnp.asarray(QUANTILES)
+    index, reached = first_hit(path.gap, levels[-1])
+
+    def tail_mean(shape: Array) -> Array:
+        family = Pareto(setting.pareto.scale, shape)
+        return expected_wall_clock(scheme, family, path.selected)[index]
+
+    def realise(family: Delays) -> Batch:
+        sampler = "direct"
+        return summarise(scheme, family, key, path, levels, quantiles, num_realisations, sampler)
+
+    return Measurement(
+        {name: realise(family) for name, family in setting.delays.items()},
+        {
+            name: expected_complexity(scheme, family, path, levels)
+            for name, family in setting.delays.items()
+        },
+        jnp.where(reached, jax.vmap(tail_mean)(jnp.asarray(TAIL_SHAPES)), jnp.inf),
+    )
+
+
+def paper_schemes(
+    num_workers: int, num_groups: int, redundancy: int, xi: float, memory: int
+) -> dict[str, Scheme]:
+    """The six schemes of Table I by name; GC and LAGC with the same redundancy."""
+    return {
+        "GD": gd(num_workers),
+        "GC": gc(num_workers, redundancy),
+        "grouping": grouping(num_workers, num_groups),
+        "LAG": lag(num_workers, xi, memory),
+        "LAGC": lagc(num_workers, num_groups, redundancy, xi, memory),
+        "G-LAG": g_lag(num_workers, num_groups, xi, memory),
+    }
+
+
+def redundancy_schemes(
+    num_workers: int, num_groups: int, xi: float, memory: int
+) -> dict[tuple[str, int], Scheme]:
+    """GC and LAGC with every redundancy that they allow, by (name, redundancy)."""
+    coded = {("GC", r): gc(num_workers, r) for r in range(1, num_workers + 1)}
+    group_size = num_workers // num_groups
+    lazy = {
+        ("LAGC", r): lagc(num_workers, num_groups, r, xi, memory) for r in range(1, group_size + 1)
+    }
+    return coded | lazy
+
+
+def default_iterations(problem: Problem, initial_gap: float, accuracy: float) -> int:
+    """Twice the iterations that suffice without adaptive selection, in hundreds, at most 200,000."""
+    condition = float(problem.total_smoothness / problem.strong_convexity)
+    bound = 2 * condition * math.log(initial_gap / accuracy)
+    return min(100 * math.ceil(bound / 100), 200_000)
+
+
+def table_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement]) -> pd.DataFrame:
+    """Table I with what the realisations gave: a row a scheme, columns as in `theory.table1`.
+
+    For every family of delays it adds the Monte Carlo mean and the 5, 50 and 95 % quantiles of the
+    wall-clock time to the accuracy.
+    """
+    rows = []
+    for name, scheme in schemes.items():
+        result = jax.tree.map(lambda leaf: np.asarray(leaf)[-1], measured[name].expectations)
+        row: dict[str, float] = {}
+        for family, expectation in result.items():
+            batch = measured[name].batches[family]
+            row |= scheme_row(scheme, expectation) | delay_row(family, expectation)
+            row[f"{family} wall-clock Monte Carlo mean"] = float(batch.mean[-1])
+            for level, value in zip(QUANTILES, np.asarray(batch.quantiles)[-1], strict=True):
+                row[f"{family} wall-clock {100 * level:g} % quantile"] = float(value)
+        rows.append(row)
+    return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))
+
+
+def curve_frame(
+    accuracies: np.ndarray, measured: Mapping[str, Measurement], family: str
+) -> pd.DataFrame:
+    """What every scheme took to bring the gap to each level, in long form; `inf` if never."""
+    frames = []
+    for name, result in measured.items():
+        expectation, batch = result.expectations[family], result.batches[family]
+        quantiles = np.asarray(batch.quantiles)
+        columns = {
+            "scheme": name,
+            "gap": accuracies,
+            "iterations": np.asarray(expectation.iterations),
+            "wall-clock mean": np.asarray(expectation.mean),
+            **{f"wall-clock {100 * q:g} %": quantiles[:, i] for i, q in enumerate(QUANTILES)},
+            "communication": np.asarray(expectation.communication),
+            "computation": np.asarray(expectation.computation),
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def redundancy_frame(measured: Mapping[tuple[str, int], Measurement]) -> pd.DataFrame:
+    """The three complexities to the accuracy against the redundancy, in long form."""
+    rows = [
+        {
+            "scheme": name,
+            "redundancy": r,
+            "delays": family,
+            "wall-clock mean": float(expectation.mean[-1]),
+            **{
+                f"wall-clock {100 * q:g} %": float(value)
+                for q, value in zip(QUANTILES, result.batches[family].quantiles[-1], strict=True)
+            },
+            "communication": float(expectation.communication[-1]),
+            "computation": float(expectation.computation[-1]),
+        }
+        for (name, r), result in measured.items()
+        for family, expectation in jax.tree.map(np.asarray, result.expectations).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def tail_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement]) -> pd.DataFrame:
+    """Exact mean time to the accuracy against the Pareto shape, in long form; `inf` if infinite."""
+    frames = [
+        pd.DataFrame(
+            {
+                "scheme": name,
+                "redundancy": schemes[name].redundancy,
+                "shape": TAIL_SHAPES,
+                "wall-clock mean": np.asarray(result.tail_means),
+            }
+        )
+        for name, result in measured.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+class _Claim(NamedTuple):
+    """A statement `value of scheme < smallest value of the others`, or its opposite."""
+
+    text: str
+    column: str
+    scheme: str
+    others: Sequence[str]
+
+
+def _claims() -> list[_Claim]:
+    everyone = ["GD", "GC", "grouping", "LAG", "LAGC"]
+    claims = []
+    for family in ("pareto", "exponential"):
+        time = f"{family} wall-clock mean"
+        claims.append(_Claim("G-LAG has the best wall-clock time", time, "G-LAG", everyone))
+        for scheme in ("LAGC", "G-LAG"):
+            text = f"{scheme} tolerates stragglers: faster than LAG"
+            claims.append(_Claim(text, time, scheme, ["LAG"]))
+    claims.append(_Claim("G-LAG has the best communication", "communication", "G-LAG", everyone))
+    claims.append(
+        _Claim(
+            "G-LAG keeps computation low: below every scheme without adaptive selection",
+            "computation",
+            "G-LAG",
+            ["GD", "GC", "grouping"],
+        )
+    )
+    for scheme, full in (("LAGC", "GC"), ("G-LAG", "grouping")):
+        for cost in ("communication", "computation"):
+            text = f"{scheme} keeps the savings of adaptive selection: less {cost} than {full}"
+            claims.append(_Claim(text, cost, scheme, [full]))
+    claims.append(
+        _Claim("GC beats GD in time when the tail is high", "pareto wall-clock mean", "GC", ["GD"])
+    )
+    claims.append(
+        _Claim(
+            "GC need not beat GD in time when the tail is low",
+            "exponential wall-clock mean",
+            "GD",
+            ["GC"],
+        )
+    )
+    return claims
+
+
+def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Check each claim of the paper on a table of `table_frame`.
+
+    Returns:
+        A frame with the claim, the column compared, the scheme that should be smaller and its
+        value, the best of the others and its value, the margin (by how much of its own value the
+        scheme is ahead: `others / value - 1`, negative if behind, NaN where neither reached the
+        accuracy) and whether the claim holds.
+    """
+    rows = []
+    for claim in _claims():
+        value = float(table.loc[claim.scheme, claim.column])  # type: ignore[arg-type]
+        rivals = table.loc[list(claim.others), claim.column]
+        rival, best = str(rivals.idxmin()), float(rivals.min())
+        both_infinite = math.isinf(value) and math.isinf(best)
+        rows.append(
+            {
+                "claim": claim.text,
+                "compared": claim.column,
+                "scheme": claim.scheme,
+                "value": value,
+                "best other": rival,
+                "best other value": best,
+                "margin": math.nan if both_infinite else best / value - 1,
+                "holds": value < best,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+class Results(NamedTuple):
+    """A whole study as tidy frames; see the function of each.
+
+    Attributes:
+        table: of `table_frame`.
+        curves: of `curve_frame`, by family of delays.
+        redundancy: of `redundancy_frame`.
+        tail: of `tail_frame`.
+        claims: of `claims_frame`.
+    """
+
+    table: pd.DataFrame
+    curves: dict[str, pd.DataFrame]
+    redundancy: pd.DataFrame
+    tail: pd.DataFrame
+    claims: pd.DataFrame
+
+
+def run_study(
+    problem: Problem,
+    schemes: Mapping[str, Scheme],
+    redundancies: Mapping[tuple[str, int], Scheme],
+    setting: Setting,
+    key: Array,
+    *,
+    num_iterations: int,
+    num_realisations: int,
+    progress: Callable[[Sequence[Scheme]], Sequence[Scheme]] = lambda schemes: schemes,
+) -> Results:
+    """Measure every scheme once and put the study together.
+
+    Args:
+        problem: loss over M partitions.
+        schemes: of `paper_schemes`.
+        redundancies: of `redundancy_schemes`.
+        setting: what the schemes share.
+        key: a JAX random key; every scheme uses the same one.
+        num_iterations: `K`.
+        num_realisations: `R`.
+        progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
+    """
+    everyone = {_structure(s): s for s in (*schemes.values(), *redundancies.values())}
+    run = partial(measure, num_iterations=num_iterations, num_realisations=num_realisations)
+    measured = {
+        _structure(scheme): jax.device_get(run(problem, scheme, setting, key))
+        for scheme in progress(list(everyone.values()))
+    }
+    main = {name: measured[_structure(scheme)] for name, scheme in schemes.items()}
+    coded = {name: measured[_structure(scheme)] for name, scheme in redundancies.items()}
+    table = table_frame(schemes, main)
+    accuracies = np.asarray(setting.accuracies)
+    return Results(
+        table=table,
+        curves={family: curve_frame(accuracies, main, family) for family in setting.delays},
+        redundancy=redundancy_frame(coded),
+        tail=tail_frame(schemes, main),
+        claims=claims_frame(table),
+    )
+
+
+def _structure(scheme: Scheme) -> tuple:
+    """What makes two schemes of one study the same."""
+    sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy)
+    return (*sizes, scheme.memory, scheme.trigger, float(np.asarray(scheme.xi)))

@@ -1,0 +1,301 @@
+"""What can be said without sampling: bounds, expectations and Table I.
+
+Expectations follow the exact path of the iterates: only the clock is random, and its mean and
+variance are exact for identical delays.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import positive
+from lagc_jax.clock import count_costs, expected_wall_clock, wall_clock_variance
+from lagc_jax.delays import Delays
+from lagc_jax.order_stats import iteration_mean, warn_if_infinite
+from lagc_jax.problems import Problem
+from lagc_jax.schemes import Scheme
+from lagc_jax.simulate import Path, at_hit, descend, first_hit
+
+
+class IterationCosts(NamedTuple):
+    """Expected costs of one iteration.
+
+    Attributes:
+        time: exact mean, in the unit of the delays.
+        downlink: messages from the server.
+        uplink: messages to the server.
+        computation: partition gradients.
+    """
+
+    time: Array
+    downlink: Array
+    uplink: Array
+    computation: Array
+
+    @property
+    def communication(self) -> Array:
+        """Downlink plus uplink messages."""
+        return self.downlink + self.uplink
+
+
+class Expectation(NamedTuple):
+    """Expected complexity to accuracy along a path; `inf` where the accuracy is not reached.
+
+    Attributes:
+        iterations: first `k` with a gap within the accuracy.
+        mean: exact mean of the wall-clock time.
+        variance: its exact variance.
+        communication: messages.
+        computation: partition gradients.
+        selected: mean number of groups that upload in an iteration up to then (up to `K` where
+            the accuracy is not reached).
+        time: mean time of one such iteration.
+    """
+
+    iterations: Array
+    mean: Array
+    variance: Array
+    communication: Array
+    computation: Array
+    selected: Array
+    time: Array
+
+
+def iteration_costs(
+    scheme: Scheme, delays: Delays, num_selected: ArrayLike | None = None
+) -> IterationCosts:
+    """Expected costs of one iteration in which `s` groups upload (LAGC, Table I).
+
+    Args:
+        scheme: sizes and trigger.
+        delays: identical delays (parameters of shape ()).
+        num_selected: `s`, () or (S,), whole numbers from 0 to G; all groups by default.
+
+    Raises:
+        ValueError: if `s` lies outside 0 to G, or for worker-dependent delays.
+
+    >>> from lagc_jax import Exponential, gc
+    >>> costs = iteration_costs(gc(12, 3), Exponential(1.0))
+    >>> int(costs.communication), int(costs.computation)
+    (22, 36)
+    """
+    uploading = np.asarray(scheme.num_groups if num_selected is None else num_selected)
+    if not (
+        np.issubdtype(uploading.dtype, np.integer)
+        and ((uploading >= 0) & (uploading <= scheme.num_groups)).all()
+    ):
+        raise ValueError(
+            f"num_selected={num_selected} must be whole numbers from 0 to {scheme.num_groups}"
+        )
+    working = np.full_like(uploading, scheme.num_groups)
+    if scheme.trigger != "worker":
+        working = uploading
+    n, r = scheme.group_size, scheme.redundancy
+    return IterationCosts(
+        iteration_mean(delays, n, r, working),
+        jnp.asarray(n * working),
+        jnp.asarray(scheme.num_waited * uploading),
+        jnp.asarray(r * n * working),
+    )
+
+
+def safe_step_size(problem: Problem, scheme: Scheme) -> float:
+    """Step size `(1 - sqrt(D xi)) / L` of LAG's analysis; `1/L` without adaptive selection.
+
+    Args:
+        problem: its `total_smoothness` is `L`.
+        scheme: its `xi` must be one number below `1/D`.
+
+    Raises:
+        ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1).
+
+    >>> from lagc_jax import lag, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> round(safe_step_size(problem, lag(2, xi=0.025)), 3)
+    0.1
+    """
+    return _contraction(scheme) / float(problem.total_smoothness)
+
+
+def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
+    """Iterations that suffice to reach `accuracy` from `theta^0 = 0`.
+
+    `kappa log(gap^0 / accuracy)` with `alpha = 1/L` for schemes without adaptive selection, and
+    `kappa / (1 - sqrt(D xi))` times the logarithm with `safe_step_size` for the others (LAG,
+    Theorem 1), `kappa = L / mu`.
+
+    Args:
+        problem: with known strong convexity.
+        scheme: its `xi` must be one number below `1/D` if it is adaptive.
+        accuracy: gap to reach.
+
+    Raises:
+        ValueError: if the accuracy is not positive, `mu` is not known and positive, or `xi` is not
+            one number below `1/D`.
+    """
+    positive("accuracy", accuracy)
+    mu = float(problem.strong_convexity)
+    if not mu > 0:
+        raise ValueError(f"problem.strong_convexity={mu} must be positive; bounds need it")
+    start = float(jax.jit(problem.gap)(jnp.zeros_like(problem.minimizer)))
+    if start <= accuracy:
+        return 0.0
+    kappa = float(problem.total_smoothness) / mu
+    return kappa / _contraction(scheme) * math.log(start / accuracy)
+
+
+def _contraction(scheme: Scheme) -> float:
+    """`1 - sqrt(D xi)`, and 1 without adaptive selection."""
+    if not scheme.adaptive:
+        return 1.0
+    xi = np.unique(np.asarray(scheme.xi))
+    if xi.size != 1 or not xi[0] * scheme.memory < 1:
+        raise ValueError(
+            f"xi={scheme.xi} has no guarantee with memory={scheme.memory}; give one number below "
+            f"1/memory={1 / scheme.memory:g}"
+        )
+    return 1.0 - math.sqrt(scheme.memory * xi[0])
+
+
+def communication_bound(problem: Problem, scheme: Scheme, step_size: float | None = None) -> float:
+    """Largest share of the full communication that a scheme can use (LAG, Proposition 1).
+
+    A group with `(L_g/L)^2 <= gamma_d = xi_d / (d alpha^2 L^2 G^2)` uploads at most once in any
+    `d + 1` consecutive iterations (LAG, Lemma 4), so that up to the rounding of `K / (d+1)` the
+    share is `1 - sum_d (1/d - 1/(d+1)) h(gamma_d)`, `h(gamma)` the share of groups with
+    `(L_g/L)^2 <= gamma`.
+
+    Args:
+        problem: its smoothness constants.
+        scheme: adaptive; its `xi_d` must not increase in `d`.
+        step_size: `alpha`, by default `1/L`.
+
+    Returns:
+        The share, 1 for schemes without adaptive selection.
+
+    Raises:
+        ValueError: if `xi` increases in `d` or the step size is not positive and finite.
+    """
+    if not scheme.adaptive:
+        return 1.0
+    xi = np.broadcast_to(np.asarray(scheme.xi, float), scheme.memory)
+    if (np.diff(xi) > 0).any():
+        raise ValueError(f"xi={scheme.xi} increases in d; the bound needs xi_1 >= .. >= xi_D")
+    L = float(problem.total_smoothness)
+    alpha = 1 / L if step_size is None else step_size
+    positive("step_size", alpha)
+    d = np.arange(1, scheme.memory + 1)
+    gamma = xi / (d * (alpha * L * scheme.num_groups) ** 2)
+    ratio = (np.asarray(problem.group_smoothness(scheme.num_groups)) / L) ** 2
+    share = (ratio[:, None] <= gamma).mean(0)
+    return float(1 - np.sum((1 / d - 1 / (d + 1)) * share))
+
+
+def expected_complexity(
+    scheme: Scheme, delays: Delays, path: Path, accuracy: ArrayLike
+) -> Expectation:
+    """Expected complexity to accuracy along a path; pure, for use inside `jit`.
+
+    Args:
+        scheme: the scheme of the path.
+        delays: identical delays (parameters of shape ()).
+        path: of `descend`.
+        accuracy: gap to reach, () or (A,).
+
+    Returns:
+        An `Expectation` of arrays of the shape of `accuracy`.
+    """
+    index, reached = first_hit(path.gap, accuracy)
+    downlink, uplink, computation = count_costs(scheme, path.selected)
+    mean = expected_wall_clock(scheme, delays, path.selected)
+    variance = wall_clock_variance(scheme, delays, path.selected)
+    uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
+    last = jnp.where(reached, index, path.selected.shape[0])
+    length = jnp.maximum(last, 1)
+    return Expectation(
+        iterations=at_hit(jnp.arange(path.gap.shape[0]), index, reached),
+        mean=at_hit(mean, index, reached),
+        variance=at_hit(variance, index, reached),
+        communication=at_hit(downlink + uplink, index, reached),
+        computation=at_hit(computation, index, reached),
+        selected=uploads[last] / length,
+        time=mean[last] / length,
+    )
+
+
+_expected_complexity = jax.jit(expected_complexity)
+
+
+def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
+    """The columns of Table I that do not depend on the delays, by name.
+
+    Storage is in partitions a worker; `stragglers tolerated` counts those that any group survives.
+    """
+    s = float(expectation.selected)
+    working = scheme.num_groups if scheme.trigger == "worker" else s
+    n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
+    return {
+        "storage": r,
+        "workers waited for": waited * working,
+        "stragglers tolerated": r - 1,
+        "communication per iteration": n * working + waited * s,
+        "computation per iteration": r * n * working,
+        "iterations": float(expectation.iterations),
+        "communication": float(expectation.communication),
+        "computation": float(expectation.computation),
+    }
+
+
+def delay_row(name: str, expectation: Expectation) -> dict[str, float]:
+    """The columns of Table I for one family of delays, by name."""
+    return {
+        f"{name} time per iteration": float(expectation.time),
+        f"{name} wall-clock mean": float(expectation.mean),
+        f"{name} wall-clock deviation": float(np.sqrt(expectation.variance)),
+    }
+
+
+def table1(
+    problem: Problem,
+    schemes: Mapping[str, Scheme],
+    delays: Mapping[str, Delays],
+    *,
+    accuracy: float,
+    num_iterations: int,
+    step_size: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """Table I of LAGC for one problem: exact expectations a row for every scheme.
+
+    Args:
+        problem: loss over M partitions.
+        schemes: by the name of their rows.
+        delays: identical delays, by the name of their columns.
+        accuracy: gap to reach.
+        num_iterations: longest path.
+        step_size: `alpha`, by default `1/L`.
+
+    Returns:
+        A frame indexed by scheme with the columns of `scheme_row` and, for every family, those of
+        `delay_row`; `inf` where the accuracy is not reached or a moment is infinite.
+
+    Raises:
+        ValueError: as for `simulate`.
+    """
+    positive("accuracy", accuracy)
+    rows = []
+    for scheme in schemes.values():
+        path = descend(problem, scheme, num_iterations=num_iterations, step_size=step_size)
+        row: dict[str, float] = {}
+        for name, family in delays.items():
+            warn_if_infinite(family, scheme.redundancy, 1)
+            expectation = _expected_complexity(scheme, family, path, accuracy)
+            row |= scheme_row(scheme, expectation) | delay_row(name, expectation)
+        rows.append(row)
+    return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))

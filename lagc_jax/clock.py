@@ -1,12 +1,11 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax.delays import Delays
+from lagc_jax.delays import Delays, check_delays
 from lagc_jax.order_stats import iteration_mean, iteration_variance, sample_iteration_times
 from lagc_jax.schemes import Scheme
 
@@ -26,12 +25,7 @@ def choose_sampler(scheme: Scheme, delays: Delays, sampler: str | None) -> str:
         ValueError: for parameters of a shape other than () or (M,), an unknown sampler, or direct
             sampling of worker-dependent delays.
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
-        if jnp.shape(leaf) not in ((), (scheme.num_workers,)):
-            raise ValueError(
-                f"delays{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; give () or "
-                f"({scheme.num_workers},), one value a worker, and batch with jax.vmap"
-            )
+    check_delays(delays, scheme.num_workers)
     if sampler is None:
         return "direct" if delays.identical else "workers"
     if sampler not in SAMPLERS:

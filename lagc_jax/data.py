@@ -41,13 +41,15 @@ def load_csv(
         raise ValueError(
             f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
         )
-    numbers = pd.DataFrame({name: _numbers(path, table[name]) for name in table.columns})
-    deviation = numbers.std(ddof=0)
-    if deviation[target] == 0:
+    numbers = np.column_stack([_numbers(path, name, table[name]) for name in table.columns])
+    varies = np.ptp(numbers, axis=0) > 0
+    is_target = np.asarray(table.columns == target)
+    if not varies[is_target].all():
         raise ValueError(f"target={target!r} is constant in {path}; give a column that varies")
-    standard = ((numbers - numbers.mean()) / deviation).loc[:, deviation > 0]
-    features = standard.drop(columns=target).assign(intercept=1.0).to_numpy()
-    return _deal(features, M), _deal(standard[target].to_numpy(), M)
+    deviation = np.where(varies, numbers.std(axis=0), 1.0)
+    standard = (numbers - numbers.mean(axis=0)) / deviation
+    features = np.column_stack([standard[:, varies & ~is_target], np.ones(len(table))])
+    return _deal(features, M), _deal(standard[:, is_target][:, 0], M)
 
 
 def _read(path: str | Path) -> pd.DataFrame:
@@ -64,14 +66,14 @@ def _read(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _numbers(path: str | Path, column: pd.Series) -> np.ndarray:
+def _numbers(path: str | Path, name: str, column: pd.Series) -> np.ndarray:
     """The column as float64; raise ValueError naming the first row that is not a finite number."""
-    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        found = column.iloc[bad[0]]
+        found = str(column.iloc[bad[0]])
         raise ValueError(
-            f"row {bad[0] + 1} of column {column.name!r} in {path} holds {found!r}, not a finite "
+            f"row {bad[0] + 1} of column {name!r} in {path} holds {found!r}, not a finite "
             f"number; remove the column or mend the row (rows are counted after the header)"
         )
     return values

@@ -407,8 +407,8 @@ def simulate_batch(
     if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
     path = _path(problem, scheme, step_size, theta0, K, optimizer)
-    accuracies, quantiles = jnp.asarray(accuracies, float), jnp.asarray(quantiles, float)
-    return summarise(scheme, delays, key, path, accuracies, quantiles, R, sampler)
+    gaps, probabilities = jnp.asarray(accuracies, float), jnp.asarray(quantiles, float)
+    return summarise(scheme, delays, key, path, gaps, probabilities, R, sampler)
 
 
 @partial(jax.jit, static_argnames=("num_realisations", "sampler"))

@@ -135,7 +135,7 @@ def redundancy_schemes(
 
 
 def default_iterations(problem: Problem, initial_gap: float, accuracy: float) -> int:
-    """Twice the iterations that suffice without adaptive selection, in hundreds, at most 200,000."""
+    """Twice what suffices without adaptive selection, in hundreds, at most 200,000 iterations."""
     condition = float(problem.total_smoothness / problem.strong_convexity)
     bound = 2 * condition * math.log(initial_gap / accuracy)
     return min(100 * math.ceil(bound / 100), 200_000)

@@ -5,7 +5,7 @@ under both families of delays, the exact expectations, and the mean time under o
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from jax import Array
 from lagc_jax._pytree import pytree
 from lagc_jax.clock import expected_wall_clock
 from lagc_jax.delays import Delays, Pareto
+from lagc_jax.order_stats import warn_if_infinite
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
 from lagc_jax.simulate import Batch, descend, first_hit, summarise
@@ -134,10 +135,12 @@ def redundancy_schemes(
     return coded | lazy
 
 
-def default_iterations(problem: Problem, initial_gap: float, accuracy: float) -> int:
+def default_iterations(
+    problem: Problem, initial_gap: float, accuracy: float, step_size: float
+) -> int:
     """Twice what suffices without adaptive selection, in hundreds, at most 200,000 iterations."""
-    condition = float(problem.total_smoothness / problem.strong_convexity)
-    bound = 2 * condition * math.log(initial_gap / accuracy)
+    step = min(step_size, 1 / float(problem.total_smoothness))
+    bound = 2 * math.log(initial_gap / accuracy) / (step * float(problem.strong_convexity))
     return min(100 * math.ceil(bound / 100), 200_000)
 
 
@@ -312,20 +315,10 @@ class Results(NamedTuple):
     claims: pd.DataFrame
 
 
-def run_study(
-    problem: Problem,
-    schemes: Mapping[str, Scheme],
-    redundancies: Mapping[tuple[str, int], Scheme],
-    setting: Setting,
-    key: Array,
-    *,
-    num_iterations: int,
-    num_realisations: int,
-    progress: Callable[[Sequence[Scheme]], Sequence[Scheme]] = lambda schemes: schemes,
-) -> Results:
-    """Measure every scheme once and put the study together.
+class Plan(NamedTuple):
+    """A whole study, before it is run.
 
-    Args:
+    Attributes:
         problem: loss over M partitions.
         schemes: of `paper_schemes`.
         redundancies: of `redundancy_schemes`.
@@ -333,23 +326,46 @@ def run_study(
         key: a JAX random key; every scheme uses the same one.
         num_iterations: `K`.
         num_realisations: `R`.
+    """
+
+    problem: Problem
+    schemes: Mapping[str, Scheme]
+    redundancies: Mapping[tuple[str, int], Scheme]
+    setting: Setting
+    key: Array
+    num_iterations: int
+    num_realisations: int
+
+
+def run_study(
+    plan: Plan, progress: Callable[[Sequence[Scheme]], Iterable[Scheme]] = iter
+) -> Results:
+    """Measure every scheme once and put the study together.
+
+    Args:
+        plan: what to run.
         progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
     """
-    everyone = {_structure(s): s for s in (*schemes.values(), *redundancies.values())}
-    run = partial(measure, num_iterations=num_iterations, num_realisations=num_realisations)
+    for scheme in plan.schemes.values():
+        for family in plan.setting.delays.values():
+            warn_if_infinite(family, scheme.redundancy, 1)
+    everyone = {_structure(s): s for s in (*plan.schemes.values(), *plan.redundancies.values())}
+    sizes = dict(num_iterations=plan.num_iterations, num_realisations=plan.num_realisations)
     measured = {
-        _structure(scheme): jax.device_get(run(problem, scheme, setting, key))
+        _structure(scheme): jax.device_get(
+            measure(plan.problem, scheme, plan.setting, plan.key, **sizes)
+        )
         for scheme in progress(list(everyone.values()))
     }
-    main = {name: measured[_structure(scheme)] for name, scheme in schemes.items()}
-    coded = {name: measured[_structure(scheme)] for name, scheme in redundancies.items()}
-    table = table_frame(schemes, main)
-    accuracies = np.asarray(setting.accuracies)
+    main = {name: measured[_structure(scheme)] for name, scheme in plan.schemes.items()}
+    coded = {name: measured[_structure(scheme)] for name, scheme in plan.redundancies.items()}
+    table = table_frame(plan.schemes, main)
+    accuracies = np.asarray(plan.setting.accuracies)
     return Results(
         table=table,
-        curves={family: curve_frame(accuracies, main, family) for family in setting.delays},
+        curves={family: curve_frame(accuracies, main, family) for family in plan.setting.delays},
         redundancy=redundancy_frame(coded),
-        tail=tail_frame(schemes, main),
+        tail=tail_frame(plan.schemes, main),
         claims=claims_frame(table),
     )
 

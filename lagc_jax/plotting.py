@@ -1,0 +1,171 @@
+"""Figures from the tidy frames of a study. Nothing else in the package imports this module."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+# Colours of Okabe and Ito, safe for colour-blind readers; a scheme looks the same everywhere.
+STYLES = {
+    "GD": dict(color="#000000", marker="o"),
+    "GC": dict(color="#E69F00", marker="s"),
+    "grouping": dict(color="#56B4E9", marker="^"),
+    "LAG": dict(color="#009E73", marker="v"),
+    "LAGC": dict(color="#D55E00", marker="D"),
+    "G-LAG": dict(color="#0072B2", marker="P"),
+}
+FAMILIES: dict[str, Any] = {"pareto": ("Pareto", "-"), "exponential": ("exponential", "--")}
+COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.16  # inches, of a two-column paper
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.dpi": 200,
+    "pdf.fonttype": 42,
+}
+COSTS = {
+    "wall-clock": "Wall-clock time\n(unit of the delays)",
+    "communication": "Communication\n(messages)",
+    "computation": "Computation\n(partition gradients)",
+}
+
+
+def plot_curves(curves: pd.DataFrame) -> Figure:
+    """Optimality gap against time, messages and gradients, three panels (LAGC, Figs. 2 and 3).
+
+    Time is shown by its median, the band from the 5 to the 95 % quantile, and the exact mean.
+
+    Args:
+        curves: of `study.curve_frame`.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
+        axes = figure.subplots(1, 3, sharey=True)
+        for name, curve in curves.groupby("scheme", sort=False):
+            style = _style(str(name))
+            band = _finite(curve["gap"], curve["wall-clock 5 %"], curve["wall-clock 95 %"])
+            axes[0].fill_betweenx(*band, color=style["color"], alpha=0.2, linewidth=0)
+            axes[0].plot(curve["wall-clock mean"], curve["gap"], ":", color=style["color"])
+            for axis, column in zip(
+                axes, ("wall-clock 50 %", "communication", "computation"), strict=True
+            ):
+                axis.plot(*_finite(curve[column], curve["gap"]), **style, markevery=0.2)
+        for axis, label in zip(axes, COSTS.values(), strict=True):
+            axis.set(yscale="log", xlabel=label)
+            axis.set_xlim(left=0)
+            axis.locator_params(axis="x", nbins=5)
+        axes[0].set_ylabel("Optimality gap")
+        mean = Line2D([], [], color="0.4", linestyle=":", label="exact mean")
+        band = Patch(color="0.4", alpha=0.2, linewidth=0, label="5-95 %")
+        _legend(figure, curves["scheme"].unique(), [mean, band])
+    return figure
+
+
+def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
+    """The three complexities against the redundancy, three panels.
+
+    Args:
+        redundancy: of `study.redundancy_frame`.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
+        axes = figure.subplots(1, 3)
+        for (name, family), group in redundancy.groupby(["scheme", "delays"], sort=False):
+            style = _style(str(name)) | dict(linestyle=FAMILIES[str(family)][1])
+            axes[0].plot(group["redundancy"], group["wall-clock mean"], **style)
+        for name, group in redundancy.groupby("scheme", sort=False):
+            once = group[group["delays"] == group["delays"].iloc[0]]
+            for axis, column in zip(axes[1:], ("communication", "computation"), strict=True):
+                axis.plot(once["redundancy"], once[column], **_style(str(name)))
+        for axis, label in zip(axes, COSTS.values(), strict=True):
+            axis.set(xlabel="Redundancy r", ylabel=label)
+            axis.locator_params(axis="x", integer=True, nbins=7)
+        axes[0].set_yscale("log")
+        axes[2].set_yscale("log")
+        axes[1].set_ylim(bottom=0)
+        families = [
+            Line2D([], [], color="0.4", linestyle=line, label=f"{family} delays")
+            for family, line in FAMILIES.values()
+        ]
+        _legend(figure, redundancy["scheme"].unique(), families)
+    return figure
+
+
+def plot_tail(tail: pd.DataFrame) -> Figure:
+    """Mean time against the Pareto shape; dotted verticals mark where a mean becomes infinite.
+
+    Args:
+        tail: of `study.tail_frame`.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH, 3.0), layout="constrained")
+        axis = figure.subplots()
+        for name, group in tail.groupby("scheme", sort=False):
+            axis.plot(
+                *_finite(group["shape"], group["wall-clock mean"]),
+                **_style(str(name)),
+                markevery=0.2,
+            )
+        values = tail["wall-clock mean"][np.isfinite(tail["wall-clock mean"])]
+        axis.set(
+            xscale="log",
+            yscale="log",
+            xlabel="Pareto shape (small = heavy tail)",
+            ylabel="Mean wall-clock time to accuracy\n(unit of the delays)",
+        )
+        if len(values):
+            # Means grow without bound towards the verticals: keep the rest of the curves legible.
+            axis.set_ylim(0.7 * values.min(), 300 * values.min())
+        for r in sorted(tail["redundancy"].unique()):
+            if 1 / r > tail["shape"].min():
+                axis.axvline(1 / r, color="0.5", linestyle=":", linewidth=0.9)
+                label = f"infinite for r = {r}"
+                place: dict[str, Any] = dict(
+                    rotation=90, ha="right", va="bottom", color="0.3", fontsize=7
+                )
+                axis.text(1 / r, 0.02, label, transform=axis.get_xaxis_transform(), **place)
+        axis.set_xticks([0.3, 0.5, 1, 2, 3, 6], labels=["0.3", "0.5", "1", "2", "3", "6"])
+        axis.minorticks_off()
+        _legend(figure, tail["scheme"].unique(), [], columns=3)
+    return figure
+
+
+def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
+    """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths."""
+    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".csv")]
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(paths[0], metadata={"CreationDate": None})
+        figure.savefig(paths[1])
+    frame.to_csv(paths[2], index=False)
+    return paths
+
+
+def _style(scheme: str) -> dict:
+    return STYLES.get(scheme, dict(color="#CC79A7", marker="x"))
+
+
+def _finite(*columns: pd.Series) -> list[np.ndarray]:
+    """The rows in which every column is finite."""
+    values = np.column_stack([np.asarray(column, float) for column in columns])
+    return list(values[np.isfinite(values).all(1)].T)
+
+
+def _legend(
+    figure: Figure, schemes: Iterable[str], extra: list[Any], columns: int | None = None
+) -> None:
+    handles: list[Any] = [Line2D([], [], label=name, **_style(name)) for name in schemes] + extra
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns or len(handles))

@@ -1,0 +1,231 @@
+"""Run the study of LAGC (Zhang and Simeone, 2021): its table, its figures and its claims.
+
+One command gives Table I, the optimality gap against time, communication and computation under
+Pareto and exponential delays, what redundancy costs and gains, and a check of every claim.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from tqdm import tqdm
+
+import lagc_jax
+from lagc_jax import plotting, study
+from lagc_jax.data import load_csv
+
+T = TypeVar("T", int, float)
+NUM_FEATURES = 50
+REALISATIONS, QUICK_REALISATIONS = 1000, 64
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def read_as(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
+    """Return a reader of command-line values whose errors say what to give."""
+
+    def read(text: str) -> T:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {name}; give one") from None
+
+    return read
+
+
+whole, real = read_as(int, "a whole number"), read_as(float, "a number")
+
+
+def make_parser() -> Parser:
+    """Describe the options of the script."""
+    parser = Parser(prog="paper.py", description=__doc__)
+
+    def option(group: argparse._ArgumentGroup, name: str, help: str, **settings: object) -> None:
+        default = settings.get("default")
+        suffix = "" if default is None else f" (default: {default})"
+        group.add_argument(name, help=help + suffix, **settings)  # type: ignore[arg-type]
+
+    group = parser.add_argument_group("system")
+    option(group, "--workers", "number of workers", type=whole, default=12, metavar="M")
+    option(group, "--groups", "number of groups, divides M", type=whole, default=4, metavar="G")
+    text = "partitions that a worker stores under GC and LAGC, at most M/G"
+    option(group, "--redundancy", text, type=whole, default=2, metavar="r")
+
+    group = parser.add_argument_group("descent")
+    option(group, "--xi", "weight of the trigger", type=real, default=1.0)
+    option(group, "--memory", "steps the trigger remembers", type=whole, default=10, metavar="D")
+    text = "step size (default: 1/L, L the smoothness of the whole loss)"
+    option(group, "--step-size", text, type=real, metavar="ALPHA")
+    option(group, "--accuracy", "gap to reach", type=real, default=1e-8, metavar="EPS")
+    text = "longest path (default: twice what suffices without adaptive selection)"
+    option(group, "--iterations", text, type=whole, metavar="K")
+
+    group = parser.add_argument_group("delays")
+    text = f"of the delays (default: {REALISATIONS}, {QUICK_REALISATIONS} with --quick)"
+    option(group, "--realisations", text, type=whole, metavar="R")
+    option(group, "--seed", "of the synthetic data and the delays", type=whole, default=0)
+    text = "tail index of the Pareto delays"
+    option(group, "--pareto-shape", text, type=real, default=1.5, metavar="SHAPE")
+    text = "smallest Pareto delay"
+    option(group, "--pareto-scale", text, type=real, default=1.0, metavar="SCALE")
+    option(group, "--rate", "of the exponential delays", type=real, default=1.0)
+
+    group = parser.add_argument_group("files")
+    text = "regress a column of this table of numbers on the others, in place of synthetic data"
+    option(group, "--csv", text, metavar="FILE")
+    option(group, "--target", "that column (default: the last)", metavar="COLUMN")
+    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--quick", "a first look with fewer realisations", action="store_true")
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> study.Plan:
+    """Check the options and build the study; raise ValueError for what does not fit."""
+    shape = (args.workers, args.groups)
+    schemes = study.paper_schemes(*shape, args.redundancy, args.xi, args.memory)
+    redundancies = study.redundancy_schemes(*shape, args.xi, args.memory)
+    delays = {
+        "pareto": lagc_jax.Pareto(args.pareto_scale, args.pareto_shape),
+        "exponential": lagc_jax.Exponential(args.rate),
+    }
+    for name in ("step_size", "accuracy"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name}={value} must be positive and finite; give {name} > 0")
+    for name in ("iterations", "realisations"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value} is too small; give a whole number >= 1")
+    if not 0 <= args.seed < 2**63:
+        raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
+    problem_key, key = jax.random.split(jax.random.key(args.seed))
+    problem = load_problem(args, problem_key)
+    start = float(jax.jit(problem.gap)(jnp.zeros_like(problem.minimizer)))
+    if args.accuracy >= start:
+        raise ValueError(
+            f"accuracy={args.accuracy} is not below the gap at the start, {start:.6g}; give a "
+            f"smaller one"
+        )
+    step_size = args.step_size or 1.0 / float(problem.total_smoothness)
+    levels = np.geomspace(start, args.accuracy, study.NUM_LEVELS)
+    setting = study.Setting(delays, jnp.asarray(step_size), jnp.asarray(levels))
+    iterations = args.iterations or study.default_iterations(
+        problem, start, args.accuracy, step_size
+    )
+    realisations = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
+    return study.Plan(problem, schemes, redundancies, setting, key, iterations, realisations)
+
+
+def load_problem(args: argparse.Namespace, key: Array) -> lagc_jax.Problem:
+    """The user's data or the synthetic problem."""
+    if args.csv is not None:
+        return lagc_jax.linear_regression(*load_csv(args.csv, args.workers, args.target))
+    if args.target is not None:
+        raise ValueError(f"target={args.target!r} names a column of no table; give --csv as well")
+    features = max(NUM_FEATURES, args.workers)
+    return lagc_jax.synthetic_linear_regression(key, args.workers, features)
+
+
+def describe(plan: study.Plan) -> str:
+    """Say in a few lines what is run."""
+    problem, scheme = plan.problem, plan.schemes["LAGC"]
+    kappa = float(problem.total_smoothness / problem.strong_convexity)
+    return (
+        f"M={scheme.num_workers} workers, G={scheme.num_groups} groups, "
+        f"r={scheme.redundancy} partitions a worker; xi={scheme.xi:g}, D={scheme.memory}\n"
+        f"d={problem.num_parameters} parameters, condition number {kappa:.4g}, "
+        f"step size {float(plan.setting.step_size):.4g}, "
+        f"accuracy {float(plan.setting.accuracies[-1]):g}\n"
+        f"up to {plan.num_iterations} iterations, {plan.num_realisations} realisations of each "
+        f"delay family, on {jax.devices()[0].device_kind}"
+    )
+
+
+def write(results: study.Results, directory: Path) -> list[Path]:
+    """Write the tables and figures of a study into a directory; return the paths."""
+    table, claims = directory / "table1.csv", directory / "claims.csv"
+    results.table.to_csv(table)
+    (directory / "table1.md").write_text(markdown(results.table))
+    results.claims.to_csv(claims, index=False)
+    figures = {
+        "fig2_pareto": (plotting.plot_curves, results.curves["pareto"]),
+        "fig3_exponential": (plotting.plot_curves, results.curves["exponential"]),
+        "fig4_redundancy": (plotting.plot_redundancy, results.redundancy),
+        "fig5_tail": (plotting.plot_tail, results.tail),
+    }
+    paths = [table, table.with_suffix(".md"), claims]
+    for name, (plot, frame) in figures.items():
+        paths += plotting.save_figure(plot(frame), frame, directory / name)
+    return paths
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame as a Markdown table, numbers to six digits."""
+    rows = table.map(lambda value: f"{value:.6g}").reset_index()
+    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def report(results: study.Results) -> str:
+    """The table, turned on its side, and the claims, as text for a terminal."""
+    table = results.table.T.map(lambda value: f"{value:.5g}").rename_axis(columns=None)
+    claims = [
+        f"  {'holds' if row['holds'] else 'FAILS'} {row['margin']:>+8.1%}  {row['claim']} "
+        f"({row['compared']}: {row['scheme']} {row['value']:.5g}, "
+        f"{row['best other']} {row['best other value']:.5g})"
+        for row in results.claims.to_dict("records")
+    ]
+    return "\n".join([table.to_string(), "", "Claims (margin over the best other):", *claims])
+
+
+def count_compilations() -> Callable[[], int]:
+    """Start counting XLA compilations; the result tells how many there were."""
+    seen: list[str] = []
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return lambda: len(seen)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    start = time.perf_counter()
+    jax.config.update("jax_enable_x64", True)
+    warnings.formatwarning = lambda message, *_, **__: f"paper.py: warning: {message}\n"
+    compilations = count_compilations()
+    try:
+        plan = prepare(args)
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    print(describe(plan), flush=True)
+    results = study.run_study(plan, lambda schemes: tqdm(schemes, unit="scheme", disable=None))
+    paths = write(results, args.out)
+    print(report(results))
+    print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
+    elapsed = time.perf_counter() - start
+    print(f"{compilations()} XLA compilations, {elapsed:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

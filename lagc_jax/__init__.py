@@ -1,5 +1,6 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
+from lagc_jax.batch import Batch, Summary, simulate_batch
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.codes import (
     GradientCode,
@@ -16,7 +17,6 @@ from lagc_jax.order_stats import (
     iteration_variance,
     order_statistic_mean,
     order_statistic_variance,
-    sample_iteration_times,
 )
 from lagc_jax.problems import (
     Problem,
@@ -24,16 +24,15 @@ from lagc_jax.problems import (
     logistic_regression,
     synthetic_linear_regression,
 )
+from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
 from lagc_jax.simulate import (
-    Batch,
     Complexity,
     Path,
     Trajectory,
     complexity,
     descend,
     simulate,
-    simulate_batch,
 )
 
 __all__ = [
@@ -47,6 +46,7 @@ __all__ = [
     "Problem",
     "Scheme",
     "State",
+    "Summary",
     "Trajectory",
     "complexity",
     "cyclic_repetition",

@@ -14,6 +14,11 @@ def concrete(value: Any) -> np.ndarray | None:
     return np.asarray(value)
 
 
+def as_leaf(value: Any) -> Any:
+    """A list or tuple as one array, not a pytree of its entries; anything else as it is."""
+    return np.asarray(value) if isinstance(value, list | tuple) else value
+
+
 def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`; raise ValueError if it is not one."""
     try:
@@ -27,7 +32,12 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
 
 def real_array(name: str, value: Any) -> np.ndarray | None:
     """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
-    array = concrete(value)
+    try:
+        array = concrete(value)
+    except ValueError:
+        raise ValueError(
+            f"{name} is ragged; give rows of equal lengths, padded if need be"
+        ) from None
     if array is not None and array.dtype.kind not in "fiu":
         raise ValueError(f"{name}={value!r} is not a real number or an array of them; give floats")
     return array
@@ -51,6 +61,13 @@ def finite(name: str, value: Any) -> np.ndarray | None:
                 f"{name}{list(where)}={array[where]} is not finite; remove or replace such entries"
             )
     return array
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Raise ValueError unless every known entry of `value` is finite and not negative."""
+    array = real_array(name, value)
+    if array is not None and not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(f"{name}={value} must be finite and not negative; give {name} >= 0")
 
 
 def finite_data(name: str, value: Any) -> np.ndarray:

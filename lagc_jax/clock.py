@@ -1,12 +1,15 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._pytree import pytree
 from lagc_jax.delays import Delays, check_delays
-from lagc_jax.order_stats import iteration_mean, iteration_variance, sample_iteration_times
+from lagc_jax.order_stats import iteration_mean, iteration_variance
+from lagc_jax.sampling import CHUNK, Times, direct_times
 from lagc_jax.schemes import Scheme
 
 SAMPLERS = ("direct", "workers")
@@ -37,7 +40,54 @@ def choose_sampler(scheme: Scheme, delays: Delays, sampler: str | None) -> str:
 
 def sample_worker_times(delays: Delays, key: Array, num_iterations: int, num_workers: int) -> Array:
     """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
-    return delays.sample(key, (num_iterations, num_workers))
+    chunks = jnp.arange(-(-num_iterations // CHUNK))
+    times = jax.vmap(lambda chunk: _chunk_of_worker_times(delays, key, chunk, num_workers))(chunks)
+    return times.reshape(-1, num_workers)[:num_iterations]
+
+
+def _chunk_of_worker_times(delays: Delays, key: Array, chunk: ArrayLike, num_workers: int) -> Array:
+    return delays.sample(jax.random.fold_in(key, chunk), (CHUNK, num_workers))
+
+
+@pytree("num_iterations")
+class WorkerTimes(Times):
+    """Times along a path, drawn worker by worker; made by `times_along`.
+
+    Attributes:
+        scheme: sizes.
+        delays: distribution of the computing times.
+        working: (C, CHUNK, G) bool, groups that compute; none beyond the path.
+        num_iterations: `K`.
+    """
+
+    scheme: Scheme
+    delays: Delays
+    working: Array
+    num_iterations: int
+
+    def seed(self, key: Array) -> Array:
+        return key
+
+    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
+        times = _chunk_of_worker_times(self.delays, seed, chunk, self.scheme.num_workers)
+        return (iteration_times(self.scheme, times, self.working[chunk]),)
+
+
+def times_along(scheme: Scheme, delays: Delays, selected: Array, sampler: str) -> Times:
+    """Times of the iterations along a path.
+
+    Args:
+        scheme: sizes and trigger.
+        delays: distribution of the computing times.
+        selected: groups that upload, bool (K, G).
+        sampler: as `choose_sampler` returns it.
+    """
+    working = scheme.working(selected)
+    if sampler == "direct":
+        return direct_times(delays, scheme.group_size, scheme.redundancy, working)
+    K, G = working.shape
+    chunked = jnp.pad(working, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+    return WorkerTimes(scheme, delays, chunked, K)
 
 
 def fastest(scheme: Scheme, times: Array) -> Array:
@@ -66,26 +116,6 @@ def iteration_times(scheme: Scheme, times: Array, working: Array) -> Array:
 def accumulate(per_iteration: Array) -> Array:
     """Cumulative cost of having every iterate, (K+1,) from (K,): entry 0 is 0."""
     return jnp.concatenate([jnp.zeros_like(per_iteration[:1]), jnp.cumsum(per_iteration)])
-
-
-def sample_wall_clock(
-    scheme: Scheme, delays: Delays, key: Array, selected: Array, sampler: str
-) -> Array:
-    """Draw the cumulative wall-clock time along a path, (K+1,); consumes `key`.
-
-    Args:
-        scheme: sizes and trigger.
-        delays: distribution of the computing times.
-        key: a JAX random key.
-        selected: groups that upload, bool (K, G).
-        sampler: as `choose_sampler` returns it.
-    """
-    working = scheme.working(selected)
-    if sampler == "direct":
-        n, r = scheme.group_size, scheme.redundancy
-        return accumulate(sample_iteration_times(delays, key, n, r, working))
-    times = sample_worker_times(delays, key, selected.shape[0], scheme.num_workers)
-    return accumulate(iteration_times(scheme, times, working))
 
 
 def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:

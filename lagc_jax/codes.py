@@ -112,7 +112,7 @@ def cyclic_repetition(
     them, for even `F`. Both spans contain 1, and no nonzero element vanishes at `F` points, so any
     `F` rows decode. The worst sets are `F` consecutive workers, from which decoding extrapolates:
     the condition grows like a power of `n` for `r` near 1 or `n` and exponentially in `n` for
-    `r = n/2` (2e2 at n = 10, 9e2 at 16, 1e6 at 24 with r = 11, 5e6 at 32 with r = 14).
+    `r` near `n/2` (2e2 at n = 10, 1e4 at 16, 1e6 at 24, and 2e8 at 32, refused by default).
 
     Args:
         group_size: `n`.

@@ -1,11 +1,14 @@
 """A user's table as a distributed linear regression."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lagc_jax._checks import whole_number
+
+UNREADABLE = (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning)
 
 
 def load_csv(
@@ -37,6 +40,8 @@ def load_csv(
         raise ValueError(
             f"target={target!r} is not a column of {path}; give one of {list(table.columns)}"
         )
+    if len(table.columns) < 2:
+        raise ValueError(f"csv={path} has no column but target={target!r}; give features as well")
     if len(table) < M:
         raise ValueError(
             f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
@@ -54,12 +59,15 @@ def load_csv(
 
 def _read(path: str | Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, skipinitialspace=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without index_col=False, rows longer than the header would lose their first field.
+            table = pd.read_csv(path, skipinitialspace=True, index_col=False)
     except FileNotFoundError:
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"csv={path} is empty; give a header and rows of numbers") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
     if table.empty:
         raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax._checks import positive
+from lagc_jax._checks import as_leaf, positive
 from lagc_jax._pytree import pytree
 
 
@@ -65,7 +66,13 @@ class Delays(Protocol):
     @property
     def identical(self) -> bool:
         """Whether all workers share one distribution (every parameter has shape ())."""
-        return all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(self))
+        return all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(self))
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError unless all parameters are positive and finite; keep lists as arrays."""
+        for name, value in vars(self).items():
+            positive(name, value)
+            object.__setattr__(self, name, as_leaf(value))
 
     def survival(self, t: ArrayLike) -> Array:
         """`P(tau > t)`, of the shape of `t`."""
@@ -97,7 +104,7 @@ class Exponential(Delays):
     rate: ArrayLike
 
     def __post_init__(self) -> None:
-        positive("rate", self.rate)
+        self._check_parameters()
 
     @property
     def tail_index(self) -> ArrayLike:
@@ -132,8 +139,7 @@ class Pareto(Delays):
     shape: ArrayLike
 
     def __post_init__(self) -> None:
-        positive("scale", self.scale)
-        positive("shape", self.shape)
+        self._check_parameters()
 
     @property
     def tail_index(self) -> ArrayLike:
@@ -152,8 +158,8 @@ class Pareto(Delays):
 def check_delays(delays: Delays, num_workers: int) -> None:
     """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,)."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
-        if jnp.shape(leaf) not in ((), (num_workers,)):
+        if np.shape(leaf) not in ((), (num_workers,)):
             raise ValueError(
-                f"delays{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; give () or "
+                f"delays{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}; give () or "
                 f"({num_workers},), one value a worker, and batch with jax.vmap"
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -73,7 +74,22 @@ def init(
     [0.0]
     """
     check_start(problem, scheme, step_size)
-    theta = jnp.zeros_like(problem.minimizer) if theta0 is None else problem.flatten(theta0)
+    return begin(problem, scheme, step_size, flat_start(problem, theta0), optimizer)
+
+
+def flat_start(problem: Problem, theta0: Any) -> Array:
+    """`theta^0` as a vector (d,), zeros by default."""
+    return jnp.zeros_like(problem.minimizer) if theta0 is None else problem.flatten(theta0)
+
+
+def begin(
+    problem: Problem,
+    scheme: Scheme,
+    step_size: ArrayLike | None,
+    theta: Array,
+    optimizer: optax.GradientTransformation | None,
+) -> State:
+    """`init` from a vector (d,); it trusts its arguments."""
     alpha = 1.0 / problem.total_smoothness if step_size is None else step_size
     alpha = jnp.asarray(alpha, theta.dtype)
     zeros = jnp.zeros((scheme.num_groups, theta.size), theta.dtype)
@@ -90,6 +106,12 @@ def init(
     )
 
 
+def path_scheme(scheme: Scheme) -> Scheme:
+    """The scheme of full redundancy with the same path: coding changes costs, not iterates."""
+    sizes = (scheme.num_workers, scheme.num_groups, scheme.group_size)
+    return Scheme(*sizes, scheme.xi, scheme.memory, scheme.trigger)
+
+
 def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -> None:
     """Raise ValueError unless the problem fits the scheme and the step size is sound."""
     if problem.num_partitions != scheme.num_workers:
@@ -99,9 +121,9 @@ def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -
         )
     if step_size is not None:
         positive("step_size", step_size)
-        if jnp.shape(step_size) != ():
+        if np.shape(step_size) != ():
             raise ValueError(
-                f"step_size has shape {jnp.shape(step_size)}; give a scalar, batch with jax.vmap"
+                f"step_size has shape {np.shape(step_size)}; give a scalar, batch with jax.vmap"
             )
 
 

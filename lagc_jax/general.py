@@ -37,10 +37,10 @@ class GeneralProblem(Problem):
     optimum: Array
 
     def flatten(self, theta: Any) -> Array:
-        expected = jax.tree.map(jnp.shape, jax.eval_shape(self.unravel, self.minimizer))
-        if jax.tree.map(jnp.shape, theta) != expected:
+        expected = jax.tree.map(np.shape, jax.eval_shape(self.unravel, self.minimizer))
+        if jax.tree.map(np.shape, theta) != expected:
             raise ValueError(
-                f"theta0 has shape {jax.tree.map(jnp.shape, theta)}; give the pytree of the "
+                f"theta0 has shape {jax.tree.map(np.shape, theta)}; give the pytree of the "
                 f"problem's theta0, {expected}"
             )
         vector = ravel_pytree(theta)[0].astype(self.minimizer.dtype)
@@ -106,7 +106,7 @@ def general_problem(
     >>> round(float(problem.optimum), 3)
     2.0
     """
-    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes == {()}:
         raise ValueError(
             f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
@@ -116,7 +116,7 @@ def general_problem(
         finite_data("data", leaf)
     flat0, unravel = ravel_pytree(theta0)
     start = loss(theta0, jax.tree.map(lambda leaf: leaf[0], data))
-    if jnp.shape(start) != () or not np.isfinite(start):
+    if np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
     (num_partitions,) = sizes.pop()
     unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
@@ -137,9 +137,9 @@ def general_problem(
             axis=0,
         )
     positive("smoothness", smoothness)
-    if jnp.shape(smoothness) != (num_partitions,):
+    if np.shape(smoothness) != (num_partitions,):
         raise ValueError(
-            f"smoothness has shape {jnp.shape(smoothness)}; give ({num_partitions},), one constant "
+            f"smoothness has shape {np.shape(smoothness)}; give ({num_partitions},), one constant "
             f"a partition"
         )
     constants = jnp.asarray(smoothness, flat0.dtype)

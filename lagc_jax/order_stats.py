@@ -1,47 +1,87 @@
-"""The time of one iteration: exact moments, its distribution, and direct sampling.
+"""The time of one iteration: its law, its exact moments and those of order statistics.
 
 An iteration with `s` working groups takes `T = r tau`, `tau` the maximum over the groups of the
 `F`-th smallest of `n` computing times, `F = n - r + 1`. For identical delays `tau` is the inverse
 hazard at `Z`, the same statistic of unit exponentials, whatever the family. Hence every moment is
-one fixed quadrature over the law of `Z`, which depends on sizes alone, and every draw of `T` is a
-draw of `Z` (OS, chapters 2 and 3).
+one fixed quadrature over the law of `Z`, which depends on sizes alone (OS, chapters 2 and 3).
 """
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import betainc, logsumexp
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, whole_number
-from lagc_jax.delays import Delays, survival_uniforms
+from lagc_jax._pytree import pytree
+from lagc_jax.delays import Delays
+
+NUM_NODES = 2048
 
 
-class _Quadrature(NamedTuple):
-    """Nodes for integrals over the law of one group's statistic; float64 on the host.
+def log_density(x: np.ndarray, n: int, r: int) -> np.ndarray:
+    """Log density at x of the F-th smallest of n unit exponentials."""
+    return math.log(r) + _log_binomial(n, r) - r * x + (n - r) * np.log(-np.expm1(-x))
+
+
+def log_probabilities(x: np.ndarray, n: int, r: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log P(Z <= x) and log P(Z > x), `Z` the F-th smallest of n unit exponentials.
+
+    At most x are `n - j` of them, `j < r` for the first event and `j >= r` for the second.
+    """
+    log_above, log_below = -x, np.log(-np.expm1(-x))
+
+    def log_sum(counts: range) -> np.ndarray:
+        terms = [_log_binomial(n, j) + j * log_above + (n - j) * log_below for j in counts]
+        return np.logaddexp.reduce(terms, axis=0)
+
+    def complement(log_probability: np.ndarray) -> np.ndarray:
+        return np.log1p(-np.exp(np.minimum(log_probability, -0.5)))
+
+    # Either sum is of positive terms; the smaller of the two probabilities is the precise one.
+    cdf, survival = log_sum(range(r)), log_sum(range(r, n + 1))
+    smaller = cdf < survival
+    return (
+        np.where(smaller, cdf, complement(survival)),
+        np.where(smaller, complement(cdf), survival),
+    )
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return math.log(math.comb(n, k))
+
+
+@pytree()
+class _Law:
+    """The law of one group's statistic `Z` at the nodes of a quadrature.
 
     Attributes:
         node: (Q,) values of Z; the last stands for everything beyond it.
-        log_mass: (Q,) log of weight times density of one group's statistic.
-        log_cdf: (Q,) log of its distribution function.
+        log_mass: (Q,) log of weight times density.
+        log_cdf: (Q,) log of the distribution function.
+        redundancy: () `r`.
     """
 
-    node: np.ndarray
-    log_mass: np.ndarray
-    log_cdf: np.ndarray
+    node: ArrayLike
+    log_mass: ArrayLike
+    log_cdf: ArrayLike
+    redundancy: ArrayLike
 
 
 @lru_cache(maxsize=256)
-def _quadrature(group_size: int, redundancy: int) -> _Quadrature:
+def _law(group_size: int, redundancy: int, dtype: Any) -> _Law:
     """Gauss-Legendre panels that resolve the law of Z for one group and for up to 1e6 of them.
 
     Panels are half a standard deviation wide around the bulk of one group's statistic, then grow
     geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision.
+    Nodes without mass fill up to a fixed number, so that all sizes share one compiled function.
     """
     n, r = group_size, redundancy
     inverse = 1.0 / np.arange(r, n + 1)
@@ -53,67 +93,68 @@ def _quadrature(group_size: int, redundancy: int) -> _Quadrature:
     lower, width = np.array(edges[:-1]), np.diff(edges)
     point, weight = np.polynomial.legendre.leggauss(20)
     node = (lower[:, None] + width[:, None] * (point + 1) / 2).ravel()
-    log_weight = np.log(width[:, None] * weight / 2).ravel()
-    log_density = math.log(r) + _log_binomial(n, r) - r * node + (n - r) * np.log(-np.expm1(-node))
-    return _Quadrature(
+    log_mass = np.log(width[:, None] * weight / 2).ravel() + log_density(node, n, r)
+    values = (
         np.append(node, end),
-        np.append(log_weight + log_density, _log_binomial(n, r) - r * end),
-        np.append(_log_cdf(node, n, r), 0.0),
+        np.append(log_mass, _log_binomial(n, r) - r * end),
+        np.append(log_probabilities(node, n, r)[0], 0.0),
     )
+    missing = (-node.size - 1) % NUM_NODES
+    fill = (1.0, -np.inf, 0.0)
+    padded = [np.pad(v, (missing, 0), constant_values=c) for v, c in zip(values, fill, strict=True)]
+    node, log_mass, log_cdf = (v.astype(dtype) for v in padded)
+    return _Law(node, log_mass, log_cdf, np.asarray(r, dtype))
 
 
-def _log_binomial(n: int, k: int) -> float:
-    return math.log(math.comb(n, k))
-
-
-def _log_cdf(x: np.ndarray, n: int, r: int) -> np.ndarray:
-    """Log P(F-th smallest of n unit exponentials <= x): fewer than r of n exceed x."""
-    log_survival, log_cdf = -x, np.log(-np.expm1(-x))
-
-    def log_sum(counts: range) -> np.ndarray:
-        terms = [_log_binomial(n, j) + j * log_survival + (n - j) * log_cdf for j in counts]
-        return np.logaddexp.reduce(terms, axis=0)
-
-    below, above = log_sum(range(r)), log_sum(range(r, n + 1))
-    # Either sum is of positive terms; the smaller of the two probabilities is the precise one.
-    return np.where(below < above, below, np.log1p(-np.exp(np.minimum(above, -0.5))))
-
-
-def _log_law(delays: Delays, n: int, r: int, s: Array) -> tuple[Array, Array]:
+def _log_law(delays: Delays, law: _Law, s: Array) -> tuple[Array, Array]:
     """Log masses of Z over `s` groups (S, Q) and log times of its nodes (Q,)."""
-    rule = _quadrature(n, r)
-    log_mass, log_cdf = jnp.asarray(rule.log_mass, s.dtype), jnp.asarray(rule.log_cdf, s.dtype)
-    log_mass = jnp.log(s)[:, None] + log_mass + (s - 1)[:, None] * log_cdf
-    return log_mass, delays.log_inverse_hazard(jnp.asarray(rule.node, s.dtype))
+    log_mass = jnp.log(s)[:, None] + law.log_mass + (s - 1)[:, None] * law.log_cdf
+    return log_mass, delays.log_inverse_hazard(law.node)
 
 
-def _log_moment(delays: Delays, r: int, order: int, log_terms: Array) -> Array:
+def _log_moment(delays: Delays, law: _Law, order: int, log_terms: Array) -> Array:
     """Log of the sum of mass times value^order, (S,); `inf` where the moment is infinite.
 
     Beyond the last node the density falls like `exp(-r x)` and the time grows like
     `exp(x / tail_index)`, so the tail is the last term times a known factor.
     """
+    r = jnp.asarray(law.redundancy)
     rate = r - order / jnp.asarray(delays.tail_index, log_terms.dtype)
     factor = jnp.where(rate > 0, r / jnp.where(rate > 0, rate, 1), jnp.inf)
     return logsumexp(log_terms.at[:, -1].add(jnp.log(factor)), axis=-1)
 
 
-def _log_mean(delays: Delays, n: int, r: int, s: Array) -> Array:
-    log_mass, log_time = _log_law(delays, n, r, s)
-    return _log_moment(delays, r, 1, log_mass + log_time)
+def _log_mean(delays: Delays, law: _Law, s: Array) -> Array:
+    log_mass, log_time = _log_law(delays, law, s)
+    return _log_moment(delays, law, 1, log_mass + log_time)
 
 
-def _variance(delays: Delays, n: int, r: int, s: Array) -> Array:
-    """Central moment integrated as such: no loss where the deviation is far below the mean."""
-    log_mean = _log_mean(delays, n, r, s)
+@jax.jit
+def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
+    """Means of `load` times the maximum over `s` groups, (S,); 0 for none."""
+    s = jnp.asarray(num_groups, delays.dtype)
+    mean = load * jnp.exp(_log_mean(delays, law, jnp.maximum(s, 1)))
+    return jnp.where(s > 0, mean, 0)
+
+
+@jax.jit
+def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
+    """Variances of the same, integrated as central moments.
+
+    So nothing is lost where the deviation is far below the mean.
+    """
+    s = jnp.asarray(num_groups, delays.dtype)
+    at_least_one = jnp.maximum(s, 1)
+    log_mean = _log_mean(delays, law, at_least_one)
     infinite = jnp.isinf(log_mean)
     log_mean = jnp.where(infinite, 0, log_mean)
-    log_mass, log_time = _log_law(delays, n, r, s)
+    log_mass, log_time = _log_law(delays, law, at_least_one)
     # log |time / mean - 1|, also where the ratio overflows.
     log_ratio = log_time - log_mean[:, None]
     log_deviation = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
-    log_square = _log_moment(delays, r, 2, log_mass + 2 * log_deviation)
-    return jnp.where(infinite, jnp.inf, jnp.exp(2 * log_mean + log_square))
+    log_square = _log_moment(delays, law, 2, log_mass + 2 * log_deviation)
+    variance = load**2 * jnp.exp(2 * log_mean + log_square)
+    return jnp.where(s > 0, jnp.where(infinite, jnp.inf, variance), 0)
 
 
 def order_statistic_mean(delays: Delays, rank: int, num_samples: int) -> Array:
@@ -136,7 +177,7 @@ def order_statistic_mean(delays: Delays, rank: int, num_samples: int) -> Array:
     '1.5000'
     """
     n, r = _check_order(delays, rank, num_samples, order=1)
-    return jnp.exp(_log_mean(delays, n, r, jnp.ones(1, delays.dtype)))[0]
+    return _mean(delays, _law(n, r, delays.dtype), np.ones(1), 1.0)[0]
 
 
 def order_statistic_variance(delays: Delays, rank: int, num_samples: int) -> Array:
@@ -150,7 +191,7 @@ def order_statistic_variance(delays: Delays, rank: int, num_samples: int) -> Arr
     '1.2500'
     """
     n, r = _check_order(delays, rank, num_samples, order=2)
-    return _variance(delays, n, r, jnp.ones(1, delays.dtype))[0]
+    return _variance(delays, _law(n, r, delays.dtype), np.ones(1), 1.0)[0]
 
 
 def iteration_mean(
@@ -177,10 +218,20 @@ def iteration_mean(
     >>> [f"{mean:.4f}" for mean in iteration_mean(Exponential(1.0), 3, 3, jnp.arange(3))]
     ['0.0000', '1.0000', '1.5000']
     """
-    n, r = _check_iteration(delays, group_size, redundancy, order=1)
-    s = jnp.atleast_1d(jnp.asarray(num_selected, delays.dtype))
-    mean = r * jnp.exp(_log_mean(delays, n, r, jnp.maximum(s, 1)))
-    return jnp.where(s > 0, mean, 0).reshape(jnp.shape(num_selected))
+    n, r = check_iteration(delays, group_size, redundancy, order=1)
+    return _iteration_moment(_mean, delays, n, r, num_selected)
+
+
+def _iteration_moment(
+    moment: Callable[..., Array], delays: Delays, n: int, r: int, num_selected: ArrayLike
+) -> Array:
+    """A moment for every entry of `num_selected`, of its shape."""
+    counts = concrete(num_selected)
+    if counts is not None and not ((counts >= 0) & (counts % 1 == 0)).all():
+        raise ValueError(f"num_selected={num_selected} must be whole numbers >= 0")
+    groups = jnp.atleast_1d(num_selected) if counts is None else np.atleast_1d(counts)
+    values = moment(delays, _law(n, r, delays.dtype), groups, float(r))
+    return values.reshape(np.shape(num_selected))
 
 
 def iteration_variance(
@@ -194,10 +245,8 @@ def iteration_variance(
     >>> [f"{v:.4f}" for v in iteration_variance(Exponential(1.0), 3, 3, jnp.arange(3))]
     ['0.0000', '1.0000', '1.2500']
     """
-    n, r = _check_iteration(delays, group_size, redundancy, order=2)
-    s = jnp.atleast_1d(jnp.asarray(num_selected, delays.dtype))
-    variance = r**2 * _variance(delays, n, r, jnp.maximum(s, 1))
-    return jnp.where(s > 0, variance, 0).reshape(jnp.shape(num_selected))
+    n, r = check_iteration(delays, group_size, redundancy, order=2)
+    return _iteration_moment(_variance, delays, n, r, num_selected)
 
 
 def iteration_cdf(
@@ -222,55 +271,10 @@ def iteration_cdf(
     Raises:
         ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
     """
-    n, r = _check_iteration(delays, group_size, redundancy)
+    n, r = check_iteration(delays, group_size, redundancy)
     phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / r))
     one_group = betainc(jnp.asarray(n - r + 1, phi.dtype), jnp.asarray(r, phi.dtype), phi)
     return one_group ** jnp.asarray(num_selected)
-
-
-def sample_iteration_times(
-    delays: Delays, key: Array, group_size: int, redundancy: int, working: Array
-) -> Array:
-    """Draw the times of iterations without drawing every worker's; consumes `key`.
-
-    One uniform serves all groups together where `r` is 1 or `n`: the maximum of `s n`, or of `s`,
-    exponentials is inverted in closed form. Otherwise the `F`-th smallest of a group's `n` is built
-    from `min(r, F)` spacings, counted from whichever end is nearer (OS, section 2.5).
-
-    Args:
-        delays: identical delays (parameters of shape ()).
-        key: a JAX random key.
-        group_size: `n`.
-        redundancy: `r`.
-        working: groups that compute in every iteration, bool (K, G).
-
-    Returns:
-        (K,) times in the unit of the delays; 0 where no group works. For a longer path the first
-        K draws are the same.
-    """
-    n, r, dtype = group_size, redundancy, delays.dtype
-    count = working.sum(-1)
-    if r in (1, n):
-        copies, rate = (n, 1) if r == 1 else (1, n)
-        log_below = jnp.log1p(-survival_uniforms(key, count.shape, dtype))
-        log_below /= (copies * jnp.maximum(count, 1)).astype(dtype)
-        z = -jnp.log(-jnp.expm1(log_below)) / rate
-    else:
-        z = _sample_group_statistic(key, n, r, working.shape, dtype)
-        z = jnp.max(jnp.where(working, z, 0), axis=-1)
-    return jnp.where(count > 0, r * delays.inverse_hazard(z), 0)
-
-
-def _sample_group_statistic(
-    key: Array, n: int, r: int, shape: tuple[int, ...], dtype: DTypeLike
-) -> Array:
-    """Draw the F-th smallest of n unit exponentials."""
-    waited = n - r + 1
-    v = survival_uniforms(key, (*shape, min(r, waited)), dtype)
-    if waited <= r:
-        return jnp.sum(-jnp.log(v) / np.arange(r, n + 1).astype(dtype), axis=-1)
-    log_below = jnp.sum(jnp.log1p(-v) / np.arange(n - r + 1, n + 1).astype(dtype), axis=-1)
-    return -jnp.log(-jnp.expm1(log_below))
 
 
 def _check_order(delays: Delays, rank: int, num_samples: int, order: int) -> tuple[int, int]:
@@ -278,10 +282,10 @@ def _check_order(delays: Delays, rank: int, num_samples: int, order: int) -> tup
     k, n = whole_number("rank", rank), whole_number("num_samples", num_samples)
     if k > n:
         raise ValueError(f"rank={k} exceeds num_samples={n}; give 1 <= rank <= num_samples")
-    return _check_iteration(delays, n, n - k + 1, order)
+    return check_iteration(delays, n, n - k + 1, order)
 
 
-def _check_iteration(
+def check_iteration(
     delays: Delays, group_size: int, redundancy: int, order: int | None = None
 ) -> tuple[int, int]:
     """Check an iteration's arguments, and warn where the moment asked for is infinite."""

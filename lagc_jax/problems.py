@@ -7,7 +7,6 @@ the simulation, and the gradients and the gap are written around the optimum, so
 is not lost to rounding even in float32.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._checks import finite, finite_data, not_negative, positive, whole_number
 from lagc_jax._optimum import minimize_newton
 from lagc_jax._pytree import EXACT, pytree
 
@@ -52,9 +51,9 @@ class Problem(Protocol):
     def flatten(self, theta: Any) -> Array:
         """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
         finite("theta0", theta)
-        if jnp.shape(theta) != (self.num_parameters,):
+        if np.shape(theta) != (self.num_parameters,):
             raise ValueError(
-                f"theta0 has shape {jnp.shape(theta)}; give ({self.num_parameters},), one entry a "
+                f"theta0 has shape {np.shape(theta)}; give ({self.num_parameters},), one entry a "
                 f"parameter"
             )
         return jnp.asarray(theta, self.minimizer.dtype)
@@ -270,8 +269,7 @@ def synthetic_linear_regression(
             f"num_features >= num_workers"
         )
     positive("growth", growth)
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise={noise} must be finite and not negative; give noise >= 0")
+    not_negative("noise", noise)
     draws = np.asarray(jax.random.normal(key, (2 * M + 1, d), jnp.float32), np.float64)
     directions, theta_true, errors = draws[:M], draws[M], draws[M + 1 :]
     q = np.linalg.qr(directions.T)[0].T
@@ -357,8 +355,7 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, *, l2: float) -> LogisticReg
     wrong = labels[np.abs(labels) != 1]
     if wrong.size:
         raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
-    if not (math.isfinite(l2) and l2 >= 0):
-        raise ValueError(f"l2={l2} must be finite and not negative; give l2 >= 0")
+    not_negative("l2", l2)
     M, _, d = features.shape
     signed = -labels[:, :, None] * features
     flat = signed.reshape(-1, d)
@@ -372,6 +369,8 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, *, l2: float) -> LogisticReg
         return loss, gradient, hessian
 
     minimizer, optimum = minimize_newton(derivatives, np.zeros(d))
+    if l2 == 0 and (flat @ minimizer)[flat.any(axis=1)].max(initial=-np.inf) < 0:
+        raise ValueError(f"no optimum found: X separates the labels y and l2={l2}; give l2 > 0")
     stored = np.asarray(jnp.asarray(minimizer, dtype), np.float64)
     values = dict(
         signed=signed,

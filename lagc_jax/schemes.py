@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import real_array, whole_number
+from lagc_jax._checks import as_leaf, not_negative, whole_number
 from lagc_jax._pytree import pytree
 
 TRIGGERS = ("always", "server", "worker")
@@ -29,8 +29,8 @@ class Scheme:
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
-            undefined `xi`, a worker trigger with `1 < r < n` (a worker then never sees its group's
-            whole gradient), or an unknown trigger.
+            undefined `xi`, a worker trigger with `r < n` (a worker then never sees its group's
+            gradient), or an unknown trigger.
 
     >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
     2
@@ -57,20 +57,19 @@ class Scheme:
             )
         if self.trigger not in TRIGGERS:
             raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
-        if self.trigger == "worker" and 1 < redundancy < workers // groups:
+        if self.trigger == "worker" and redundancy < workers // groups:
             raise ValueError(
                 f"trigger='worker' needs workers that know their group's gradient, but "
                 f"redundancy={redundancy} is less than the {workers // groups} partitions of a "
                 f"group; give trigger='server' or redundancy={workers // groups}"
             )
-        if jnp.shape(self.xi) not in ((), (memory,)):
+        object.__setattr__(self, "xi", as_leaf(self.xi))
+        if np.shape(self.xi) not in ((), (memory,)):
             raise ValueError(
-                f"xi has shape {jnp.shape(self.xi)}; give a scalar or a vector of length "
+                f"xi has shape {np.shape(self.xi)}; give a scalar or a vector of length "
                 f"memory={memory}, and batch with jax.vmap"
             )
-        xi = real_array("xi", self.xi)
-        if xi is not None and not (np.isfinite(xi) & (xi >= 0)).all():
-            raise ValueError(f"xi={self.xi} must be finite and not negative; give xi >= 0")
+        not_negative("xi", self.xi)
         for name, size in (
             ("num_workers", workers),
             ("num_groups", groups),

@@ -1,6 +1,6 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,24 +10,21 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, real_array, whole_number
+from lagc_jax._checks import positive, whole_number
 from lagc_jax.clock import (
     accumulate,
     choose_sampler,
     count_costs,
     fastest,
     iteration_times,
-    sample_wall_clock,
     sample_worker_times,
+    times_along,
 )
 from lagc_jax.codes import GradientCode, cyclic_repetition
 from lagc_jax.delays import Delays
-from lagc_jax.descent import State, advance, check_start, init
+from lagc_jax.descent import State, advance, begin, check_start, flat_start, path_scheme
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme
-
-# Realisations drawn together: enough to fill vector units, few enough to stay in cache.
-BLOCK = 64
 
 
 class Path(NamedTuple):
@@ -91,29 +88,6 @@ class Complexity(NamedTuple):
     iterations: Array
 
 
-class Batch(NamedTuple):
-    """Many realisations of the delays along one path, summarised.
-
-    Attributes:
-        gap: (K+1,) `L(theta^k) - L(theta*)`.
-        selected: (K, G) bool, groups that uploaded.
-        diverged: () bool, as in `Path`.
-        iterations, communication, computation: (A,) complexity at each accuracy.
-        mean, variance: (A,) sample mean and unbiased variance of the wall-clock complexity.
-        quantiles: (A, Q) its sample quantiles.
-    """
-
-    gap: Array
-    selected: Array
-    diverged: Array
-    iterations: Array
-    communication: Array
-    computation: Array
-    mean: Array
-    variance: Array
-    quantiles: Array
-
-
 def simulate(
     problem: Problem,
     scheme: Scheme,
@@ -165,7 +139,7 @@ def simulate(
     """
     K = whole_number("num_iterations", num_iterations)
     check_start(problem, scheme, step_size)
-    theta0 = None if theta0 is None else problem.flatten(theta0)
+    theta = flat_start(problem, theta0)
     if exact_recovery:
         if code is not None:
             raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
@@ -175,7 +149,7 @@ def simulate(
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
         sampler = "workers"
         code = _check_code(problem, scheme, code)
-    return _simulate(problem, scheme, delays, key, step_size, theta0, code, K, optimizer, sampler)
+    return _simulate(problem, scheme, delays, key, step_size, theta, code, K, optimizer, sampler)
 
 
 def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
@@ -198,18 +172,18 @@ def _simulate(
     delays: Delays,
     key: Array,
     step_size: ArrayLike | None,
-    theta0: Array | None,
+    theta: Array,
     code: GradientCode | None,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
     sampler: str,
 ) -> Trajectory:
-    start = init(problem, scheme, step_size, theta0, optimizer=optimizer)
     if code is None:
-        path = _descend(problem, scheme, start, num_iterations, optimizer)
-        wall_clock = sample_wall_clock(scheme, delays, key, path.selected, sampler)
+        path = find_path(problem, path_scheme(scheme), step_size, theta, num_iterations, optimizer)
+        wall_clock = accumulate(times_along(scheme, delays, path.selected, sampler).whole(key))
     else:
         times = sample_worker_times(delays, key, num_iterations, scheme.num_workers)
+        start = begin(problem, scheme, step_size, theta, optimizer)
         arrived = (code, fastest(scheme, times))
         path = _descend(problem, scheme, start, num_iterations, optimizer, arrived)
         working = scheme.working(path.selected)
@@ -245,20 +219,21 @@ def descend(
     """
     K = whole_number("num_iterations", num_iterations)
     check_start(problem, scheme, step_size)
-    theta0 = None if theta0 is None else problem.flatten(theta0)
-    return _path(problem, scheme, step_size, theta0, K, optimizer)
+    theta = flat_start(problem, theta0)
+    return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
 
 
 @partial(jax.jit, static_argnames=("num_iterations", "optimizer"))
-def _path(
+def find_path(
     problem: Problem,
     scheme: Scheme,
     step_size: ArrayLike | None,
-    theta0: Array | None,
+    theta: Array,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
 ) -> Path:
-    start = init(problem, scheme, step_size, theta0, optimizer=optimizer)
+    """`descend` with a scheme of `path_scheme` and a start (d,); it trusts its arguments."""
+    start = begin(problem, scheme, step_size, theta, optimizer)
     return _descend(problem, scheme, start, num_iterations, optimizer)
 
 
@@ -310,12 +285,13 @@ def _gap_resolution(problem: Problem, theta0: Array) -> Array:
     return jnp.finfo(scale.dtype).eps * scale
 
 
-def first_hit(gap: Array, accuracy: ArrayLike) -> tuple[Array, Array]:
+@jax.jit
+def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
 
     A gap that is not a number is never below.
     """
-    below = gap <= jnp.asarray(accuracy)[..., None]
+    below = jnp.asarray(gap) <= jnp.asarray(accuracy)[..., None]
     return jnp.argmax(below, axis=-1), jnp.any(below, axis=-1)
 
 
@@ -347,101 +323,4 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
         at_hit(trajectory.communication, index, reached),
         at_hit(trajectory.computation, index, reached),
         at_hit(iterates, index, reached),
-    )
-
-
-def simulate_batch(
-    problem: Problem,
-    scheme: Scheme,
-    delays: Delays,
-    key: Array,
-    *,
-    num_iterations: int,
-    num_realisations: int,
-    accuracies: Sequence[float] = (1e-8,),
-    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-    step_size: ArrayLike | None = None,
-    theta0: Any = None,
-    optimizer: optax.GradientTransformation | None = None,
-    sampler: str | None = None,
-) -> Batch:
-    """Simulate many realisations of the delays along one path and summarise them.
-
-    The path is computed once. Realisation `i` uses the key `fold_in(key, i)` whatever the number of
-    realisations, so `simulate` with that key gives its trajectory.
-
-    Args:
-        problem: as for `simulate`.
-        scheme: as for `simulate`.
-        delays: as for `simulate`.
-        key: a JAX random key; consumed.
-        num_iterations: `K`; static.
-        num_realisations: `R`; static.
-        accuracies: (A,) gaps at which to summarise the wall-clock complexity.
-        quantiles: (Q,) levels of its quantiles.
-        step_size: as for `simulate`.
-        theta0: as for `simulate`.
-        optimizer: as for `simulate`.
-        sampler: as for `simulate`.
-
-    Returns:
-        A `Batch`; wall-clock entries are `inf` at accuracies that the path does not reach.
-
-    Raises:
-        ValueError: for arguments of a wrong size or value, before anything is compiled.
-
-    >>> from lagc_jax import Exponential, gd, linear_regression
-    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
-    >>> batch = simulate_batch(problem, gd(2), Exponential(1.0), jax.random.key(0),
-    ...                        num_iterations=1, num_realisations=4)
-    >>> batch.iterations.tolist(), batch.quantiles.shape
-    ([1.0], (1, 3))
-    """
-    K = whole_number("num_iterations", num_iterations)
-    R = whole_number("num_realisations", num_realisations)
-    check_start(problem, scheme, step_size)
-    theta0 = None if theta0 is None else problem.flatten(theta0)
-    sampler = choose_sampler(scheme, delays, sampler)
-    positive("accuracies", accuracies)
-    levels = real_array("quantiles", quantiles)
-    if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
-        raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
-    path = _path(problem, scheme, step_size, theta0, K, optimizer)
-    gaps, probabilities = jnp.asarray(accuracies, float), jnp.asarray(quantiles, float)
-    return summarise(scheme, delays, key, path, gaps, probabilities, R, sampler)
-
-
-@partial(jax.jit, static_argnames=("num_realisations", "sampler"))
-def summarise(
-    scheme: Scheme,
-    delays: Delays,
-    key: Array,
-    path: Path,
-    accuracies: Array,
-    quantiles: Array,
-    num_realisations: int,
-    sampler: str,
-) -> Batch:
-    """`simulate_batch` along a path already computed; it trusts its arguments."""
-    index, reached = first_hit(path.gap, accuracies)
-
-    def wall_clock(i: Array) -> Array:
-        own_key = jax.random.fold_in(key, i)
-        return sample_wall_clock(scheme, delays, own_key, path.selected, sampler)[index]
-
-    blocks = -(-num_realisations // BLOCK)
-    numbers = jnp.arange(blocks * BLOCK).reshape(blocks, BLOCK)
-    times = jax.lax.map(jax.vmap(wall_clock), numbers)
-    times = times.reshape(-1, index.shape[0])[:num_realisations]
-    downlink, uplink, computation = count_costs(scheme, path.selected)
-    return Batch(
-        gap=path.gap,
-        selected=path.selected,
-        diverged=path.diverged,
-        iterations=at_hit(jnp.arange(path.gap.shape[0]), index, reached),
-        communication=at_hit(downlink + uplink, index, reached),
-        computation=at_hit(computation, index, reached),
-        mean=jnp.where(reached, times.mean(0), jnp.inf),
-        variance=jnp.where(reached, times.var(0, ddof=1), jnp.inf),
-        quantiles=jnp.where(reached[:, None], jnp.quantile(times, quantiles, axis=0).T, jnp.inf),
     )

@@ -1,12 +1,11 @@
 """The paper's study as data: what is run, what is measured, and which claims hold (LAGC).
 
-Every number of one scheme comes out of one compiled function, `measure`: the path, the realisations
-under both families of delays, the exact expectations, and the mean time under other tails.
+The path of a scheme, its realisations under both families of delays, its exact expectations and its
+mean time under other tails make one `Measurement`; frames put them side by side.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,13 +14,13 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from lagc_jax._pytree import pytree
-from lagc_jax.clock import expected_wall_clock
+from lagc_jax.batch import Summary, realise
+from lagc_jax.clock import times_along
 from lagc_jax.delays import Delays, Pareto
-from lagc_jax.order_stats import warn_if_infinite
+from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
-from lagc_jax.simulate import Batch, descend, first_hit, summarise
+from lagc_jax.simulate import Path, descend, first_hit
 from lagc_jax.theory import Expectation, delay_row, expected_complexity, scheme_row
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -29,84 +28,88 @@ NUM_LEVELS = 60
 TAIL_SHAPES = np.geomspace(0.3, 6.0, 100)
 
 
-@pytree()
-class Setting:
-    """Numbers that every scheme of a study shares; all may vary without compiling anew.
-
-    Attributes:
-        delays: families of delays by name, "pareto" and "exponential".
-        step_size: `alpha`, ().
-        accuracies: (A,) gaps to report, falling; the last is the accuracy of the study.
-    """
-
-    delays: dict[str, Delays]
-    step_size: Array
-    accuracies: Array
-
-    @property
-    def pareto(self) -> Pareto:
-        """The family with the high tail."""
-        family = self.delays["pareto"]
-        assert isinstance(family, Pareto)
-        return family
-
-
 class Measurement(NamedTuple):
     """All that a study knows of one scheme.
 
     Attributes:
-        batches: realisations by family of delays, summarised at the accuracies (A,).
+        wall_clock: realisations by family of delays, summarised at the accuracies (A,).
         expectations: exact values by family, (A,).
         tail_means: (T,) exact mean time to the last accuracy under Pareto delays of the shapes
             `TAIL_SHAPES`; `inf` where it is infinite.
     """
 
-    batches: dict[str, Batch]
+    wall_clock: dict[str, Summary]
     expectations: dict[str, Expectation]
-    tail_means: Array
+    tail_means: np.ndarray
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "num_realisations"))
-def measure(
-    problem: Problem,
-    scheme: Scheme,
-    setting: Setting,
-    key: Array,
-    *,
-    num_iterations: int,
-    num_realisations: int,
-) -> Measurement:
-    """Run one scheme of a study; compiled once for a static structure.
+class Plan(NamedTuple):
+    """A whole study, before it is run.
 
-    Args:
+    Attributes:
         problem: loss over M partitions.
-        scheme: the scheme.
-        setting: what the schemes share.
-        key: a JAX random key; realisation `i` of either family uses `fold_in(key, i)`.
+        schemes: of `paper_schemes`.
+        redundancies: of `redundancy_schemes`.
+        delays: families of delays by name, "pareto" and "exponential".
+        step_size: `alpha`.
+        accuracies: (A,) gaps to report, falling; the last is the accuracy of the study.
+        key: a JAX random key; realisation `i` of every scheme uses `fold_in(key, i)`.
         num_iterations: `K`.
         num_realisations: `R`.
     """
-    path = descend(problem, scheme, num_iterations=num_iterations, step_size=setting.step_size)
-    levels = setting.accuracies
-    quantiles = jnp.asarray(QUANTILES)
-    index, reached = first_hit(path.gap, levels[-1])
 
-    def tail_mean(shape: Array) -> Array:
-        family = Pareto(setting.pareto.scale, shape)
-        return expected_wall_clock(scheme, family, path.selected)[index]
+    problem: Problem
+    schemes: Mapping[str, Scheme]
+    redundancies: Mapping[tuple[str, int], Scheme]
+    delays: Mapping[str, Delays]
+    step_size: float
+    accuracies: np.ndarray
+    key: Array
+    num_iterations: int
+    num_realisations: int
 
-    def realise(family: Delays) -> Batch:
-        sampler = "direct"
-        return summarise(scheme, family, key, path, levels, quantiles, num_realisations, sampler)
 
-    return Measurement(
-        {name: realise(family) for name, family in setting.delays.items()},
-        {
-            name: expected_complexity(scheme, family, path, levels)
-            for name, family in setting.delays.items()
-        },
-        jnp.where(reached, jax.vmap(tail_mean)(jnp.asarray(TAIL_SHAPES)), jnp.inf),
+def measure(plan: Plan, scheme: Scheme) -> Measurement:
+    """Run one scheme of a study.
+
+    Paths are compiled once for every `G` and trigger, clocks once for every family of delays and
+    kind of inverse, whatever the redundancy.
+    """
+    path = descend(
+        plan.problem, scheme, num_iterations=plan.num_iterations, step_size=plan.step_size
     )
+    expectations = {
+        name: expected_complexity(scheme, family, path, plan.accuracies)
+        for name, family in plan.delays.items()
+    }
+    index, reached = first_hit(np.asarray(path.gap), plan.accuracies)
+
+    def realise_under(family: Delays) -> Summary:
+        times = times_along(scheme, family, path.selected, "direct")
+        drawn = realise(
+            times, plan.key, index, reached, jnp.asarray(QUANTILES), plan.num_realisations
+        )
+        return jax.device_get(drawn)
+
+    wall_clock = {name: realise_under(family) for name, family in plan.delays.items()}
+    return Measurement(wall_clock, expectations, _tail_means(plan, scheme, path))
+
+
+def _tail_means(plan: Plan, scheme: Scheme, path: Path) -> np.ndarray:
+    """Exact mean time to the last accuracy under Pareto delays of all `TAIL_SHAPES`, (T,)."""
+    index, reached = first_hit(np.asarray(path.gap), plan.accuracies[-1])
+    if not reached:
+        return np.full(TAIL_SHAPES.shape, np.inf)
+    counts = np.asarray(scheme.working(path.selected[: int(index)])).sum(-1)
+    occurrences = np.bincount(counts, minlength=scheme.num_groups + 1)
+    groups = np.flatnonzero(occurrences)
+    scale = plan.delays["pareto"].scale  # type: ignore[attr-defined]
+
+    def means(shape: Array) -> Array:
+        family = Pareto(scale, shape)
+        return iteration_mean(family, scheme.group_size, scheme.redundancy, groups)
+
+    return np.asarray(jax.vmap(means)(jnp.asarray(TAIL_SHAPES))) @ occurrences[groups]
 
 
 def paper_schemes(
@@ -152,13 +155,13 @@ def table_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measuremen
     """
     rows = []
     for name, scheme in schemes.items():
-        result = jax.tree.map(lambda leaf: np.asarray(leaf)[-1], measured[name].expectations)
         row: dict[str, float] = {}
-        for family, expectation in result.items():
-            batch = measured[name].batches[family]
+        for family, curve in measured[name].expectations.items():
+            expectation = Expectation(*(values[-1] for values in curve))
+            drawn = measured[name].wall_clock[family]
             row |= scheme_row(scheme, expectation) | delay_row(family, expectation)
-            row[f"{family} wall-clock Monte Carlo mean"] = float(batch.mean[-1])
-            for level, value in zip(QUANTILES, np.asarray(batch.quantiles)[-1], strict=True):
+            row[f"{family} wall-clock Monte Carlo mean"] = float(drawn.mean[-1])
+            for level, value in zip(QUANTILES, drawn.quantiles[-1], strict=True):
                 row[f"{family} wall-clock {100 * level:g} % quantile"] = float(value)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))
@@ -170,16 +173,15 @@ def curve_frame(
     """What every scheme took to bring the gap to each level, in long form; `inf` if never."""
     frames = []
     for name, result in measured.items():
-        expectation, batch = result.expectations[family], result.batches[family]
-        quantiles = np.asarray(batch.quantiles)
+        expectation, quantiles = result.expectations[family], result.wall_clock[family].quantiles
         columns = {
             "scheme": name,
             "gap": accuracies,
-            "iterations": np.asarray(expectation.iterations),
-            "wall-clock mean": np.asarray(expectation.mean),
+            "iterations": expectation.iterations,
+            "wall-clock mean": expectation.mean,
             **{f"wall-clock {100 * q:g} %": quantiles[:, i] for i, q in enumerate(QUANTILES)},
-            "communication": np.asarray(expectation.communication),
-            "computation": np.asarray(expectation.computation),
+            "communication": expectation.communication,
+            "computation": expectation.computation,
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
@@ -195,13 +197,13 @@ def redundancy_frame(measured: Mapping[tuple[str, int], Measurement]) -> pd.Data
             "wall-clock mean": float(expectation.mean[-1]),
             **{
                 f"wall-clock {100 * q:g} %": float(value)
-                for q, value in zip(QUANTILES, result.batches[family].quantiles[-1], strict=True)
+                for q, value in zip(QUANTILES, result.wall_clock[family].quantiles[-1], strict=True)
             },
             "communication": float(expectation.communication[-1]),
             "computation": float(expectation.computation[-1]),
         }
         for (name, r), result in measured.items()
-        for family, expectation in jax.tree.map(np.asarray, result.expectations).items()
+        for family, expectation in result.expectations.items()
     ]
     return pd.DataFrame(rows)
 
@@ -214,7 +216,7 @@ def tail_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement
                 "scheme": name,
                 "redundancy": schemes[name].redundancy,
                 "shape": TAIL_SHAPES,
-                "wall-clock mean": np.asarray(result.tail_means),
+                "wall-clock mean": result.tail_means,
             }
         )
         for name, result in measured.items()
@@ -315,28 +317,6 @@ class Results(NamedTuple):
     claims: pd.DataFrame
 
 
-class Plan(NamedTuple):
-    """A whole study, before it is run.
-
-    Attributes:
-        problem: loss over M partitions.
-        schemes: of `paper_schemes`.
-        redundancies: of `redundancy_schemes`.
-        setting: what the schemes share.
-        key: a JAX random key; every scheme uses the same one.
-        num_iterations: `K`.
-        num_realisations: `R`.
-    """
-
-    problem: Problem
-    schemes: Mapping[str, Scheme]
-    redundancies: Mapping[tuple[str, int], Scheme]
-    setting: Setting
-    key: Array
-    num_iterations: int
-    num_realisations: int
-
-
 def run_study(
     plan: Plan, progress: Callable[[Sequence[Scheme]], Iterable[Scheme]] = iter
 ) -> Results:
@@ -346,24 +326,16 @@ def run_study(
         plan: what to run.
         progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
     """
-    for scheme in plan.schemes.values():
-        for family in plan.setting.delays.values():
-            warn_if_infinite(family, scheme.redundancy, 1)
     everyone = {_structure(s): s for s in (*plan.schemes.values(), *plan.redundancies.values())}
-    sizes = dict(num_iterations=plan.num_iterations, num_realisations=plan.num_realisations)
     measured = {
-        _structure(scheme): jax.device_get(
-            measure(plan.problem, scheme, plan.setting, plan.key, **sizes)
-        )
-        for scheme in progress(list(everyone.values()))
+        _structure(scheme): measure(plan, scheme) for scheme in progress(list(everyone.values()))
     }
     main = {name: measured[_structure(scheme)] for name, scheme in plan.schemes.items()}
     coded = {name: measured[_structure(scheme)] for name, scheme in plan.redundancies.items()}
     table = table_frame(plan.schemes, main)
-    accuracies = np.asarray(plan.setting.accuracies)
     return Results(
         table=table,
-        curves={family: curve_frame(accuracies, main, family) for family in plan.setting.delays},
+        curves={family: curve_frame(plan.accuracies, main, family) for family in plan.delays},
         redundancy=redundancy_frame(coded),
         tail=tail_frame(plan.schemes, main),
         claims=claims_frame(table),

@@ -5,6 +5,7 @@ variance are exact for identical delays.
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,12 +17,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
-from lagc_jax.clock import count_costs, expected_wall_clock, wall_clock_variance
 from lagc_jax.delays import Delays
-from lagc_jax.order_stats import iteration_mean, warn_if_infinite
+from lagc_jax.order_stats import iteration_mean, iteration_variance
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import Path, at_hit, descend, first_hit
+from lagc_jax.simulate import Path, descend, first_hit
 
 
 class IterationCosts(NamedTuple):
@@ -59,13 +59,13 @@ class Expectation(NamedTuple):
         time: mean time of one such iteration.
     """
 
-    iterations: Array
-    mean: Array
-    variance: Array
-    communication: Array
-    computation: Array
-    selected: Array
-    time: Array
+    iterations: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    communication: np.ndarray
+    computation: np.ndarray
+    selected: np.ndarray
+    time: np.ndarray
 
 
 def iteration_costs(
@@ -201,7 +201,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
 def expected_complexity(
     scheme: Scheme, delays: Delays, path: Path, accuracy: ArrayLike
 ) -> Expectation:
-    """Expected complexity to accuracy along a path; pure, for use inside `jit`.
+    """Expected complexity to accuracy along a path, in float64 on the host.
 
     Args:
         scheme: the scheme of the path.
@@ -210,27 +210,43 @@ def expected_complexity(
         accuracy: gap to reach, () or (A,).
 
     Returns:
-        An `Expectation` of arrays of the shape of `accuracy`.
+        An `Expectation` of arrays of the shape of `accuracy`; a mean is `inf`, with a
+        RuntimeWarning, unless `r * tail_index > 1`, a variance unless `r * tail_index > 2`.
+
+    Raises:
+        ValueError: for worker-dependent delays.
     """
-    index, reached = first_hit(path.gap, accuracy)
-    downlink, uplink, computation = count_costs(scheme, path.selected)
-    mean = expected_wall_clock(scheme, delays, path.selected)
-    variance = wall_clock_variance(scheme, delays, path.selected)
-    uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
-    last = jnp.where(reached, index, path.selected.shape[0])
-    length = jnp.maximum(last, 1)
+    index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
+    selected = np.asarray(path.selected)
+    n, r = scheme.group_size, scheme.redundancy
+    counts = np.asarray(scheme.working(path.selected)).sum(-1)
+    uploads = selected.sum(-1)
+    working, uploading = _sums(counts), _sums(uploads)
+    groups = np.arange(scheme.num_groups + 1)
+    mean = _sums(np.asarray(iteration_mean(delays, n, r, groups), float)[counts])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
+        variance = _sums(np.asarray(iteration_variance(delays, n, r, groups), float)[counts])
+    last = np.where(reached, index, len(counts))
+    length = np.maximum(last, 1)
+
+    def at_hit(values: np.ndarray) -> np.ndarray:
+        return np.where(reached, values[index], np.inf)
+
     return Expectation(
-        iterations=at_hit(jnp.arange(path.gap.shape[0]), index, reached),
-        mean=at_hit(mean, index, reached),
-        variance=at_hit(variance, index, reached),
-        communication=at_hit(downlink + uplink, index, reached),
-        computation=at_hit(computation, index, reached),
-        selected=uploads[last] / length,
+        iterations=at_hit(np.arange(len(counts) + 1)),
+        mean=at_hit(mean),
+        variance=at_hit(variance),
+        communication=at_hit(n * working + scheme.num_waited * uploading),
+        computation=at_hit(r * n * working),
+        selected=uploading[last] / length,
         time=mean[last] / length,
     )
 
 
-_expected_complexity = jax.jit(expected_complexity)
+def _sums(per_iteration: np.ndarray) -> np.ndarray:
+    """Cumulative sums that start at 0: (K+1,) from (K,)."""
+    return np.concatenate([np.zeros_like(per_iteration[:1]), np.cumsum(per_iteration)])
 
 
 def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
@@ -294,8 +310,7 @@ def table1(
         path = descend(problem, scheme, num_iterations=num_iterations, step_size=step_size)
         row: dict[str, float] = {}
         for name, family in delays.items():
-            warn_if_infinite(family, scheme.redundancy, 1)
-            expectation = _expected_complexity(scheme, family, path, accuracy)
+            expectation = expected_complexity(scheme, family, path, accuracy)
             row |= scheme_row(scheme, expectation) | delay_row(name, expectation)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))

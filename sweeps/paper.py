@@ -122,12 +122,13 @@ def prepare(args: argparse.Namespace) -> study.Plan:
         )
     step_size = args.step_size or 1.0 / float(problem.total_smoothness)
     levels = np.geomspace(start, args.accuracy, study.NUM_LEVELS)
-    setting = study.Setting(delays, jnp.asarray(step_size), jnp.asarray(levels))
     iterations = args.iterations or study.default_iterations(
         problem, start, args.accuracy, step_size
     )
     realisations = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
-    return study.Plan(problem, schemes, redundancies, setting, key, iterations, realisations)
+    return study.Plan(
+        problem, schemes, redundancies, delays, step_size, levels, key, iterations, realisations
+    )
 
 
 def load_problem(args: argparse.Namespace, key: Array) -> lagc_jax.Problem:
@@ -148,8 +149,8 @@ def describe(plan: study.Plan) -> str:
         f"M={scheme.num_workers} workers, G={scheme.num_groups} groups, "
         f"r={scheme.redundancy} partitions a worker; xi={scheme.xi:g}, D={scheme.memory}\n"
         f"d={problem.num_parameters} parameters, condition number {kappa:.4g}, "
-        f"step size {float(plan.setting.step_size):.4g}, "
-        f"accuracy {float(plan.setting.accuracies[-1]):g}\n"
+        f"step size {plan.step_size:.4g}, "
+        f"accuracy {plan.accuracies[-1]:g}\n"
         f"up to {plan.num_iterations} iterations, {plan.num_realisations} realisations of each "
         f"delay family, on {jax.devices()[0].device_kind}"
     )

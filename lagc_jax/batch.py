@@ -1,0 +1,260 @@
+"""Many realisations of the delays along one path, summarised without keeping them all."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import positive, real_array, whole_number
+from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
+from lagc_jax.delays import Delays
+from lagc_jax.descent import check_start, flat_start, path_scheme
+from lagc_jax.problems import Problem
+from lagc_jax.sampling import DirectTimes, Times
+from lagc_jax.schemes import Scheme
+from lagc_jax.simulate import at_hit, find_path, first_hit
+
+# Realisations drawn together, always padded to this number, so that results do not depend on how
+# many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
+BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
+
+
+class Summary(NamedTuple):
+    """Sample statistics of R realisations of A wall-clock times.
+
+    Attributes:
+        mean, variance: (A,) sample mean and unbiased variance (NaN for a single realisation).
+        standard_error: (A,) of the mean.
+        quantiles: (A, Q) sample quantiles.
+        quantile_bounds: (A, Q, 2) order statistics that enclose the true quantile with 95 %
+            confidence whatever the distribution (normal limit of the binomial ranks; OS, section
+            7.1), 0 or `inf` where there are too few realisations.
+        samples: (R, A) the realisations themselves, None unless asked for.
+    """
+
+    mean: Array
+    variance: Array
+    standard_error: Array
+    quantiles: Array
+    quantile_bounds: Array
+    samples: Array | None
+
+
+class Batch(NamedTuple):
+    """Many realisations of the delays along one path, summarised.
+
+    Attributes:
+        gap: (K+1,) `L(theta^k) - L(theta*)`.
+        selected: (K, G) bool, groups that uploaded.
+        diverged: () bool, as in `Path`.
+        iterations, communication, computation: (A,) complexity at each accuracy.
+        wall_clock: `Summary` of the wall-clock complexity at each accuracy; `inf` where the path
+            does not reach it.
+        curve: `Summary` of the cumulative time at the iterates asked for, None without any.
+    """
+
+    gap: Array
+    selected: Array
+    diverged: Array
+    iterations: Array
+    communication: Array
+    computation: Array
+    wall_clock: Summary
+    curve: Summary | None
+
+    @property
+    def mean(self) -> Array:
+        """Sample mean of the wall-clock complexity, (A,)."""
+        return self.wall_clock.mean
+
+    @property
+    def variance(self) -> Array:
+        """Its unbiased sample variance, (A,)."""
+        return self.wall_clock.variance
+
+    @property
+    def quantiles(self) -> Array:
+        """Its sample quantiles, (A, Q)."""
+        return self.wall_clock.quantiles
+
+
+def simulate_batch(
+    problem: Problem,
+    scheme: Scheme,
+    delays: Delays,
+    key: Array,
+    *,
+    num_iterations: int,
+    num_realisations: int,
+    accuracies: Sequence[float] = (1e-8,),
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    iterates: Sequence[int] | None = None,
+    keep_samples: bool = False,
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+    sampler: str | None = None,
+) -> Batch:
+    """Simulate many realisations of the delays along one path and summarise them.
+
+    The path is computed once, and of a realisation only the sums asked for are kept: memory is that
+    of `R (A + number of iterates)` times, or of one block of realisations where neither quantiles
+    nor samples are wanted. Realisation `i` uses the key `fold_in(key, i)` whatever the number of
+    realisations, so `simulate` with that key gives its trajectory, and schemes under one key meet
+    the same delays (common random numbers; `keep_samples=True` for paired differences). Pure:
+    `jit`- and `vmap`-able over all that is not a size, so `jax.vmap` adds axes of `xi`, step sizes,
+    delay parameters or problems; over delay parameters the path is still computed once.
+
+    Args:
+        problem: as for `simulate`.
+        scheme: as for `simulate`.
+        delays: as for `simulate`.
+        key: a JAX random key; consumed.
+        num_iterations: `K`; static.
+        num_realisations: `R`; static.
+        accuracies: (A,) gaps at which to summarise the wall-clock complexity.
+        quantiles: (Q,) levels of quantiles; may be empty.
+        iterates: numbers of iterates, from 0 to K, at which to summarise the cumulative time as
+            well; `range(K + 1)` gives the whole curve.
+        keep_samples: whether to return all realisations.
+        step_size: as for `simulate`.
+        theta0: as for `simulate`.
+        optimizer: as for `simulate`.
+        sampler: as for `simulate`.
+
+    Returns:
+        A `Batch`.
+
+    Raises:
+        ValueError: for arguments of a wrong size or value, before anything is compiled.
+
+    >>> from lagc_jax import Exponential, gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> batch = simulate_batch(problem, gd(2), Exponential(1.0), jax.random.key(0),
+    ...                        num_iterations=1, num_realisations=4)
+    >>> batch.iterations.tolist(), batch.quantiles.shape
+    ([1.0], (1, 3))
+    """
+    K = whole_number("num_iterations", num_iterations)
+    R = whole_number("num_realisations", num_realisations)
+    check_start(problem, scheme, step_size)
+    theta = flat_start(problem, theta0)
+    sampler = choose_sampler(scheme, delays, sampler)
+    positive("accuracies", accuracies)
+    levels = real_array("quantiles", quantiles)
+    if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
+        raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
+    points = real_array("iterates", () if iterates is None else iterates)
+    if points is not None and not ((points >= 0) & (points <= K) & (points % 1 == 0)).all():
+        raise ValueError(f"iterates={iterates} must be whole numbers from 0 to {K}")
+    path = find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
+    index, reached = first_hit(path.gap, jnp.atleast_1d(jnp.asarray(accuracies, float)))
+    times = times_along(scheme, delays, path.selected, sampler)
+    run = partial(
+        realise,
+        times,
+        key,
+        quantiles=jnp.asarray(quantiles, float),
+        num_realisations=R,
+        keep_samples=keep_samples,
+    )
+    downlink, uplink, computation = count_costs(scheme, path.selected)
+    return Batch(
+        gap=path.gap,
+        selected=path.selected,
+        diverged=path.diverged,
+        iterations=at_hit(jnp.arange(K + 1), index, reached),
+        communication=at_hit(downlink + uplink, index, reached),
+        computation=at_hit(computation, index, reached),
+        wall_clock=run(index, reached),
+        curve=None if iterates is None else run(jnp.asarray(iterates), True),
+    )
+
+
+@partial(jax.jit, static_argnames=("num_realisations", "keep_samples"))
+def realise(
+    times: Times,
+    key: Array,
+    iterates: Array,
+    reached: ArrayLike,
+    quantiles: Array,
+    num_realisations: int,
+    keep_samples: bool = False,
+) -> Summary:
+    """Draw R realisations of the time to given iterates and summarise them.
+
+    Args:
+        times: of the iterations along a path.
+        key: a JAX random key; realisation `i` uses `fold_in(key, i)`.
+        iterates: (A,) numbers of iterations.
+        reached: bool, () or (A,); the time is `inf` where False.
+        quantiles: (Q,) levels.
+        num_realisations: `R`; static.
+        keep_samples: whether to return all realisations; static.
+    """
+    order = jnp.argsort(iterates)
+    rising = iterates[order]
+    size = BLOCK[type(times)]
+    blocks = -(-num_realisations // size)
+    keep = keep_samples or quantiles.shape[0] > 0
+
+    def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
+        numbers = block * size + jnp.arange(size)
+        drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
+        return _merge(moments, drawn, numbers < num_realisations), drawn if keep else None
+
+    dtype = jax.eval_shape(times.until, key, rising).dtype
+    zeros = jnp.zeros(iterates.shape, dtype)
+    start = (jnp.zeros((), dtype), zeros, zeros)
+    (_, mean, squares), drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
+    back = jnp.argsort(order)
+    mean = jnp.where(reached, mean[back], jnp.inf)
+    variance = jnp.where(reached, (squares / (num_realisations - 1))[back], jnp.inf)
+    levels, bounds = _no_quantiles(iterates.shape[0], dtype)
+    samples = None
+    if drawn is not None:
+        samples = drawn.reshape(-1, iterates.shape[0])[:num_realisations, back]
+        samples = jnp.where(reached, samples, jnp.inf)
+        levels, bounds = _quantiles(samples, quantiles)
+    error = jnp.sqrt(variance / num_realisations)
+    return Summary(mean, variance, error, levels, bounds, samples if keep_samples else None)
+
+
+def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:
+    """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983)."""
+    count, mean, squares = moments
+    new = valid.sum().astype(mean.dtype)
+    weight = valid[:, None].astype(mean.dtype)
+    block_mean = jnp.sum(drawn * weight, axis=0) / new
+    block_squares = jnp.sum(((drawn - block_mean) * weight) ** 2, axis=0)
+    total = count + new
+    shift = block_mean - mean
+    squares = squares + block_squares + shift**2 * count * new / total
+    return total, mean + shift * new / total, squares
+
+
+def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
+    return jnp.zeros((num_times, 0), dtype), jnp.zeros((num_times, 0, 2), dtype)
+
+
+def _quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
+    """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
+    R = samples.shape[0]
+    ordered = jnp.sort(samples, axis=0)
+    values = jnp.quantile(ordered, levels, axis=0).T.astype(samples.dtype)
+    margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
+    low = jnp.floor(R * levels - margin).astype(int) - 1
+    high = jnp.ceil(R * levels + margin).astype(int)
+    bounds = jnp.stack(
+        [
+            jnp.where(low[:, None] >= 0, ordered[jnp.maximum(low, 0)], 0),
+            jnp.where(high[:, None] < R, ordered[jnp.minimum(high, R - 1)], jnp.inf),
+        ],
+        axis=-1,
+    )
+    return values, bounds.swapaxes(0, 1)

@@ -1,0 +1,40 @@
+"""Double precision for all tests, and fixtures that more than one file uses."""
+
+from contextlib import contextmanager
+
+import jax
+import pytest
+
+import lagc_jax
+
+jax.config.update("jax_enable_x64", True)
+
+_COMPILED = []
+
+
+def _record(event, duration, **_):
+    if event == "/jax/core/compile/backend_compile_duration":
+        _COMPILED.append(duration)
+
+
+jax.monitoring.register_event_duration_secs_listener(_record)
+
+
+@pytest.fixture(scope="session")
+def problem():
+    """The synthetic regression with increasing smoothness, small: M = 6, d = 8."""
+    return lagc_jax.synthetic_linear_regression(jax.random.key(0), num_workers=6, num_features=8)
+
+
+@pytest.fixture(scope="session")
+def compilations():
+    """A context manager whose target, once left, holds the number of programs compiled in it."""
+
+    @contextmanager
+    def count():
+        result = []
+        before = len(_COMPILED)
+        yield result
+        result.append(len(_COMPILED) - before)
+
+    return count

@@ -1,0 +1,198 @@
+"""The path: selections and iterates against plain loops, and schemes that coincide."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+
+import lagc_jax
+
+M, K = 6, 30
+FALLING = np.array([0.9, 0.5, 0.3, 0.1])  # a vector xi, D = 4
+PROBLEMS = {
+    "linear, gram": lambda seed: reference.random_data("linear", seed),
+    "linear, few rows": lambda seed: reference.random_data("linear", seed, N=1, d=13),
+    "logistic": lambda seed: reference.random_data("logistic", seed),
+}
+SCHEMES = {
+    "gd": lagc_jax.gd(M),
+    "gc": lagc_jax.gc(M, 3),
+    "grouping": lagc_jax.grouping(M, 2),
+    "lag, server": lagc_jax.lag(M, xi=0.5, memory=4),
+    "lag, worker": lagc_jax.lag(M, xi=FALLING, memory=4, trigger="worker"),
+    "lagc": lagc_jax.lagc(M, 2, 2, xi=FALLING / 4, memory=4),
+    "g-lag, server": lagc_jax.g_lag(M, 3, xi=FALLING, memory=4),
+    "g-lag, worker": lagc_jax.g_lag(M, 2, xi=0.05, trigger="worker"),
+}
+
+
+def make_problem(data):
+    if data.kind == "linear":
+        return lagc_jax.linear_regression(data.X, data.y)
+    return lagc_jax.logistic_regression(data.X, data.y, l2=data.l2)
+
+
+def reference_path(data, scheme, alpha=None, **kwargs):
+    alpha = 1 / reference.smoothness(data, 1)[0] if alpha is None else alpha
+    G, D = scheme.num_groups, scheme.memory
+    return reference.run_path(data, G, scheme.trigger, scheme.xi, D, alpha, K, **kwargs)
+
+
+def assert_same_gap(data, gap, expected):
+    # Both sides round sums of some tens of terms, hence 1e-10 of the gap itself. The reference
+    # subtracts two logistic losses, which costs a few units in the last place of the loss.
+    floor = (
+        0.0 if data.kind == "linear" else 1e-14 * reference.loss(data, np.zeros(data.X.shape[2]))
+    )
+    np.testing.assert_allclose(gap, expected, rtol=1e-10, atol=floor)
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("name", SCHEMES)
+def test_path_and_counts_are_those_of_plain_loops(name, kind):
+    scheme = SCHEMES[name]
+    for seed in (0, 1):
+        data = PROBLEMS[kind](seed)
+        expected = reference_path(data, scheme)
+        run = lagc_jax.simulate(
+            make_problem(data),
+            scheme,
+            lagc_jax.Exponential(1.0),
+            jax.random.key(0),
+            num_iterations=K,
+        )
+        # Neither side of a trigger is within rounding of the other, so equality is meaningful.
+        assert reference.tie_margin(expected) > 1e-6
+        assert run.selected[0].all()
+        assert run.selected.all() == (not scheme.adaptive)
+        assert np.array_equal(run.selected, expected.selected)
+        assert_same_gap(data, run.gap, expected.gap)
+        np.testing.assert_allclose(run.theta, expected.theta[-1], rtol=1e-9, atol=1e-12)
+        counts = reference.costs(expected.selected, M, scheme.redundancy, scheme.trigger)
+        for counted, count in zip((run.downlink, run.uplink, run.computation), counts, strict=True):
+            assert np.array_equal(counted, count)
+
+
+@pytest.mark.parametrize("name", ["lag, worker", "lagc"])
+def test_steps_one_at_a_time_make_the_same_path(name):
+    scheme, data = SCHEMES[name], PROBLEMS["linear, gram"](1)
+    problem, expected = make_problem(data), reference_path(data, scheme)
+    whole = lagc_jax.descend(problem, scheme, num_iterations=K)
+    state = lagc_jax.init(problem, scheme)
+    step = jax.jit(lagc_jax.step)
+    for k in range(K):
+        state = step(problem, scheme, state)
+        assert int(state.k) == k + 1
+        assert np.array_equal(state.uploaded, whole.selected[k])
+        # The same operations in another order of fusion: 1e-12 of the iterates' size.
+        np.testing.assert_allclose(state.theta, expected.theta[k + 1], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(problem.gap(state.theta), whole.gap[k + 1], rtol=1e-10)
+
+
+def test_state_holds_what_the_trigger_needs():
+    scheme, data = SCHEMES["lagc"], PROBLEMS["linear, gram"](0)
+    problem, expected = make_problem(data), reference_path(data, scheme)
+    state, step = lagc_jax.init(problem, scheme), jax.jit(lagc_jax.step)
+    for _ in range(7):
+        state = step(problem, scheme, state)
+    theta = expected.theta
+    for d in range(1, 5):
+        difference = np.sum((theta[8 - d] - theta[7 - d]) ** 2)
+        np.testing.assert_allclose(state.differences[d - 1], difference, rtol=1e-10)
+    for g in range(2):
+        last = max(k for k in range(7) if expected.selected[k, g])
+        np.testing.assert_allclose(state.stale_iterates[g], theta[last], rtol=1e-10, atol=1e-13)
+        gradient = reference.group_gradient(data, 2, g, theta[last])
+        np.testing.assert_allclose(state.stale_gradients[g], gradient, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(state.group_smoothness, reference.smoothness(data, 2), rtol=1e-12)
+
+
+def test_differences_before_the_start_are_zero():
+    data = PROBLEMS["linear, gram"](0)
+    state = lagc_jax.init(make_problem(data), SCHEMES["lagc"])
+    assert np.array_equal(state.differences, np.zeros(4))
+
+
+@pytest.mark.parametrize("kind", ["linear, gram", "logistic"])
+def test_a_path_may_start_elsewhere_and_take_another_step_size(kind):
+    data, scheme = PROBLEMS[kind](0), SCHEMES["g-lag, server"]
+    theta0, alpha = np.linspace(-1, 2, 5), 0.7 / reference.smoothness(data, 1)[0]
+    expected = reference_path(data, scheme, alpha, theta0=theta0)
+    path = lagc_jax.descend(
+        make_problem(data), scheme, num_iterations=K, step_size=alpha, theta0=theta0
+    )
+    assert reference.tie_margin(expected) > 1e-6
+    assert np.array_equal(path.selected, expected.selected)
+    assert_same_gap(data, path.gap, expected.gap)
+
+
+@pytest.mark.parametrize("name", ["gd", "lag, server"])
+def test_an_optax_transformation_replaces_the_server_s_step(name):
+    data, scheme = PROBLEMS["linear, gram"](0), SCHEMES[name]
+    alpha = 0.1 / reference.smoothness(data, 1)[0]
+    path = lagc_jax.descend(
+        make_problem(data),
+        scheme,
+        num_iterations=K,
+        step_size=alpha,
+        optimizer=optax.sgd(alpha, momentum=0.9),
+    )
+    # Heavy ball along the selections made: every group's gradient where it was last used.
+    theta, velocity, used = [np.zeros(5)], np.zeros(5), [None] * scheme.num_groups
+    for k in range(K):
+        for g in range(scheme.num_groups):
+            if path.selected[k, g]:
+                used[g] = reference.group_gradient(data, scheme.num_groups, g, theta[k])
+        velocity = 0.9 * velocity + sum(used)
+        theta.append(theta[k] - alpha * velocity)
+    np.testing.assert_allclose(path.gap, reference.gaps(data, theta), rtol=1e-10)
+    assert path.selected.mean() == 1 if name == "gd" else path.selected.mean() < 0.9
+
+
+COINCIDE = {
+    "lagc with one group and xi=0 is gc": (lagc_jax.lagc(M, 1, 3, xi=0.0), lagc_jax.gc(M, 3)),
+    "lagc with one worker a group is lag": (
+        lagc_jax.lagc(M, M, 1, xi=0.2, memory=4),
+        lagc_jax.lag(M, xi=0.2, memory=4),
+    ),
+    "lagc with whole groups is g-lag": (
+        lagc_jax.lagc(M, 2, 3, xi=0.2),
+        lagc_jax.g_lag(M, 2, xi=0.2),
+    ),
+    "lagc with whole groups and xi=0 is grouping": (
+        lagc_jax.lagc(M, 2, 3, xi=0.0),
+        lagc_jax.grouping(M, 2),
+    ),
+    "g-lag with one worker a group is lag": (
+        lagc_jax.g_lag(M, M, xi=0.05, trigger="worker"),
+        lagc_jax.lag(M, xi=0.05, trigger="worker"),
+    ),
+    "lag with xi=0 is gd": (lagc_jax.lag(M, xi=0.0), lagc_jax.gd(M)),
+    "grouping with one worker a group is gd": (lagc_jax.grouping(M, M), lagc_jax.gd(M)),
+    "grouping with one group is gc with r=M": (lagc_jax.grouping(M, 1), lagc_jax.gc(M, M)),
+}
+
+
+@pytest.mark.parametrize("name", COINCIDE)
+def test_corners_of_the_family_coincide_bit_for_bit(problem, name):
+    runs = [
+        lagc_jax.simulate(
+            problem, scheme, lagc_jax.Pareto(1.0, 1.5), jax.random.key(3), num_iterations=K
+        )
+        for scheme in COINCIDE[name]
+    ]
+    assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, *runs)))
+
+
+def test_gc_without_redundancy_is_gd(problem):
+    delays, key = lagc_jax.Pareto(1.0, 1.5), jax.random.key(3)
+    runs = [
+        lagc_jax.simulate(problem, scheme, delays, key, num_iterations=K)
+        for scheme in (lagc_jax.gc(M, 1), lagc_jax.gd(M))
+    ]
+    # One group or six: the sum over the partitions is rounded in another order.
+    np.testing.assert_allclose(runs[0].gap, runs[1].gap, rtol=1e-10)
+    for field in ("wall_clock", "downlink", "uplink", "computation"):
+        assert np.array_equal(getattr(runs[0], field), getattr(runs[1], field))

@@ -1,0 +1,177 @@
+"""Problems from a loss function against the regressions in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax
+
+M, N, D = 6, 5, 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.normal(size=(M, N, D))), jnp.asarray(rng.normal(size=(M, N)))
+
+
+def squares(theta, part):
+    X, y = part
+    return 0.5 * jnp.sum((X @ theta - y) ** 2)
+
+
+def affine_squares(parameters, part):
+    X, y = part
+    return 0.5 * jnp.sum((X @ parameters["w"] + parameters["b"] - y) ** 2)
+
+
+@pytest.fixture(scope="module")
+def general(data):
+    return lagc_jax.general_problem(squares, data, jnp.zeros(D))
+
+
+@pytest.fixture(scope="module")
+def linear(data):
+    return lagc_jax.linear_regression(*data)
+
+
+def test_general_gradients_and_loss_are_those_of_the_regression(general, linear):
+    theta = jnp.array([0.3, -1.0, 2.0])
+    for num_groups in (1, 3, 6):
+        np.testing.assert_allclose(
+            jax.jit(general.group_gradients(num_groups))(theta),
+            linear.group_gradients(num_groups)(theta),
+            rtol=1e-12,
+            atol=1e-12,
+        )
+    np.testing.assert_allclose(general.loss(theta), linear.loss(theta), rtol=1e-12)
+    np.testing.assert_allclose(general.gap(theta), linear.gap(theta), rtol=1e-12)
+
+
+def test_lbfgs_finds_the_closed_form_optimum(general, linear):
+    # L-BFGS stops at the rounding of the loss, that is at 1e-16 relative in the value and at its
+    # square root in the point.
+    np.testing.assert_allclose(general.optimum, linear.optimum, rtol=1e-14)
+    np.testing.assert_allclose(general.minimizer, linear.minimizer, atol=1e-7)
+
+
+def test_smoothness_of_quadratics_is_found_and_adds_up(general, linear):
+    # Power iteration with a ratio q of eigenvalues errs by q^200 after 100 products.
+    np.testing.assert_allclose(general.smoothness, linear.smoothness, rtol=1e-6)
+    for num_groups in (1, 2, 3, 6):
+        sums = np.asarray(general.smoothness).reshape(num_groups, -1).sum(1)
+        np.testing.assert_allclose(general.group_smoothness(num_groups), sums, rtol=1e-12)
+    np.testing.assert_allclose(general.total_smoothness, np.sum(general.smoothness), rtol=1e-12)
+
+
+def test_estimate_smoothness_is_a_lower_bound_that_tightens(data, linear):
+    few = lagc_jax.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=2)
+    many = lagc_jax.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=300)
+    exact = np.asarray(linear.smoothness)
+    assert (np.asarray(few) <= exact * (1 + 1e-12)).all()
+    assert (np.asarray(many) >= np.asarray(few) * (1 - 1e-12)).all()
+    np.testing.assert_allclose(many, exact, rtol=1e-10)
+
+
+def test_given_constants_and_optimum_are_kept(data):
+    constants = np.arange(1.0, M + 1)
+    problem = lagc_jax.general_problem(
+        squares, data, jnp.zeros(D), smoothness=constants, strong_convexity=0.5, optimum=0.25
+    )
+    np.testing.assert_array_equal(problem.smoothness, constants)
+    assert float(problem.optimum) == 0.25
+    assert float(problem.strong_convexity) == 0.5
+    theta = jnp.ones(D)
+    assert float(problem.gap(theta)) == pytest.approx(float(problem.loss(theta)) - 0.25)
+
+
+def test_unknown_strong_convexity_is_nan(general):
+    assert jnp.isnan(general.strong_convexity)
+
+
+def test_parameters_may_be_any_pytree(data):
+    X, y = data
+    start = {"w": jnp.zeros(D), "b": jnp.zeros(())}
+    problem = lagc_jax.general_problem(affine_squares, data, start)
+    with_intercept = jnp.concatenate([jnp.ones((M, N, 1)), X], axis=-1)
+    linear = lagc_jax.linear_regression(with_intercept, y)
+    assert problem.num_parameters == D + 1
+    np.testing.assert_allclose(problem.optimum, linear.optimum, rtol=1e-14)
+    theta = {"w": jnp.array([1.0, 2.0, 3.0]), "b": jnp.array(-1.0)}
+    restored = problem.unflatten(problem.flatten(theta))
+    assert jax.tree.structure(restored) == jax.tree.structure(theta)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, restored, theta))
+
+
+def test_trajectories_start_from_and_end_in_the_form_of_the_parameters(data):
+    start = {"w": jnp.ones(D), "b": jnp.array(-1.0)}
+    problem = lagc_jax.general_problem(
+        affine_squares, data, start, smoothness=np.full(M, 50.0), optimum=0.0
+    )
+    path = lagc_jax.descend(problem, lagc_jax.gd(M), num_iterations=2, theta0=start)
+    np.testing.assert_allclose(path.gap[0], problem.gap(problem.flatten(start)), rtol=1e-12)
+    assert jax.tree.structure(path.theta) == jax.tree.structure(start)
+    run = lagc_jax.simulate(
+        problem,
+        lagc_jax.gd(M),
+        lagc_jax.Exponential(1.0),
+        jax.random.key(0),
+        num_iterations=2,
+        theta0=start,
+    )
+    np.testing.assert_allclose(run.gap, path.gap, rtol=1e-12)
+
+
+def test_trajectory_is_that_of_the_regression(data, linear):
+    """With the same constants only the rounding of the optimum's value differs."""
+    problem = lagc_jax.general_problem(
+        squares, data, jnp.zeros(D), smoothness=linear.smoothness, optimum=float(linear.optimum)
+    )
+    scheme = lagc_jax.lag(M, xi=0.1)
+    arguments = dict(num_iterations=30, step_size=1 / float(linear.total_smoothness))
+    delays, key = lagc_jax.Pareto(1.0, 1.5), jax.random.key(1)
+    ours = lagc_jax.simulate(problem, scheme, delays, key, **arguments)
+    theirs = lagc_jax.simulate(linear, scheme, delays, key, **arguments)
+    # A gap is here a difference of losses of order 10: it is resolved to 1e-14.
+    np.testing.assert_allclose(ours.gap, theirs.gap, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(ours.theta, theirs.theta, rtol=1e-10)
+    np.testing.assert_array_equal(ours.selected, theirs.selected)
+    np.testing.assert_array_equal(ours.wall_clock, theirs.wall_clock)
+
+
+def test_general_problem_passes_through_jit(general):
+    theta = jnp.ones(D)
+    gap = jax.jit(lambda problem, theta: problem.gap(theta))(general, theta)
+    np.testing.assert_allclose(gap, general.gap(theta), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(data=(jnp.ones((2, 1, 1)), jnp.ones((3, 1)))), "data has leading axes"),
+        (dict(data=(jnp.full((2, 1, 1), jnp.nan), jnp.ones((2, 1)))), "data.*is not finite"),
+        (dict(loss=lambda theta, part: theta), "not a finite scalar"),
+        (dict(loss=lambda theta, part: jnp.nan * theta[0]), "not a finite scalar"),
+        (dict(smoothness=np.ones(1), optimum=0.0), r"smoothness has shape \(1,\); give \(2,\)"),
+        (
+            dict(smoothness=np.array([1.0, 0.0]), optimum=0.0),
+            "smoothness=.* must be positive and finite",
+        ),
+        (dict(loss=lambda theta, part: jnp.sum(theta)), "no optimum found.*give optimum="),
+    ],
+)
+def test_general_problem_refuses(changes, message):
+    part = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)))
+    arguments = dict(loss=squares, data=part, theta0=jnp.ones(1)) | changes
+    with pytest.raises(ValueError, match=message):
+        lagc_jax.general_problem(**arguments)
+
+
+def test_start_of_another_structure_is_refused(general):
+    with pytest.raises(ValueError, match=r"theta0 has shape .* give the pytree"):
+        lagc_jax.descend(general, lagc_jax.gd(M), num_iterations=1, theta0={"w": jnp.zeros(D)})
+    with pytest.raises(ValueError, match=r"theta0\[1\]=nan is not finite"):
+        lagc_jax.descend(
+            general, lagc_jax.gd(M), num_iterations=1, theta0=jnp.array([0.0, jnp.nan, 0.0])
+        )

@@ -1,0 +1,330 @@
+"""Bad input is refused with the argument, its value and the remedy, before any compilation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax
+from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs, table1
+
+NAN, INF = float("nan"), float("inf")
+X, Y = np.arange(1.0, 9.0).reshape(4, 2, 1) % 5, np.arange(8.0).reshape(4, 2) % 3
+SIGNS = np.where(Y > 0, 1, -1)
+
+
+def replaced(array, value):
+    array = np.array(array, float)
+    array[1, 0] = value
+    return array
+
+
+@pytest.fixture(scope="module")
+def small():
+    return lagc_jax.linear_regression(X, Y)
+
+
+SCHEMES = [
+    (lambda: lagc_jax.lagc(12, 5, 1), r"num_groups=5 does not divide num_workers=12; give"),
+    (lambda: lagc_jax.grouping(12, 5), r"num_groups=5 does not divide num_workers=12; give"),
+    (lambda: lagc_jax.g_lag(12, 24), r"num_groups=24 does not divide num_workers=12; give"),
+    (lambda: lagc_jax.gc(12, 0), r"redundancy=0 is too small; give a whole number >= 1"),
+    (lambda: lagc_jax.lagc(12, 4, -1), r"redundancy=-1 is too small; give"),
+    (lambda: lagc_jax.gc(12, 13), r"redundancy=13 exceeds the 12 .*; give 1 <= redundancy <="),
+    (lambda: lagc_jax.lagc(12, 4, 4), r"redundancy=4 exceeds the 3 .*; give 1 <= redundancy <="),
+    (lambda: lagc_jax.lag(12, xi=-0.1), r"xi=-0.1 must be .* not negative; give xi >= 0"),
+    (lambda: lagc_jax.lag(12, xi=NAN), r"xi=nan must be finite .*; give xi >= 0"),
+    (lambda: lagc_jax.lag(12, xi=INF), r"xi=inf must be finite .*; give xi >= 0"),
+    (lambda: lagc_jax.lag(12, xi="1"), r"xi='1' is not a real number .*; give"),
+    (lambda: lagc_jax.lag(12, xi=np.ones(3)), r"xi has shape \(3,\); give .*memory=10"),
+    (lambda: lagc_jax.lag(12, xi=np.r_[-1, np.ones(9)]), r"xi=.* not negative; give xi >= 0"),
+    (lambda: lagc_jax.lag(12, memory=0), r"memory=0 is too small; give a whole number >= 1"),
+    (lambda: lagc_jax.lag(12, memory=2.5), r"memory=2.5 is not a whole number; give an int"),
+    (
+        lambda: lagc_jax.lagc(12, 4, 2, trigger="worker"),
+        r"trigger='worker' needs .* redundancy=2 .*; give trigger='server' or redundancy=3",
+    ),
+    (lambda: lagc_jax.lag(12, trigger="lazy"), r"trigger='lazy' is unknown; give one of"),
+    (lambda: lagc_jax.gd(2.5), r"num_workers=2.5 is not a whole number; give an int"),
+    (lambda: lagc_jax.gd(True), r"num_workers=True .*; give"),
+    (lambda: lagc_jax.gd("3"), r"num_workers='3' is not a whole number; give an int"),
+    (lambda: lagc_jax.gd(0), r"num_workers=0 is too small; give"),
+    (lambda: lagc_jax.gd(-12), r"num_workers=-12 is too small; give"),
+    (lambda: lagc_jax.grouping(12, 4.0), r"num_groups=4.0 is not a whole number; give an int"),
+    (lambda: lagc_jax.gc(12, np.float64(2)), r"redundancy=.*2.0.* is not a whole number; give"),
+]
+
+DELAYS = [
+    (lambda v=v, call=call: call(v), rf"{name}=.* must be positive and finite; give {name} > 0")
+    for name, call in (
+        ("rate", lagc_jax.Exponential),
+        ("scale", lambda scale: lagc_jax.Pareto(scale, 1.5)),
+        ("shape", lambda shape: lagc_jax.Pareto(1.0, shape)),
+    )
+    for v in (0.0, -1.0, NAN, INF, np.array([1.0, 0.0]))
+] + [
+    (lambda: lagc_jax.Exponential("1"), r"rate='1' is not a real number .*; give"),
+    (lambda: lagc_jax.Pareto(None, 1.5), r"scale=None is not a real number .*; give"),
+]
+
+PROBLEMS = [
+    (
+        lambda: lagc_jax.linear_regression(X, Y[:3]),
+        r"y has shape \(3, 2\) but X has 4 partitions .*; give y of shape \(4, 2\)",
+    ),
+    (
+        lambda: lagc_jax.linear_regression(X, Y[:, :1]),
+        r"y has shape \(4, 1\) but X .* 2 rows; give y of shape \(4, 2\)",
+    ),
+    (lambda: lagc_jax.linear_regression(X[0], Y), r"X has shape \(2, 1\); give \(M, N, d\)"),
+    (lambda: lagc_jax.linear_regression(X[:0], Y[:0]), r"X has shape \(0, 2, 1\); give"),
+    (lambda: lagc_jax.linear_regression(0 * X, Y), r"X has only zeros; give features that vary"),
+    (
+        lambda: lagc_jax.linear_regression(replaced(X, NAN), Y),
+        r"X\[1, 0, 0\]=nan is not finite; remove or replace",
+    ),
+    (
+        lambda: lagc_jax.linear_regression(X, replaced(Y, INF)),
+        r"y\[1, 0\]=inf is not finite; remove or replace",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(replaced(X, -INF), SIGNS, l2=1.0),
+        r"X\[1, 0, 0\]=-inf is not finite; remove or replace",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, 0), l2=1.0),
+        r"y holds the label 0.0; give labels in \{-1, \+1\}",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, 2), l2=1.0),
+        r"y holds the label 2.0; give labels in \{-1, \+1\}",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, NAN), l2=1.0),
+        r"y\[1, 0\]=nan is not finite; remove or replace",
+    ),
+    (lambda: lagc_jax.logistic_regression(X, SIGNS, l2=-1.0), r"l2=-1.0 must be .*; give l2 >= 0"),
+    (lambda: lagc_jax.logistic_regression(X, SIGNS, l2=NAN), r"l2=nan must be .*; give l2 >= 0"),
+    (
+        lambda: lagc_jax.logistic_regression(X, np.ones((4, 2)), l2=0.0),
+        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
+        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
+    ),
+]
+
+
+def synthetic(**arguments):
+    return lambda: lagc_jax.synthetic_linear_regression(jax.random.key(0), **arguments)
+
+
+PROBLEMS += [
+    (
+        synthetic(num_workers=5, num_features=4),
+        r"num_features=4 is less than num_workers=5; .* give num_features >= num_workers",
+    ),
+    (synthetic(num_workers=2.5), r"num_workers=2.5 is not a whole number; give"),
+    (synthetic(num_features="50"), r"num_features='50' is not a whole number; give"),
+    (synthetic(growth=0.0), r"growth=0.0 must be positive and finite; give growth > 0"),
+    (synthetic(growth=NAN), r"growth=nan must be positive and finite; give growth > 0"),
+    (synthetic(noise=-0.1), r"noise=-0.1 must be finite and not negative; give noise >= 0"),
+    (synthetic(noise=INF), r"noise=inf must be finite and not negative; give noise >= 0"),
+]
+
+CODES = [
+    (
+        lambda: lagc_jax.fractional_repetition(6, 4),
+        r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition",
+    ),
+    (lambda: lagc_jax.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES)
+def test_bad_parts_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+KEY = jax.random.key(0)
+UNEQUAL = lagc_jax.Exponential(np.array([1.0, 2.0, 1.0, 1.0]))
+# Of `simulate` and `simulate_batch` alike; the first four are also of `descend`.
+RUNS = [
+    (dict(num_iterations=0), r"num_iterations=0 is too small; give a whole number >= 1"),
+    (dict(num_iterations=2.5), r"num_iterations=2.5 is not a whole number; give an int"),
+    (dict(step_size=0.0), r"step_size=0.0 must be positive and finite; give step_size > 0"),
+    (dict(step_size=-1.0), r"step_size=-1.0 must be positive and finite; give step_size > 0"),
+    (dict(step_size=NAN), r"step_size=nan must be positive and finite; give step_size > 0"),
+    (dict(step_size=INF), r"step_size=inf must be positive and finite; give step_size > 0"),
+    (dict(step_size="1"), r"step_size='1' is not a real number .*; give"),
+    (dict(step_size=np.ones(2)), r"step_size has shape \(2,\); give a scalar"),
+    (dict(theta0=np.zeros(2)), r"theta0 has shape \(2,\); give \(1,\)"),
+    (dict(theta0=0.0), r"theta0 has shape \(\); give \(1,\)"),
+    (dict(theta0=np.array([NAN])), r"theta0\[0\]=nan is not finite; remove or replace"),
+    (dict(theta0=np.array([INF])), r"theta0\[0\]=inf is not finite; remove or replace"),
+    (
+        dict(scheme=lagc_jax.gd(3)),
+        r"problem has 4 partitions but .* num_workers=3; give one partition a worker",
+    ),
+]
+CLOCKS = [
+    (dict(sampler="sorted"), r"sampler='sorted' is unknown; give one of"),
+    (
+        dict(sampler="direct", delays=UNEQUAL),
+        r"sampler='direct' needs identical delays; give sampler='workers'",
+    ),
+    (
+        dict(delays=lagc_jax.Exponential(np.ones(3))),
+        r"delays.rate has shape \(3,\); give \(\) or \(4,\)",
+    ),
+    (
+        dict(delays=lagc_jax.Pareto(1.0, np.full((4, 4), 1.5))),
+        r"delays.shape has shape \(4, 4\); give \(\) or \(4,\)",
+    ),
+]
+BATCHES = [
+    (dict(num_realisations=0), r"num_realisations=0 is too small; give a whole number >= 1"),
+    (dict(num_realisations=2.5), r"num_realisations=2.5 is not a whole number; give an int"),
+    (dict(accuracies=(0.0,)), r"accuracies=\(0.0,\) must be positive and finite; give"),
+    (dict(accuracies=(1e-2, -1e-8)), r"accuracies=.*-1e-08\) must be positive and finite; give"),
+    (dict(accuracies=(NAN,)), r"accuracies=\(nan,\) must be positive and finite; give"),
+    (dict(quantiles=(0.5, 1.1)), r"quantiles=\(0.5, 1.1\) must lie in \[0, 1\]; give"),
+    (dict(quantiles=(-0.1,)), r"quantiles=\(-0.1,\) must lie in \[0, 1\]; give"),
+    (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
+]
+CODED = [
+    (
+        dict(code=lagc_jax.fractional_repetition(4, 2)),
+        r"code is given but exact_recovery=True; give exact_recovery=False",
+    ),
+    (
+        dict(code=lagc_jax.fractional_repetition(4, 2), exact_recovery=False),
+        r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1",
+    ),
+    (
+        dict(sampler="direct", exact_recovery=False),
+        r"sampler='direct' has no arrival order; give sampler='workers'",
+    ),
+]
+
+
+def simulate(problem, **changes):
+    arguments = dict(
+        scheme=lagc_jax.gd(4),
+        delays=lagc_jax.Exponential(1.0),
+        key=KEY,
+        num_iterations=2,
+    )
+    return lagc_jax.simulate(problem, **(arguments | changes))
+
+
+def simulate_batch(problem, **changes):
+    arguments = dict(
+        scheme=lagc_jax.gd(4),
+        delays=lagc_jax.Exponential(1.0),
+        key=KEY,
+        num_iterations=2,
+        num_realisations=2,
+    )
+    return lagc_jax.simulate_batch(problem, **(arguments | changes))
+
+
+def descend(problem, **changes):
+    return lagc_jax.descend(problem, **(dict(scheme=lagc_jax.gd(4), num_iterations=2) | changes))
+
+
+CALLS = [
+    *((descend, changes, message) for changes, message in RUNS),
+    *((simulate, changes, message) for changes, message in RUNS + CLOCKS + CODED),
+    *((simulate_batch, changes, message) for changes, message in RUNS + CLOCKS + BATCHES),
+]
+
+
+@pytest.mark.parametrize(("call", "changes", "message"), CALLS)
+def test_bad_runs_are_refused(small, call, changes, message):
+    with pytest.raises(ValueError, match=message):
+        call(small, **changes)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (dict(step_size=0.0), r"step_size=0.0 must be positive"),
+        (dict(theta0=np.zeros(3)), r"theta0 has shape \(3,\); give \(1,\)"),
+        (dict(theta0=np.array([NAN])), r"theta0\[0\]=nan is not finite"),
+    ],
+)
+def test_bad_starts_of_single_steps_are_refused(small, start, message):
+    with pytest.raises(ValueError, match=message):
+        lagc_jax.init(small, lagc_jax.gd(4), **start)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, -1e-8, NAN, INF])
+def test_bad_accuracies_are_refused(small, accuracy):
+    run = lagc_jax.Trajectory(*[jnp.ones(3)] * 7, diverged=jnp.array(False))
+    schemes = {"GD": lagc_jax.gd(4)}
+    delays = {"exponential": lagc_jax.Exponential(1.0)}
+    for call in (
+        lambda: lagc_jax.complexity(run, accuracy),
+        lambda: iteration_bound(small, lagc_jax.gd(4), accuracy),
+        lambda: table1(small, schemes, delays, accuracy=accuracy, num_iterations=2),
+    ):
+        with pytest.raises(ValueError, match=r"accuracy=.* must be positive and finite; give"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda p: lagc_jax.expected_wall_clock(
+                lagc_jax.gd(4), lagc_jax.Exponential(1.0), np.ones((3, 2), bool)
+            ),
+            r"selected has shape \(3, 2\); give \(K, 4\)",
+        ),
+        (
+            lambda p: lagc_jax.expected_wall_clock(lagc_jax.gd(4), UNEQUAL, np.ones((3, 4), bool)),
+            r"delays=.* differ between workers.*; give parameters of shape \(\)",
+        ),
+        (
+            lambda p: lagc_jax.wall_clock_variance(lagc_jax.gd(4), UNEQUAL, np.ones((3, 4), bool)),
+            r"delays=.* differ between workers.*; give parameters of shape \(\)",
+        ),
+        (
+            lambda p: iteration_costs(lagc_jax.gd(4), lagc_jax.Exponential(1.0), 5),
+            r"num_selected=5 must be whole numbers from 0 to 4",
+        ),
+        (
+            lambda p: iteration_bound(p, lagc_jax.lag(4, xi=0.2), 1e-8),
+            r"xi=0.2 has no guarantee with memory=10; give one number below 1/memory=0.1",
+        ),
+        (
+            lambda p: communication_bound(p, lagc_jax.lag(4, xi=np.arange(10.0))),
+            r"xi=.* increases in d",
+        ),
+        (
+            lambda p: communication_bound(p, lagc_jax.lag(4), step_size=0.0),
+            r"step_size=0.0 must be positive and finite; give",
+        ),
+    ],
+)
+def test_bad_requests_of_exact_answers_are_refused(small, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(small)
+
+
+def test_bad_input_is_refused_before_anything_is_compiled(small, compilations):
+    jax.clear_caches()
+    with compilations() as refused:
+        for build, message in SCHEMES + DELAYS + CODES:
+            with pytest.raises(ValueError, match=message):
+                build()
+        for call, changes, message in CALLS:
+            with pytest.raises(ValueError, match=message):
+                call(small, **changes)
+    assert refused == [0]
+    with compilations() as accepted:
+        simulate(small)
+    assert accepted[0] > 0

@@ -1,0 +1,98 @@
+"""Schemes: one family, its six named points, and what it does not hold."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax
+
+# Constructed scheme: groups G, redundancy r, workers waited for in a group F, trigger.
+POINTS = [
+    (lagc_jax.gd(12), 12, 1, 1, "always"),
+    (lagc_jax.gc(12, 3), 1, 3, 10, "always"),
+    (lagc_jax.grouping(12, 4), 4, 3, 1, "always"),
+    (lagc_jax.lag(12), 12, 1, 1, "server"),
+    (lagc_jax.lagc(12, 4, 2), 4, 2, 2, "server"),
+    (lagc_jax.g_lag(12, 4), 4, 3, 1, "server"),
+    (lagc_jax.lag(12, trigger="worker"), 12, 1, 1, "worker"),
+    (lagc_jax.g_lag(12, 4, trigger="worker"), 4, 3, 1, "worker"),
+]
+
+
+@pytest.mark.parametrize(("scheme", "groups", "redundancy", "waited", "trigger"), POINTS)
+def test_constructors_place_every_scheme_in_the_family(scheme, groups, redundancy, waited, trigger):
+    assert scheme.num_workers == 12
+    assert (scheme.num_groups, scheme.redundancy) == (groups, redundancy)
+    assert (scheme.group_size, scheme.num_waited) == (12 // groups, waited)
+    assert (scheme.trigger, scheme.adaptive) == (trigger, trigger != "always")
+
+
+def test_adaptive_schemes_default_to_a_memory_of_ten_and_xi_of_one():
+    for scheme in (lagc_jax.lag(12), lagc_jax.lagc(12, 4, 2), lagc_jax.g_lag(12, 4)):
+        assert scheme.memory == 10
+        assert np.array_equal(scheme.xi_vector, np.ones(10))
+
+
+def test_xi_may_be_a_vector():
+    scheme = lagc_jax.lag(4, xi=np.array([0.3, 0.2, 0.1]), memory=3)
+    assert np.array_equal(scheme.xi_vector, [0.3, 0.2, 0.1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lagc_jax.grouping(12, 5),  # 5 does not divide 12
+        lambda: lagc_jax.gc(12, 13),  # more partitions than the group has
+        lambda: lagc_jax.lagc(12, 4, 0),
+        lambda: lagc_jax.lagc(12, 4, 2, trigger="worker"),  # 1 < r < n
+        lambda: lagc_jax.lagc(12, 4, 1, trigger="always or never"),
+        lambda: lagc_jax.lag(12, xi=-0.1),
+        lambda: lagc_jax.lag(12, xi=np.array([0.1, 0.2]), memory=3),
+        lambda: lagc_jax.gd(0),
+        lambda: lagc_jax.gd(2.5),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(make):
+    with pytest.raises(ValueError, match=r"\w"):
+        make()
+
+
+def test_worker_trigger_needs_workers_that_know_their_group_s_gradient():
+    # The definition asks for r = n: with r = 1 < n a worker knows one partition of several.
+    with pytest.raises(ValueError, match="redundancy=1"):
+        lagc_jax.lagc(12, 4, 1, trigger="worker")
+    lagc_jax.lagc(12, 4, 3, trigger="worker")
+    lagc_jax.lagc(12, 12, 1, trigger="worker")
+
+
+def test_worker_trigger_keeps_all_groups_working():
+    uploaded = jnp.array([True, False, False])
+    assert np.array_equal(lagc_jax.g_lag(6, 3).working(uploaded), uploaded)
+    worker = lagc_jax.g_lag(6, 3, trigger="worker")
+    assert np.array_equal(worker.working(uploaded), [True, True, True])
+
+
+def test_schemes_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        lagc_jax.gd(4).redundancy = 2
+
+
+def test_xi_is_the_only_array_and_sizes_are_static():
+    scheme = lagc_jax.lagc(12, 4, 2, xi=0.25)
+    assert jax.tree.leaves(scheme) == [0.25]
+    other = jax.tree.map(lambda xi: 2 * xi, scheme)
+    assert (other.num_groups, other.redundancy, other.xi) == (4, 2, 0.5)
+    assert jax.tree.structure(scheme) == jax.tree.structure(other)
+    assert jax.tree.structure(scheme) != jax.tree.structure(lagc_jax.lagc(12, 4, 3, xi=0.25))
+
+
+def test_schemes_can_be_made_from_traced_xi():
+    @jax.jit
+    def first(xi):
+        return lagc_jax.lag(4, xi=xi, memory=2).xi_vector[0]
+
+    assert first(0.3) == 0.3
+    assert np.array_equal(jax.vmap(first)(jnp.array([0.1, 0.2])), [0.1, 0.2])

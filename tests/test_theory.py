@@ -1,0 +1,199 @@
+"""Bounds hold on every path, and expectations are those of loops."""
+
+import numpy as np
+import pytest
+import reference
+
+import lagc_jax
+from lagc_jax import theory
+
+M = 6
+EXPONENTIAL, PARETO = lagc_jax.Exponential(2.0), lagc_jax.Pareto(0.5, 2.5)
+ALL = {
+    "GD": lagc_jax.gd(M),
+    "GC": lagc_jax.gc(M, 2),
+    "grouping": lagc_jax.grouping(M, 2),
+    "LAG": lagc_jax.lag(M, xi=0.05),
+    "LAGC": lagc_jax.lagc(M, 2, 2, xi=0.05),
+    "G-LAG": lagc_jax.g_lag(M, 2, xi=0.05),
+    "LAG, worker": lagc_jax.lag(M, xi=0.05, trigger="worker"),
+}
+
+
+@pytest.mark.parametrize("name", ["GD", "GC", "LAG", "LAGC", "LAG, worker"])
+def test_iterations_stay_within_the_bound(name):
+    scheme, accuracy = ALL[name], 1e-6
+    for seed in (0, 1, 2):
+        data = reference.random_data("linear", seed)
+        problem = lagc_jax.linear_regression(data.X, data.y)
+        spectrum = np.linalg.svd(data.X.reshape(-1, 5), compute_uv=False) ** 2
+        factor = 1 - np.sqrt(scheme.memory * scheme.xi) if scheme.adaptive else 1.0
+        start = reference.gaps(data, [np.zeros(5)])[0]
+        expected = spectrum[0] / spectrum[-1] / factor * np.log(start / accuracy)
+        bound = theory.iteration_bound(problem, scheme, accuracy)
+        np.testing.assert_allclose(bound, expected, rtol=1e-10)
+        step_size = theory.safe_step_size(problem, scheme)
+        np.testing.assert_allclose(step_size, factor / spectrum[0], rtol=1e-10)
+        assert bound < 500
+        path = lagc_jax.descend(problem, scheme, num_iterations=500, step_size=step_size)
+        assert reference.complexity(np.arange(501), path.gap, accuracy) <= bound
+
+
+def test_a_xi_without_guarantee_has_no_bound(problem):
+    for xi in (0.1, np.linspace(0.05, 0.01, 10)):
+        with pytest.raises(ValueError, match="guarantee"):
+            theory.safe_step_size(problem, lagc_jax.lag(M, xi=xi))
+
+
+SHARES = {
+    "lag": lagc_jax.lag(M, xi=0.5, memory=4),
+    "lag, falling xi": lagc_jax.lag(M, xi=np.array([2.0, 1.0, 0.5, 0.2]), memory=4),
+    "lagc": lagc_jax.lagc(M, 3, 1, xi=0.3, memory=5),
+    "lag, worker": lagc_jax.lag(M, xi=0.3, memory=4, trigger="worker"),
+}
+
+
+@pytest.mark.parametrize("kind", ["linear", "logistic"])
+@pytest.mark.parametrize("name", SHARES)
+def test_smooth_groups_upload_as_rarely_as_lemma_4_says(name, kind):
+    scheme, K = SHARES[name], 40
+    G, D = scheme.num_groups, scheme.memory
+    for seed in range(4):
+        data = reference.random_data(kind, seed)
+        if kind == "linear":
+            problem = lagc_jax.linear_regression(data.X, data.y)
+        else:
+            problem = lagc_jax.logistic_regression(data.X, data.y, l2=data.l2)
+        constants, L = reference.smoothness(data, G), reference.smoothness(data, 1)[0]
+        for alpha in (1 / L, 0.5 / L):
+            path = lagc_jax.descend(problem, scheme, num_iterations=K, step_size=alpha)
+            selected = np.asarray(path.selected)
+            assert reference.lemma4_holds(selected, constants, L, alpha, scheme.xi, D)
+            share = theory.communication_bound(problem, scheme, alpha)
+            expected = reference.communication_share_bound(constants, L, alpha, scheme.xi, D)
+            np.testing.assert_allclose(share, expected, rtol=1e-12)
+            assert share < 1
+            # Rounding K/(d+1) up costs every group at most one upload, 1/K of its share.
+            longest = uploads_allowed(constants, L, alpha, scheme, K)
+            assert np.all(selected.sum(0) <= longest)
+            assert selected.mean() <= share + 1 / K
+
+
+def uploads_allowed(constants, L, alpha, scheme, K):
+    """`ceil(K/(d+1))` for every group, d the largest with (L_g/L)^2 <= gamma_d (section 6)."""
+    gammas = reference.gammas(L, alpha, scheme.xi, scheme.memory, scheme.num_groups)
+    depth = [sum((c / L) ** 2 <= gamma for gamma in gammas) for c in constants]
+    return np.array([-(-K // (d + 1)) for d in depth])
+
+
+def test_schemes_that_use_all_groups_may_use_all_communication(problem):
+    assert theory.communication_bound(problem, lagc_jax.gc(M, 2)) == 1
+
+
+def test_the_communication_bound_needs_weights_that_do_not_increase(problem):
+    scheme = lagc_jax.lag(M, xi=np.array([0.1, 0.2]), memory=2)
+    with pytest.raises(ValueError, match="increases"):
+        theory.communication_bound(problem, scheme)
+
+
+# Per iteration with s uploading groups of M = 6: downlink, uplink, gradients.
+PER_ITERATION = {
+    "GD": (6, lambda s: (6, 6, 6)),
+    "GC": (1, lambda s: (6, 5, 12)),
+    "grouping": (2, lambda s: (6, 2, 18)),
+    "LAG": (3, lambda s: (s, s, s)),
+    "LAGC": (1, lambda s: (3 * s, 2 * s, 6 * s)),
+    "G-LAG": (1, lambda s: (3 * s, s, 9 * s)),
+    "LAG, worker": (4, lambda s: (6, s, 6)),
+}
+
+
+@pytest.mark.parametrize("name", PER_ITERATION)
+def test_iteration_costs_are_those_of_the_definitions(name):
+    scheme, (s, counts) = ALL[name], PER_ITERATION[name]
+    costs = theory.iteration_costs(scheme, EXPONENTIAL, s)
+    downlink, uplink, computation = counts(s)
+    assert (costs.downlink, costs.uplink, costs.computation) == (downlink, uplink, computation)
+    assert costs.communication == downlink + uplink
+    working = scheme.num_groups if scheme.trigger == "worker" else s
+    mean = reference.iteration_moment(
+        1, "exponential", (2.0,), working, scheme.group_size, scheme.redundancy
+    )
+    np.testing.assert_allclose(costs.time, mean, rtol=1e-10)
+
+
+def test_times_of_gd_gc_and_grouping_have_closed_forms():
+    # GD waits for the slowest of 6; GC(2) for the 5th of 6, at twice the load; grouping for the
+    # slowest of two groups' fastest of 3, at three times the load.
+    times = [theory.iteration_costs(ALL[name], EXPONENTIAL).time for name in list(ALL)[:3]]
+    expected = [
+        reference.exponential_order_mean(6, 6, 2.0),
+        2 * reference.exponential_order_mean(5, 6, 2.0),
+        3 * reference.exponential_order_mean(2, 2, 3 * 2.0),
+    ]
+    np.testing.assert_allclose(times, expected, rtol=1e-12)
+    times = [theory.iteration_costs(ALL[name], PARETO).time for name in list(ALL)[:3]]
+    expected = [
+        reference.pareto_order_mean(6, 6, 0.5, 2.5),
+        2 * reference.pareto_order_mean(5, 6, 0.5, 2.5),
+        3 * reference.pareto_order_mean(2, 2, 0.5, 3 * 2.5),
+    ]
+    np.testing.assert_allclose(times, expected, rtol=1e-12)
+
+
+def test_iteration_costs_take_many_numbers_of_groups():
+    costs = theory.iteration_costs(ALL["LAGC"], PARETO, np.arange(3))
+    assert np.array_equal(costs.communication, [0, 5, 10])
+    assert costs.time[0] == 0
+    for s in (1, 2):
+        mean = reference.iteration_moment(1, "pareto", (0.5, 2.5), s, 3, 2)
+        np.testing.assert_allclose(costs.time[s], mean, rtol=1e-10)
+
+
+@pytest.mark.parametrize("accuracy", [1e-4, 1e-200])
+def test_table_1_is_made_of_loops_over_the_paths(problem, accuracy):
+    iterations = 40
+    table = theory.table1(
+        problem,
+        ALL,
+        {"low": EXPONENTIAL, "high": PARETO},
+        accuracy=accuracy,
+        num_iterations=iterations,
+    )
+    data = reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
+    alpha = 1 / reference.smoothness(data, 1)[0]
+    assert list(table.index) == list(ALL)
+    for name, scheme in ALL.items():
+        r, G, row = scheme.redundancy, scheme.num_groups, table.loc[name]
+        path = reference.run_path(
+            data, G, scheme.trigger, scheme.xi, scheme.memory, alpha, iterations
+        )
+        hit = reference.complexity(np.arange(iterations + 1), path.gap, accuracy)
+        assert row["iterations"] == hit
+        last = int(min(hit, iterations))
+        downlink, uplink, computation = reference.costs(path.selected, M, r, scheme.trigger)
+        communication = downlink + uplink
+        uploads = path.selected[:last].sum() / last
+        working = G if scheme.trigger == "worker" else uploads
+        expected = {
+            "storage": r,
+            "workers waited for": scheme.num_waited * working,
+            "stragglers tolerated": r - 1,
+            "communication per iteration": communication[last] / last,
+            "computation per iteration": computation[last] / last,
+            "communication": reference.complexity(communication, path.gap, accuracy),
+            "computation": reference.complexity(computation, path.gap, accuracy),
+        }
+        families = ("low", "exponential", (2.0,)), ("high", "pareto", (0.5, 2.5))
+        for column, family, parameters in families:
+            mean, variance = reference.expected_clock(
+                family, parameters, path.selected, M, r, scheme.trigger
+            )
+            expected[f"{column} time per iteration"] = mean[last] / last
+            expected[f"{column} wall-clock mean"] = reference.complexity(mean, path.gap, accuracy)
+            expected[f"{column} wall-clock deviation"] = np.sqrt(
+                reference.complexity(variance, path.gap, accuracy)
+            )
+        assert set(table.columns) == {*expected, "iterations"}
+        for column, value in expected.items():
+            np.testing.assert_allclose(row[column], value, rtol=1e-10, err_msg=f"{name} {column}")

@@ -34,7 +34,7 @@ class Summary(NamedTuple):
         quantile_bounds: (A, Q, 2) order statistics that enclose the true quantile with 95 %
             confidence whatever the distribution (normal limit of the binomial ranks; OS, section
             7.1), 0 or `inf` where there are too few realisations.
-        samples: (R, A) the realisations themselves, None unless asked for.
+        samples: (A, R) the realisations themselves, None unless asked for.
     """
 
     mean: Array
@@ -213,16 +213,21 @@ def realise(
     start = (jnp.zeros((), dtype), zeros, zeros)
     (_, mean, squares), drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
     back = jnp.argsort(order)
-    mean = jnp.where(reached, mean[back], jnp.inf)
-    variance = jnp.where(reached, (squares / (num_realisations - 1))[back], jnp.inf)
+    variance = squares / (num_realisations - 1)
+    error = jnp.sqrt(variance / num_realisations)
     levels, bounds = _no_quantiles(iterates.shape[0], dtype)
     samples = None
     if drawn is not None:
-        samples = drawn.reshape(-1, iterates.shape[0])[:num_realisations, back]
-        samples = jnp.where(reached, samples, jnp.inf)
+        samples = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
         levels, bounds = _quantiles(samples, quantiles)
-    error = jnp.sqrt(variance / num_realisations)
-    return Summary(mean, variance, error, levels, bounds, samples if keep_samples else None)
+        samples = samples.T if keep_samples else None
+    by_iterate = Summary(mean, variance, error, levels, bounds, samples)
+
+    def unsort(leaf: Array) -> Array:
+        known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
+        return jnp.where(known, leaf[back], jnp.inf)
+
+    return jax.tree.map(unsort, by_iterate)
 
 
 def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:

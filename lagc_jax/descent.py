@@ -77,19 +77,22 @@ def init(
     return begin(problem, scheme, step_size, flat_start(problem, theta0), optimizer)
 
 
-def flat_start(problem: Problem, theta0: Any) -> Array:
+def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
     """`theta^0` as a vector (d,), zeros by default."""
-    return jnp.zeros_like(problem.minimizer) if theta0 is None else problem.flatten(theta0)
+    if theta0 is None:
+        return np.zeros(problem.num_parameters, problem.minimizer.dtype)
+    return problem.flatten(theta0)
 
 
 def begin(
     problem: Problem,
     scheme: Scheme,
     step_size: ArrayLike | None,
-    theta: Array,
+    start: ArrayLike,
     optimizer: optax.GradientTransformation | None,
 ) -> State:
     """`init` from a vector (d,); it trusts its arguments."""
+    theta = jnp.asarray(start)
     alpha = 1.0 / problem.total_smoothness if step_size is None else step_size
     alpha = jnp.asarray(alpha, theta.dtype)
     zeros = jnp.zeros((scheme.num_groups, theta.size), theta.dtype)

@@ -172,7 +172,7 @@ def _simulate(
     delays: Delays,
     key: Array,
     step_size: ArrayLike | None,
-    theta: Array,
+    theta: ArrayLike,
     code: GradientCode | None,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
@@ -228,7 +228,7 @@ def find_path(
     problem: Problem,
     scheme: Scheme,
     step_size: ArrayLike | None,
-    theta: Array,
+    theta: ArrayLike,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
 ) -> Path:

@@ -100,7 +100,7 @@ def _tail_means(plan: Plan, scheme: Scheme, path: Path) -> np.ndarray:
     index, reached = first_hit(np.asarray(path.gap), plan.accuracies[-1])
     if not reached:
         return np.full(TAIL_SHAPES.shape, np.inf)
-    counts = np.asarray(scheme.working(path.selected[: int(index)])).sum(-1)
+    counts = np.asarray(scheme.working(path.selected)).sum(-1)[: int(index)]
     occurrences = np.bincount(counts, minlength=scheme.num_groups + 1)
     groups = np.flatnonzero(occurrences)
     scale = plan.delays["pareto"].scale  # type: ignore[attr-defined]

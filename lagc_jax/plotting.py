@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -94,8 +95,8 @@ def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
         for axis, label in zip(axes, COSTS.values(), strict=True):
             axis.set(xlabel="Redundancy r", ylabel=label)
             axis.locator_params(axis="x", integer=True, nbins=7)
-        axes[0].set_yscale("log")
-        axes[2].set_yscale("log")
+        _log_scale(axes[0], redundancy["wall-clock mean"])
+        _log_scale(axes[2], redundancy["computation"])
         axes[1].set_ylim(bottom=0)
         families = [
             Line2D([], [], color="0.4", linestyle=line, label=f"{family} delays")
@@ -120,16 +121,15 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
                 **_style(str(name)),
                 markevery=0.2,
             )
-        values = tail["wall-clock mean"][np.isfinite(tail["wall-clock mean"])]
         axis.set(
             xscale="log",
-            yscale="log",
             xlabel="Pareto shape (small = heavy tail)",
             ylabel="Mean wall-clock time to accuracy\n(unit of the delays)",
         )
-        if len(values):
+        if _log_scale(axis, tail["wall-clock mean"]):
             # Means grow without bound towards the verticals: keep the rest of the curves legible.
-            axis.set_ylim(0.7 * values.min(), 300 * values.min())
+            lowest = tail["wall-clock mean"].min()
+            axis.set_ylim(0.7 * lowest, 300 * lowest)
         for r in sorted(tail["redundancy"].unique()):
             if 1 / r > tail["shape"].min():
                 axis.axvline(1 / r, color="0.5", linestyle=":", linewidth=0.9)
@@ -156,6 +156,14 @@ def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
 
 def _style(scheme: str) -> dict:
     return STYLES.get(scheme, dict(color="#CC79A7", marker="x"))
+
+
+def _log_scale(axis: Axes, values: pd.Series) -> bool:
+    """Make the vertical axis logarithmic, unless no value is finite; return whether it is."""
+    shown = bool(np.isfinite(values).any())
+    if shown:
+        axis.set_yscale("log")
+    return shown
 
 
 def _finite(*columns: pd.Series) -> list[np.ndarray]:

@@ -68,7 +68,7 @@ def plot_curves(curves: pd.DataFrame) -> Figure:
         for axis, label in zip(axes, COSTS.values(), strict=True):
             axis.set(yscale="log", xlabel=label)
             axis.set_xlim(left=0)
-            axis.locator_params(axis="x", nbins=5)
+            axis.locator_params(axis="x", nbins=4)
         axes[0].set_ylabel("Optimality gap")
         mean = Line2D([], [], color="0.4", linestyle=":", label="exact mean")
         band = Patch(color="0.4", alpha=0.2, linewidth=0, label="5-95 %")
@@ -107,7 +107,7 @@ def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
 
 
 def plot_tail(tail: pd.DataFrame) -> Figure:
-    """Mean time against the Pareto shape; dotted verticals mark where a mean becomes infinite.
+    """Mean time against the Pareto shape; left of the dotted verticals a mean is infinite.
 
     Args:
         tail: of `study.tail_frame`.
@@ -133,7 +133,7 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
         for r in sorted(tail["redundancy"].unique()):
             if 1 / r > tail["shape"].min():
                 axis.axvline(1 / r, color="0.5", linestyle=":", linewidth=0.9)
-                label = f"infinite for r = {r}"
+                label = f"r = {r}"
                 place: dict[str, Any] = dict(
                     rotation=90, ha="right", va="bottom", color="0.3", fontsize=7
                 )

@@ -102,14 +102,16 @@ def _tail_means(plan: Plan, scheme: Scheme, path: Path) -> np.ndarray:
         return np.full(TAIL_SHAPES.shape, np.inf)
     counts = np.asarray(scheme.working(path.selected)).sum(-1)[: int(index)]
     occurrences = np.bincount(counts, minlength=scheme.num_groups + 1)
-    groups = np.flatnonzero(occurrences)
+    groups = np.arange(scheme.num_groups + 1)
     scale = plan.delays["pareto"].scale  # type: ignore[attr-defined]
 
     def means(shape: Array) -> Array:
         family = Pareto(scale, shape)
         return iteration_mean(family, scheme.group_size, scheme.redundancy, groups)
 
-    return np.asarray(jax.vmap(means)(jnp.asarray(TAIL_SHAPES))) @ occurrences[groups]
+    table = np.asarray(jax.vmap(means)(jnp.asarray(TAIL_SHAPES)))
+    # What never occurs adds nothing, even where its mean is infinite.
+    return np.where(occurrences > 0, table, 0) @ occurrences
 
 
 def paper_schemes(

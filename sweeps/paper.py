@@ -8,9 +8,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,42 +20,15 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import plotting, study
 from lagc_jax.data import load_csv
+from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
 
-T = TypeVar("T", int, float)
 NUM_FEATURES = 50
 REALISATIONS, QUICK_REALISATIONS = 1000, 64
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line on stderr."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def read_as(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
-    """Return a reader of command-line values whose errors say what to give."""
-
-    def read(text: str) -> T:
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {name}; give one") from None
-
-    return read
-
-
-whole, real = read_as(int, "a whole number"), read_as(float, "a number")
 
 
 def make_parser() -> Parser:
     """Describe the options of the script."""
     parser = Parser(prog="paper.py", description=__doc__)
-
-    def option(group: argparse._ArgumentGroup, name: str, help: str, **settings: object) -> None:
-        default = settings.get("default")
-        suffix = "" if default is None else f" (default: {default})"
-        group.add_argument(name, help=help + suffix, **settings)  # type: ignore[arg-type]
 
     group = parser.add_argument_group("system")
     option(group, "--workers", "number of workers", type=whole, default=12, metavar="M")
@@ -67,7 +38,14 @@ def make_parser() -> Parser:
 
     group = parser.add_argument_group("descent")
     option(group, "--xi", "weight of the trigger", type=real, default=1.0)
-    option(group, "--memory", "steps the trigger remembers", type=whole, default=10, metavar="D")
+    option(
+        group,
+        "--memory",
+        "steps the trigger remembers",
+        type=whole,
+        default=10,
+        metavar="D",
+    )
     text = "step size (default: 1/L, L the smoothness of the whole loss)"
     option(group, "--step-size", text, type=real, metavar="ALPHA")
     option(group, "--accuracy", "gap to reach", type=real, default=1e-8, metavar="EPS")
@@ -193,40 +171,28 @@ def report(results: study.Results) -> str:
     return "\n".join([table.to_string(), "", "Claims (margin over the best other):", *claims])
 
 
-def count_compilations() -> Callable[[], int]:
-    """Start counting XLA compilations; the result tells how many there were."""
-    seen: list[str] = []
-
-    def listen(event: str, duration_secs: float, **_: object) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return lambda: len(seen)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit status."""
     parser = make_parser()
     args = parser.parse_args(arguments)
     start = time.perf_counter()
-    jax.config.update("jax_enable_x64", True)
     warnings.formatwarning = lambda message, *_, **__: f"paper.py: warning: {message}\n"
-    compilations = count_compilations()
+    compilations = Compilations()
     try:
         plan = prepare(args)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
+        parser.error(str(error))
     print(describe(plan), flush=True)
     results = study.run_study(plan, lambda schemes: tqdm(schemes, unit="scheme", disable=None))
     paths = write(results, args.out)
     print(report(results))
     print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
     elapsed = time.perf_counter() - start
-    print(f"{compilations()} XLA compilations, {elapsed:.0f} s")
+    print(f"{compilations}, {elapsed:.0f} s")
     return 0
 
 
 if __name__ == "__main__":
+    configure_jax()
     sys.exit(main())

@@ -1,0 +1,69 @@
+"""What the command-line scripts share; the library itself does not import it."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import jax
+
+T = TypeVar("T", int, float)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line on stderr and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def option(group: argparse._ArgumentGroup, name: str, help: str, **settings: object) -> None:
+    """Add an option whose help ends with its default."""
+    default = settings.get("default")
+    suffix = "" if default is None else f" (default: {default})"
+    group.add_argument(name, help=help + suffix, **settings)  # type: ignore[arg-type]
+
+
+def _reader(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
+    def read(text: str) -> T:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {name}; give one") from None
+
+    return read
+
+
+whole, real = _reader(int, "a whole number"), _reader(float, "a number")
+
+
+def configure_jax() -> None:
+    """Use 64-bit numbers, and keep compiled programs for the next run.
+
+    They are kept where `JAX_COMPILATION_CACHE_DIR` says, by default in the user's cache folder.
+    """
+    jax.config.update("jax_enable_x64", True)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lagc_jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+class Compilations:
+    """Counts XLA compilations from its making on, and how many of them the cache answered."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self.total = self.cached = 0
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+        jax.monitoring.register_event_listener(self._on_event)
+
+    def _on_duration(self, event: str, duration_secs: float, **_: object) -> None:
+        self.total += event == "/jax/core/compile/backend_compile_duration"
+
+    def _on_event(self, event: str, **_: object) -> None:
+        self.cached += event == "/jax/compilation_cache/cache_hits"
+
+    def __str__(self) -> str:
+        return f"{self.total} XLA compilations, {self.cached} of them read from the cache"

@@ -76,7 +76,11 @@ def measure(plan: Plan, scheme: Scheme) -> Measurement:
     kind of inverse, whatever the redundancy.
     """
     path = descend(
-        plan.problem, scheme, num_iterations=plan.num_iterations, step_size=plan.step_size
+        plan.problem,
+        scheme,
+        num_iterations=plan.num_iterations,
+        step_size=plan.step_size,
+        accuracy=plan.accuracies[-1],
     )
     expectations = {
         name: expected_complexity(scheme, family, path, plan.accuracies)

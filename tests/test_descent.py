@@ -196,3 +196,35 @@ def test_gc_without_redundancy_is_gd(problem):
     np.testing.assert_allclose(runs[0].gap, runs[1].gap, rtol=1e-10)
     for field in ("wall_clock", "downlink", "uplink", "computation"):
         assert np.array_equal(getattr(runs[0], field), getattr(runs[1], field))
+
+
+@pytest.mark.parametrize("iterations", [20, 64, 150])
+def test_a_path_that_stops_at_its_accuracy_is_the_beginning_of_the_whole_path(problem, iterations):
+    scheme = lagc_jax.g_lag(6, 2, xi=0.1, memory=4)
+    steps = jnp.array([0.003, 0.03, 0.3])  # slow, fast and divergent
+
+    def run(step, accuracy):
+        return lagc_jax.descend(
+            problem, scheme, num_iterations=iterations, step_size=step, accuracy=accuracy
+        )
+
+    whole = jax.vmap(lambda step: run(step, None))(steps)
+    stopped = jax.vmap(lambda step: run(step, 1e-3))(steps)
+    for i, step in enumerate(steps):
+        alone = run(step, 1e-3)
+        known = ~np.isnan(stopped.gap[i])
+        hits = np.flatnonzero(whole.gap[i] <= 1e-3)
+        end = hits[0] if hits.size else iterations
+        finite = np.isfinite(whole.gap[i])
+        assert known[: end + 1][finite[: end + 1]].all()
+        # Batched and single products are summed in different orders.
+        np.testing.assert_allclose(stopped.gap[i][known], whole.gap[i][known], rtol=1e-9)
+        assert np.array_equal(known, ~np.isnan(alone.gap))
+        assert np.array_equal(
+            stopped.selected[i][: known.sum() - 1], whole.selected[i][: known.sum() - 1]
+        )
+        assert stopped.diverged[i] == alone.diverged == whole.diverged[i]
+    assert whole.diverged[2]
+    if iterations > 100:
+        assert np.isnan(stopped.gap[1, -1])
+        assert not stopped.selected[1, -1].any()

@@ -1,6 +1,11 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
 from lagc_jax.batch import Batch, Summary, simulate_batch
+from lagc_jax.classification import (
+    classification_accuracy,
+    logistic_regression,
+    multinomial_regression,
+)
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.codes import (
     GradientCode,
@@ -21,7 +26,6 @@ from lagc_jax.order_stats import (
 from lagc_jax.problems import (
     Problem,
     linear_regression,
-    logistic_regression,
     synthetic_linear_regression,
 )
 from lagc_jax.sampling import sample_iteration_times
@@ -48,6 +52,7 @@ __all__ = [
     "State",
     "Summary",
     "Trajectory",
+    "classification_accuracy",
     "complexity",
     "cyclic_repetition",
     "descend",
@@ -67,6 +72,7 @@ __all__ = [
     "lagc",
     "linear_regression",
     "logistic_regression",
+    "multinomial_regression",
     "order_statistic_mean",
     "order_statistic_variance",
     "sample_iteration_times",

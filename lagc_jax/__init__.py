@@ -16,6 +16,7 @@ from lagc_jax.codes import (
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
 from lagc_jax.general import estimate_smoothness, general_problem
+from lagc_jax.networks import initial_network, network_logits, network_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
     iteration_mean,
@@ -30,6 +31,7 @@ from lagc_jax.problems import (
 )
 from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
     Complexity,
     Path,
@@ -49,6 +51,7 @@ __all__ = [
     "Path",
     "Problem",
     "Scheme",
+    "Shards",
     "State",
     "Summary",
     "Trajectory",
@@ -65,6 +68,7 @@ __all__ = [
     "general_problem",
     "grouping",
     "init",
+    "initial_network",
     "iteration_cdf",
     "iteration_mean",
     "iteration_variance",
@@ -73,9 +77,12 @@ __all__ = [
     "linear_regression",
     "logistic_regression",
     "multinomial_regression",
+    "network_logits",
+    "network_problem",
     "order_statistic_mean",
     "order_statistic_variance",
     "sample_iteration_times",
+    "shard",
     "simulate",
     "simulate_batch",
     "step",

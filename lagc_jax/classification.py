@@ -263,21 +263,28 @@ def multinomial_regression(
     ([1.5, 3.0], (1, 3))
     """
     features, classes, dtype = partitioned(X, y)
-    sample_weights = _sample_weights(weights, classes)
-    classes = np.where(sample_weights > 0, classes, 0)
-    C = max(int(classes.max()) + 1, 2)
-    if num_classes is not None:
-        C = whole_number("num_classes", num_classes, minimum=2)
-    wrong = classes[(classes < 0) | (classes >= C) | (classes % 1 != 0)]
-    if wrong.size:
-        raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
-    labels = classes.astype(np.int32)
+    labels, sample_weights, C = check_classes(classes, weights, num_classes)
     # A vector added to every column of W changes no probability: Newton's method moves in the rest.
     rest = np.linalg.svd(np.ones((1, C)))[2][1:].T
     values = _fit(features, labels, sample_weights, l2, np.eye(C), rest, SOFTMAX_CURVATURE, dtype)
     return MultinomialRegression(
         X=jnp.asarray(features, dtype), labels=jnp.asarray(labels), **values
     )
+
+
+def check_classes(
+    y: np.ndarray, weights: ArrayLike | None, num_classes: int | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Check classes (M, N) and weights; return both, class 0 where the weight is zero, and `C`."""
+    sample_weights = _sample_weights(weights, y)
+    classes = np.where(sample_weights > 0, y, 0)
+    C = max(int(classes.max()) + 1, 2)
+    if num_classes is not None:
+        C = whole_number("num_classes", num_classes, minimum=2)
+    wrong = classes[(classes < 0) | (classes >= C) | (classes % 1 != 0)]
+    if wrong.size:
+        raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
+    return classes.astype(np.int32), sample_weights, C
 
 
 def _sample_weights(weights: ArrayLike | None, labels: np.ndarray) -> np.ndarray:
@@ -371,7 +378,8 @@ def _samples(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
 def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
     """Share of samples whose largest logit is that of their class, (); the first in a tie.
 
-    NaN where a logit is, as along a path that diverged. With `record` of `descend` or `simulate` it gives the test accuracy along a path.
+    NaN where a logit is, as along a path that diverged. With `record` of `descend` or `simulate`
+    it gives the test accuracy along a path.
 
     Args:
         logits: (S, C).
@@ -388,5 +396,6 @@ def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
             f"logits has shape {np.shape(logits)} and y has shape {np.shape(y)}; give (S, C) and "
             f"(S,)"
         )
-    right = jnp.argmax(jnp.asarray(logits), axis=-1) == jnp.asarray(y)
-    return jnp.where(jnp.any(jnp.isnan(logits)), jnp.nan, jnp.mean(right))
+    scores = jnp.asarray(logits)
+    right = jnp.argmax(scores, axis=-1) == jnp.asarray(y)
+    return jnp.where(jnp.any(jnp.isnan(scores)), jnp.nan, jnp.mean(right, dtype=float))

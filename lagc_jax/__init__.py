@@ -1,6 +1,11 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
 from lagc_jax.batch import Batch, Summary, simulate_batch
+from lagc_jax.classification import (
+    classification_accuracy,
+    logistic_regression,
+    multinomial_regression,
+)
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.codes import (
     GradientCode,
@@ -11,6 +16,7 @@ from lagc_jax.codes import (
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
 from lagc_jax.general import estimate_smoothness, general_problem
+from lagc_jax.networks import initial_network, network_logits, network_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
     iteration_mean,
@@ -21,11 +27,11 @@ from lagc_jax.order_stats import (
 from lagc_jax.problems import (
     Problem,
     linear_regression,
-    logistic_regression,
     synthetic_linear_regression,
 )
 from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
     Complexity,
     Path,
@@ -45,9 +51,11 @@ __all__ = [
     "Path",
     "Problem",
     "Scheme",
+    "Shards",
     "State",
     "Summary",
     "Trajectory",
+    "classification_accuracy",
     "complexity",
     "cyclic_repetition",
     "descend",
@@ -60,6 +68,7 @@ __all__ = [
     "general_problem",
     "grouping",
     "init",
+    "initial_network",
     "iteration_cdf",
     "iteration_mean",
     "iteration_variance",
@@ -67,9 +76,13 @@ __all__ = [
     "lagc",
     "linear_regression",
     "logistic_regression",
+    "multinomial_regression",
+    "network_logits",
+    "network_problem",
     "order_statistic_mean",
     "order_statistic_variance",
     "sample_iteration_times",
+    "shard",
     "simulate",
     "simulate_batch",
     "step",

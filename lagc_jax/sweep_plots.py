@@ -98,9 +98,9 @@ class Picture(NamedTuple):
 def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Iterator[Picture]:
     """Draw lines over `x`, or a heat map over `x` and `y`; and the frontier in any case.
 
-    By default there are lines over every numeric parameter that varies, and a heat map over the two
-    with the most values. Where more varies than such a figure can hold, parameters are fixed:
-    conditions at their middle value, choices at those of the fastest point.
+    By default there are lines over every numeric parameter that varies, and heat maps over the
+    pairs of the three with the most values. Where more varies than such a figure can hold,
+    parameters are fixed: conditions at their middle value, choices at those of the fastest point.
 
     Args:
         table: of `tables.select`.
@@ -131,8 +131,8 @@ def _overview(table: pd.DataFrame) -> Iterator[Picture]:
         shown, more = narrow(shown, series, MAX_SERIES)
         if shown[x].nunique() > 1:
             yield Picture(f"lines_{x}", plot_lines(shown, x), shown, fixed | more)
-    if len(numbers) > 1:
-        x, y = sorted(numbers, key=lambda name: -table[name].nunique())[:2]
+    most = sorted(numbers, key=lambda name: -table[name].nunique())[:3]
+    for x, y in itertools.combinations(most, 2):
         rest = [name for name in free_parameters(table, (x, y)) if name not in (x, y)]
         shown, fixed = narrow(table.dropna(subset=[x, y]), rest, MAX_ROWS)
         if shown[x].nunique() > 1 < shown[y].nunique():
@@ -553,7 +553,7 @@ def _legend(
     shared = [*_describe(table, names), f"accuracy = {show(table['accuracy'].iloc[0])}", *notes]
     widest = max(len(handle.get_label()) for handle in handles)
     columns = min(len(handles), max(1, 110 // (widest + 7)))
-    title = textwrap.fill(", ".join(shared), 120)
+    title = textwrap.fill(", ".join(shared).replace(" = ", "\u00a0=\u00a0"), 120)
     figure.legend(
         handles=handles, loc="outside upper center", ncols=columns, title=title, title_fontsize=7.5
     )

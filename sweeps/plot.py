@@ -1,7 +1,7 @@
 """Draw the table of a sweep: lines over one parameter, a heat map over two, the Pareto frontier.
 
-Without options it draws lines over every parameter that varies, a heat map over the two that vary
-most, and the frontier. Each figure is written as .pdf and .png with its numbers as .csv.
+Without options it draws lines over every parameter that varies, heat maps over pairs of the three
+that vary most, and the frontier. Each figure is written as .pdf and .png with its numbers as .csv.
 """
 
 import sys

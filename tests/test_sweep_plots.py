@@ -249,7 +249,7 @@ def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tm
     names = {*lines, *maps, "frontier"}
     files = {f"{name}{end}" for name in names for end in (".pdf", ".png", ".csv")}
     assert {file.name for file in (tmp_path / "figures").iterdir()} == files
-    assert "xi fixed at" in out
+    assert "shape fixed at 2, one of 0.8, 2" in out
     frontier = pd.read_csv(tmp_path / "figures" / "frontier.csv")
     assert f"{len(frontier)} of 42 points" in out
 

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, real_array, whole_number
+from lagc_jax._checks import one_axis, positive, real_array, whole_number
 from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
 from lagc_jax.delays import Delays
 from lagc_jax.descent import check_start, flat_start, path_scheme
@@ -146,6 +146,12 @@ def simulate_batch(
     theta = flat_start(problem, theta0)
     sampler = choose_sampler(scheme, delays, sampler)
     positive("accuracies", accuracies)
+    for name, value, minimum in (
+        ("accuracies", accuracies, 1),
+        ("quantiles", quantiles, 0),
+        ("iterates", 0 if iterates is None else iterates, 1),
+    ):
+        one_axis(name, value, minimum)
     levels = real_array("quantiles", quantiles)
     if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
@@ -159,7 +165,7 @@ def simulate_batch(
         realise,
         times,
         key,
-        quantiles=jnp.asarray(quantiles, float),
+        quantiles=jnp.atleast_1d(jnp.asarray(quantiles, float)),
         num_realisations=R,
         keep_samples=keep_samples,
     )
@@ -172,7 +178,7 @@ def simulate_batch(
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
         wall_clock=run(index, reached),
-        curve=None if iterates is None else run(jnp.asarray(iterates), True),
+        curve=None if iterates is None else run(jnp.atleast_1d(jnp.asarray(iterates)), True),
     )
 
 

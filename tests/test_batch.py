@@ -133,3 +133,15 @@ def test_a_batch_by_vmap_is_a_loop(problem, what):
         np.testing.assert_array_equal(batch.selected[i], each.selected)
         np.testing.assert_allclose(batch.mean[i], each.mean, rtol=1e-12)
         np.testing.assert_allclose(batch.quantiles[i], each.quantiles, rtol=1e-12)
+
+
+def test_a_single_number_is_a_list_of_one(problem):
+    scheme, delays = lagc_jax.gd(6), lagc_jax.Exponential(1.0)
+    sizes = dict(num_iterations=3, num_realisations=4)
+    key = jax.random.key(0)
+    one = dict(accuracies=1.0, quantiles=0.5, iterates=2)
+    listed = {name: [value] for name, value in one.items()}
+    alone = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes, **one)
+    several = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes, **listed)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), alone, several))
+    assert alone.quantiles.shape == (1, 1)

@@ -240,13 +240,16 @@ def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:
     """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983)."""
     count, mean, squares = moments
     new = valid.sum().astype(mean.dtype)
-    weight = valid[:, None].astype(mean.dtype)
-    block_mean = jnp.sum(drawn * weight, axis=0) / new
-    block_squares = jnp.sum(((drawn - block_mean) * weight) ** 2, axis=0)
+    block_mean = jnp.sum(jnp.where(valid[:, None], drawn, 0), axis=0) / new
+    deviations = jnp.where(valid[:, None], drawn - block_mean, 0)
     total = count + new
     shift = block_mean - mean
-    squares = squares + block_squares + shift**2 * count * new / total
-    return total, mean + shift * new / total, squares
+    between = jnp.where(count > 0, shift**2 * count * new / total, 0)
+    squares = squares + jnp.sum(deviations**2, axis=0) + between
+    # Times that overflow have an infinite mean and variance, not an undefined one.
+    either = mean + block_mean
+    mean = jnp.where(jnp.isinf(either), either, mean + shift * new / total)
+    return total, mean, jnp.where(jnp.isinf(either), either, squares)
 
 
 def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
@@ -257,7 +260,9 @@ def _quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
     R = samples.shape[0]
     ordered = jnp.sort(samples, axis=0)
-    values = jnp.quantile(ordered, levels, axis=0).T.astype(samples.dtype)
+    values = jnp.quantile(ordered, levels, axis=0).astype(samples.dtype)
+    upper = ordered[jnp.ceil(levels * (R - 1)).astype(int)]
+    values = jnp.where(jnp.isinf(upper), upper, values).T  # times may overflow
     margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
     low = jnp.floor(R * levels - margin).astype(int) - 1
     high = jnp.ceil(R * levels + margin).astype(int)

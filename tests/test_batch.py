@@ -145,3 +145,20 @@ def test_a_single_number_is_a_list_of_one(problem):
     several = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes, **listed)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), alone, several))
     assert alone.quantiles.shape == (1, 1)
+
+
+@pytest.mark.parametrize("sampler", ["direct", "workers"])
+def test_times_that_overflow_are_infinite_not_undefined(sampler):
+    ones = np.ones((4, 1), np.float32)
+    problem = lagc_jax.linear_regression(ones[:, :, None], ones)
+    # One time in 7000 is beyond float32: all sums of 20000 overflow but for a chance of 1e-5.
+    delays = lagc_jax.Pareto(np.float32(1), np.float32(0.1))
+    sizes = dict(num_iterations=20_000, num_realisations=5, sampler=sampler)
+    more = dict(accuracies=(1e9,), iterates=(1, 20_000), keep_samples=True)
+    curve = lagc_jax.simulate_batch(problem, lagc_jax.gd(4), delays, KEY, **sizes, **more).curve
+    assert np.isfinite(curve.samples[0]).all()
+    # Draws beyond the five fill up a block, and must not count.
+    np.testing.assert_allclose(curve.mean[0], curve.samples[0].mean(), rtol=1e-5)
+    assert np.isinf(curve.samples[1]).all()
+    for statistic in (curve.mean[1], curve.variance[1], curve.quantiles[1]):
+        assert np.isinf(statistic).all()

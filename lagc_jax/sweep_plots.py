@@ -296,9 +296,12 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
             column[-1].set_xlabel(_axis_name(x))
             colors = ScalarMappable(norm, "viridis")
             place: dict[str, Any] = dict(location="top", shrink=0.9, aspect=18)
-            figure.colorbar(
-                colors, ax=column, label=_cost_label(table, cost), extend=extend, **place
-            )
+            place["extend"] = extend
+            if isinstance(norm, LogNorm):
+                ratio = np.divide(*norm.inverse([1.0, 0.0]))
+                place["ticks"], place["format"] = _decades(float(ratio))
+            bar = figure.colorbar(colors, ax=list(column), label=_cost_label(table, cost), **place)
+            bar.ax.xaxis.set_minor_formatter(NullFormatter())
         ring = Line2D([], [], color="0.2", linestyle="", label="smallest", **RING)
         patches = [
             Patch(label=state, linewidth=0.5, **fill)

@@ -298,8 +298,8 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
             place: dict[str, Any] = dict(location="top", shrink=0.9, aspect=18)
             place["extend"] = extend
             if isinstance(norm, LogNorm):
-                ratio = np.divide(*norm.inverse([1.0, 0.0]))
-                place["ticks"], place["format"] = _decades(float(ratio))
+                low, high = np.asarray(norm.inverse(np.array([0.0, 1.0])), float)
+                place["ticks"], place["format"] = _decades(high / low)
             bar = figure.colorbar(colors, ax=list(column), label=_cost_label(table, cost), **place)
             bar.ax.xaxis.set_minor_formatter(NullFormatter())
         ring = Line2D([], [], color="0.2", linestyle="", label="smallest", **RING)

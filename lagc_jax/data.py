@@ -50,11 +50,15 @@ def load_csv(
             f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
         )
     numbers = np.column_stack([_numbers(path, name, table[name]) for name in table.columns])
-    varies = np.ptp(numbers, axis=0) > 0
+    varies = numbers.max(axis=0) > numbers.min(axis=0)
     is_target = np.asarray(table.columns == target)
     if not varies[is_target].all():
         raise ValueError(f"target={target!r} is constant in {path}; give a column that varies")
-    deviation = np.where(varies, numbers.std(axis=0), 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is looked for below
+        deviation = np.where(varies, numbers.std(axis=0), 1.0)
+    for name, spread in zip(table.columns, deviation, strict=True):
+        if not np.isfinite(spread):
+            raise ValueError(f"column {name!r} in {path} has squares beyond float64; rescale it")
     standard = (numbers - numbers.mean(axis=0)) / deviation
     features = np.column_stack([standard[:, varies & ~is_target], np.ones(len(table))])
     parts = [np.arange(m, len(table), M) for m in range(M)]

@@ -107,7 +107,7 @@ def general_problem(
     2.0
     """
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
-    if len(sizes) != 1 or sizes == {()}:
+    if len(sizes) != 1 or sizes in ({()}, {(0,)}):
         raise ValueError(
             f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
         )
@@ -136,6 +136,7 @@ def general_problem(
             ),
             axis=0,
         )
+    finite("optimum", optimum)
     positive("smoothness", smoothness)
     if np.shape(smoothness) != (num_partitions,):
         raise ValueError(

@@ -230,7 +230,12 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    return features, targets, jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    dtype = jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    for name, array in (("X", features), ("y", targets)):
+        with np.errstate(over="ignore"):
+            if not np.sum(array**2) <= jnp.finfo(dtype).max:
+                raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
+    return features, targets, dtype
 
 
 def synthetic_linear_regression(

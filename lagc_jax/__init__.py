@@ -10,6 +10,15 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
+from lagc_jax.families import (
+    FAMILIES,
+    Discrete,
+    Gamma,
+    Hyperexponential,
+    Lognormal,
+    ShiftedExponential,
+    Weibull,
+)
 from lagc_jax.general import estimate_smoothness, general_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
@@ -36,18 +45,25 @@ from lagc_jax.simulate import (
 )
 
 __all__ = [
+    "FAMILIES",
     "Batch",
     "Complexity",
     "Delays",
+    "Discrete",
     "Exponential",
+    "Gamma",
     "GradientCode",
+    "Hyperexponential",
+    "Lognormal",
     "Pareto",
     "Path",
     "Problem",
     "Scheme",
+    "ShiftedExponential",
     "State",
     "Summary",
     "Trajectory",
+    "Weibull",
     "complexity",
     "cyclic_repetition",
     "descend",

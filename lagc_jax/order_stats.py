@@ -80,14 +80,20 @@ def _law(group_size: int, redundancy: int, dtype: Any) -> _Law:
     """Gauss-Legendre panels that resolve the law of Z for one group and for up to 1e6 of them.
 
     Panels are half a standard deviation wide around the bulk of one group's statistic, then grow
-    geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision.
-    Nodes without mass fill up to a fixed number, so that all sizes share one compiled function.
+    geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision and
+    times that grow like `exp(sqrt(x))` or a power of x weigh nothing. Towards 0, where a time may
+    start like any power of x, they shrink geometrically. Nodes without mass fill up to a fixed
+    number, so that all sizes share one compiled function.
     """
     n, r = group_size, redundancy
     inverse = 1.0 / np.arange(r, n + 1)
     mean, deviation = inverse.sum(), math.sqrt((inverse**2).sum())
-    end = 54.0 + math.log(n)
+    end = 256.0 + math.log(n)
     edges = list(np.arange(max(0.0, mean - 15 * deviation), mean + 15 * deviation, deviation / 2))
+    if edges[0] == 0:
+        # Below 6^-depth of the first panel lies a mass of 1e-12 at most.
+        depth = math.ceil(16 / (n - r + 1))
+        edges[1:1] = [edges[1] / 6.0**k for k in range(depth, 0, -1)]
     while edges[-1] < end:
         edges.append(min(end, edges[-1] + max(0.25 * (edges[-1] - mean), deviation / 2)))
     lower, width = np.array(edges[:-1]), np.diff(edges)

@@ -19,6 +19,7 @@ from lagc_jax.families import (
     ShiftedExponential,
     Weibull,
 )
+from lagc_jax.fitting import fit, quantile_frame
 from lagc_jax.general import estimate_smoothness, general_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
@@ -69,6 +70,7 @@ __all__ = [
     "descend",
     "estimate_smoothness",
     "expected_wall_clock",
+    "fit",
     "fractional_repetition",
     "g_lag",
     "gc",
@@ -85,6 +87,7 @@ __all__ = [
     "logistic_regression",
     "order_statistic_mean",
     "order_statistic_variance",
+    "quantile_frame",
     "sample_iteration_times",
     "simulate",
     "simulate_batch",

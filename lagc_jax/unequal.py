@@ -9,8 +9,8 @@ to where nothing is left. So a jump or a kink lies on an edge, and heavy tails l
 """
 
 import math
+import warnings
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from lagc_jax._checks import concrete
 from lagc_jax.delays import Delays
 
 LARGEST_HAZARD = 256.0
@@ -158,17 +159,35 @@ def _relative_variance(
     cut = jnp.max(jnp.where(middle < log_mean, edges[1:], -jnp.inf))
     log_ratio = y - log_mean
     log_distance = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
-    size = jnp.exp(
-        log_weight + log_ratio + log_distance + jnp.where(below, log_cdf, log_survival)
-    )
+    size = jnp.exp(log_weight + log_ratio + log_distance + jnp.where(below, log_cdf, log_survival))
     sign = jnp.where(below, -1, 1) * jnp.sign(log_ratio)
     return jnp.expm1(cut - log_mean) ** 2 + 2 * jnp.sum(sign * size)
 
 
-def lightest_index(delays: Delays, working: Any, redundancy: int) -> float:
-    """Smallest tail index of a group that works in any iteration, for known delays and groups."""
-    selected = np.asarray(working).reshape(-1, np.shape(working)[-1]).any(0)
-    n_groups = selected.size
-    index = np.broadcast_to(np.asarray(delays.tail_index, float), np.shape(delays.tail_index))
-    index = np.sort(np.reshape(index, (n_groups, -1)), axis=-1)[:, :redundancy].sum(-1)
-    return float(np.min(index[selected], initial=np.inf))
+def warn_if_infinite(
+    delays: Delays, num_workers: int, working: ArrayLike, redundancy: int, order: int
+) -> None:
+    """Warn where a moment of an iteration's time is known to be infinite.
+
+    Args:
+        delays: parameters of shape () or (M,).
+        num_workers: `M`.
+        working: (K, G) bool, groups that work.
+        redundancy: `r`.
+        order: 1 for the mean, 2 for the variance.
+    """
+    index, known = concrete(delays.tail_index), concrete(working)
+    if index is None or known is None:
+        return
+    by_group = np.broadcast_to(index, (num_workers,)).reshape(known.shape[1], -1)
+    total = np.sort(by_group, axis=-1)[:, :redundancy].sum(-1)
+    smallest = total[known.any(0)].min(initial=np.inf)
+    if not smallest > order:
+        name = {1: "mean", 2: "variance"}[order]
+        warnings.warn(
+            f"the {name} of an iteration's time is infinite: the "
+            f"tail indices of redundancy={redundancy} workers of a group add up to "
+            f"{smallest:g} <= {order}",
+            RuntimeWarning,
+            stacklevel=4,
+        )

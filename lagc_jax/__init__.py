@@ -15,6 +15,16 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
+from lagc_jax.families import (
+    FAMILIES,
+    Discrete,
+    Gamma,
+    Hyperexponential,
+    Lognormal,
+    ShiftedExponential,
+    Weibull,
+)
+from lagc_jax.fitting import fit, quantile_frame
 from lagc_jax.general import estimate_smoothness, general_problem
 from lagc_jax.networks import initial_network, network_logits, network_problem
 from lagc_jax.order_stats import (
@@ -42,25 +52,33 @@ from lagc_jax.simulate import (
 )
 
 __all__ = [
+    "FAMILIES",
     "Batch",
     "Complexity",
     "Delays",
+    "Discrete",
     "Exponential",
+    "Gamma",
     "GradientCode",
+    "Hyperexponential",
+    "Lognormal",
     "Pareto",
     "Path",
     "Problem",
     "Scheme",
     "Shards",
+    "ShiftedExponential",
     "State",
     "Summary",
     "Trajectory",
+    "Weibull",
     "classification_accuracy",
     "complexity",
     "cyclic_repetition",
     "descend",
     "estimate_smoothness",
     "expected_wall_clock",
+    "fit",
     "fractional_repetition",
     "g_lag",
     "gc",
@@ -81,6 +99,7 @@ __all__ = [
     "network_problem",
     "order_statistic_mean",
     "order_statistic_variance",
+    "quantile_frame",
     "sample_iteration_times",
     "shard",
     "simulate",

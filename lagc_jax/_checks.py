@@ -79,6 +79,13 @@ def not_negative(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value} must be finite and not negative; give {name} >= 0")
 
 
+def probability(name: str, value: Any) -> None:
+    """Raise ValueError unless every known entry of `value` lies in [0, 1]."""
+    array = real_array(name, value)
+    if array is not None and not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{name}={value} must lie in [0, 1]; give probabilities")
+
+
 def finite_data(name: str, value: Any) -> np.ndarray:
     """Return data as a float64 array; raise ValueError where they are not finite numbers."""
     array = finite(name, value)

@@ -144,6 +144,30 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_quantiles(quantiles: pd.DataFrame) -> Figure:
+    """Measured against fitted quantiles, one panel a family, best first; a good fit is diagonal.
+
+    Args:
+        quantiles: of `fitting.quantile_frame`.
+    """
+    families = quantiles["family"].unique()
+    rows = -(-len(families) // 4)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 2.0 * rows), layout="constrained")
+        axes = figure.subplots(rows, 4, squeeze=False).ravel()
+        limits = quantiles["measured"].min(), quantiles["measured"].max()
+        for axis, name in zip(axes, families, strict=False):
+            group = quantiles[quantiles["family"] == name]
+            axis.plot(limits, limits, color="0.6", linewidth=0.9)
+            axis.plot(group["fitted"], group["measured"], ".", color="#0072B2", markersize=2.5)
+            axis.set(xscale="log", yscale="log", title=str(name).replace("_", " "))
+        for axis in axes[len(families) :]:
+            axis.set_axis_off()
+        figure.supxlabel("Fitted quantile (unit of the delays)", fontsize="medium")
+        figure.supylabel("Measured", fontsize="medium")
+    return figure
+
+
 def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".csv")]

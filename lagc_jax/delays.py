@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax._checks import as_leaf, positive
+from lagc_jax._checks import as_leaf, one_or_each, positive
 from lagc_jax._pytree import pytree
 
 
@@ -34,7 +34,42 @@ def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> A
     return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
 
 
-class Delays(Protocol):
+class TimeSource(Protocol):
+    """What the simulator asks of whatever makes the workers' computing times.
+
+    Any chunk of iterations can be drawn without the ones before, and is the same whatever else is
+    drawn: families of independent times, resampled traces, bursts and failures all answer this.
+    """
+
+    @property
+    def dtype(self) -> Any:
+        """Floating dtype of the times."""
+        ...
+
+    @property
+    def identical(self) -> bool:
+        """Whether times are independent and of one known law, as direct sampling needs."""
+        ...
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        """Raise ValueError unless it can give M workers so many independent times an iteration."""
+        ...
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        """Draw the times of one chunk of iterations of the realisation that `key` stands for.
+
+        Args:
+            key: a JAX random key, the same for all chunks of a realisation.
+            chunk: index of the chunk, (); it holds the iterations from `chunk * C` on.
+            shape: (C, draws, M); the `draws` of a worker in an iteration are independent.
+
+        Returns:
+            Times for one partition gradient, `inf` where the worker never answers.
+        """
+        ...
+
+
+class Delays(TimeSource, Protocol):
     """What the simulator asks of a family of computing times.
 
     A family gives the three hazard functions and its tail index; the rest follows. Parameters have
@@ -85,6 +120,12 @@ class Delays(Protocol):
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
         return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        check_delays(self, num_workers)
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        return self.sample(jax.random.fold_in(key, chunk), shape)
 
 
 @pytree()
@@ -158,8 +199,4 @@ class Pareto(Delays):
 def check_delays(delays: Delays, num_workers: int) -> None:
     """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,)."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
-        if np.shape(leaf) not in ((), (num_workers,)):
-            raise ValueError(
-                f"delays{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}; give () or "
-                f"({num_workers},), one value a worker, and batch with jax.vmap"
-            )
+        one_or_each(f"delays{jax.tree_util.keystr(path)}", leaf, num_workers)

@@ -51,6 +51,11 @@ class TimeSource(Protocol):
         """Whether times are independent and of one known law, as direct sampling needs."""
         ...
 
+    @property
+    def length(self) -> int | None:
+        """Iterations after which the times repeat; None if they never do."""
+        return None
+
     def check(self, num_workers: int, draws: int = 1) -> None:
         """Raise ValueError unless it can give M workers so many independent times an iteration."""
         ...

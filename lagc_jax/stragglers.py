@@ -34,6 +34,10 @@ class Wrapper(TimeSource, Protocol):
         return False
 
     @property
+    def length(self) -> int | None:
+        return self.delays.length
+
+    @property
     def depth(self) -> int:
         """How many wrappers there are from here inwards."""
         return 1 + getattr(self.delays, "depth", 0)
@@ -56,8 +60,8 @@ class Bursty(Wrapper):
     In every iteration a worker is either good or bad, and its time is multiplied by `slowdown`
     while it is bad. A good worker turns bad with probability `enter` before its next iteration, a
     bad one good with probability `leave`, independently of the other workers. Chains start
-    stationary: a worker is bad for a share `enter / (enter + leave)` of the iterations, in bursts of
-    `1 / leave` iterations on average, and the correlation of its states `j` iterations apart is
+    stationary: a worker is bad for a share `enter / (enter + leave)` of the iterations, in bursts
+    of `1 / leave` iterations on average, and the correlation of its states `j` iterations apart is
     `(1 - enter - leave)^j` (Gilbert 1960; Elliott 1963). Every chunk of iterations is drawn by
     itself and follows this law jointly with all others.
 
@@ -221,7 +225,5 @@ class Failures(Wrapper):
         uniforms = survival_uniforms(
             jax.random.fold_in(once_key, chunk), (size, workers), self.dtype
         )
-        failed = (uniforms <= jnp.asarray(self.once, self.dtype)) | (
-            life < count[:, None] * hazard
-        )
+        failed = (uniforms <= jnp.asarray(self.once, self.dtype)) | (life < count[:, None] * hazard)
         return jnp.where(failed[:, None], jnp.inf, times)

@@ -83,7 +83,16 @@ def probability(name: str, value: Any) -> None:
     """Raise ValueError unless every known entry of `value` lies in [0, 1]."""
     array = real_array(name, value)
     if array is not None and not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(f"{name}={value} must lie in [0, 1]; give probabilities")
+        raise ValueError(f"{name}={value} must lie in [0, 1]; give a probability")
+
+
+def one_or_each(name: str, value: Any, num_workers: int) -> None:
+    """Raise ValueError unless `value` has shape () or (M,)."""
+    if np.shape(value) not in ((), (num_workers,)):
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; give () or ({num_workers},), one value a worker, "
+            f"and batch with jax.vmap"
+        )
 
 
 def finite_data(name: str, value: Any) -> np.ndarray:

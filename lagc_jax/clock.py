@@ -1,5 +1,7 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,9 @@ from jax.typing import ArrayLike
 from lagc_jax import unequal
 from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
-from lagc_jax.delays import Delays, check_delays
+from lagc_jax.arrivals import chunk_of_work, collect
+from lagc_jax.cluster import Cluster
+from lagc_jax.delays import Delays, TimeSource
 from lagc_jax.order_stats import iteration_mean, iteration_variance
 from lagc_jax.sampling import CHUNK, Times, direct_times
 from lagc_jax.schemes import Scheme
@@ -17,38 +21,52 @@ from lagc_jax.schemes import Scheme
 SAMPLERS = ("direct", "workers")
 
 
-def choose_sampler(scheme: Scheme, delays: Delays, sampler: str | None) -> str:
-    """Check the delays' shapes and return the sampler to use.
+def choose_sampler(
+    scheme: Scheme, delays: TimeSource, sampler: str | None, cluster: Cluster | None = None
+) -> str:
+    """Check the delays' and the cluster's shapes and return the sampler to use.
 
     Args:
         scheme: its number of workers is the only other shape that parameters may have.
         delays: distribution of the computing times.
         sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
-            None is "direct" for identical delays and "workers" for worker-dependent ones.
+            None is "direct" where that is exact: for identical delays in a cluster that adds one
+            constant to every answer.
+        cluster: start-up, messages and timeout; None for the paper's.
 
     Raises:
         ValueError: for parameters of a shape other than () or (M,), an unknown sampler, or direct
-            sampling of worker-dependent delays.
+            sampling where it is not exact.
     """
-    check_delays(delays, scheme.num_workers)
+    draws = 1
+    constant = True
+    if cluster is not None:
+        cluster.check(scheme.num_workers)
+        draws = cluster.draws(scheme)
+        constant = cluster.overhead(scheme) is not None
+    delays.check(scheme.num_workers, draws)
     if sampler is None:
-        return "direct" if delays.identical else "workers"
+        return "direct" if delays.identical and constant else "workers"
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
     if sampler == "direct" and not delays.identical:
         raise ValueError("sampler='direct' needs identical delays; give sampler='workers'")
+    if sampler == "direct" and not constant:
+        raise ValueError(
+            f"sampler='direct' needs a cluster that adds one constant to every answer, but cluster="
+            f"{cluster} does not; give sampler='workers'"
+        )
     return sampler
 
 
-def sample_worker_times(delays: Delays, key: Array, num_iterations: int, num_workers: int) -> Array:
+def sample_worker_times(
+    delays: TimeSource, key: Array, num_iterations: int, num_workers: int
+) -> Array:
     """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
     chunks = jnp.arange(-(-num_iterations // CHUNK))
-    times = jax.vmap(lambda chunk: _chunk_of_worker_times(delays, key, chunk, num_workers))(chunks)
+    shape = (CHUNK, 1, num_workers)
+    times = jax.vmap(lambda chunk: delays.sample_chunk(key, chunk, shape))(chunks)
     return times.reshape(-1, num_workers)[:num_iterations]
-
-
-def _chunk_of_worker_times(delays: Delays, key: Array, chunk: ArrayLike, num_workers: int) -> Array:
-    return delays.sample(jax.random.fold_in(key, chunk), (CHUNK, num_workers))
 
 
 @pytree("num_iterations")
@@ -56,26 +74,34 @@ class WorkerTimes(Times):
     """Times along a path, drawn worker by worker; made by `times_along`.
 
     Attributes:
-        scheme: sizes.
+        scheme: sizes and trigger.
         delays: distribution of the computing times.
-        working: (C, CHUNK, G) bool, groups that compute; none beyond the path.
+        selected: (C, CHUNK, G) bool, groups that upload; none beyond the path.
         num_iterations: `K`.
+        cluster: start-up and messages; None for the paper's.
     """
 
     scheme: Scheme
-    delays: Delays
-    working: Array
+    delays: TimeSource
+    selected: Array
     num_iterations: int
+    cluster: Cluster | None = None
 
     def seed(self, key: Array) -> Array:
         return key
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
-        times = _chunk_of_worker_times(self.delays, seed, chunk, self.scheme.num_workers)
-        return (iteration_times(self.scheme, times, self.working[chunk]),)
+        work = chunk_of_work(self.scheme, self.delays, self.cluster, seed, chunk)
+        return (collect(self.scheme, self.cluster, work, self.selected[chunk]).time,)
 
 
-def times_along(scheme: Scheme, delays: Delays, selected: Array, sampler: str) -> Times:
+def times_along(
+    scheme: Scheme,
+    delays: TimeSource,
+    selected: Array,
+    sampler: str,
+    cluster: Cluster | None = None,
+) -> Times:
     """Times of the iterations along a path.
 
     Args:
@@ -83,36 +109,15 @@ def times_along(scheme: Scheme, delays: Delays, selected: Array, sampler: str) -
         delays: distribution of the computing times.
         selected: groups that upload, bool (K, G).
         sampler: as `choose_sampler` returns it.
+        cluster: start-up and messages, no timeout; None for the paper's.
     """
-    working = scheme.working(selected)
     if sampler == "direct":
-        return direct_times(delays, scheme.group_size, scheme.redundancy, working)
-    K, G = working.shape
-    chunked = jnp.pad(working, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
-    return WorkerTimes(scheme, delays, chunked, K)
-
-
-def fastest(scheme: Scheme, times: Array) -> Array:
-    """Mark the `F` workers of every group that answer first: bool (..., G, n) from (..., M)."""
-    grouped = times.reshape(*times.shape[:-1], scheme.num_groups, scheme.group_size)
-    rank = jnp.argsort(jnp.argsort(grouped, axis=-1), axis=-1)
-    return rank < scheme.num_waited
-
-
-def iteration_times(scheme: Scheme, times: Array, working: Array) -> Array:
-    """Time of iterations from the workers' times: `max_g` of the `F`-th smallest `r tau_m`.
-
-    Args:
-        scheme: sizes.
-        times: `tau_m`, (..., M).
-        working: groups that compute, bool (..., G).
-
-    Returns:
-        (...,) times; 0 where no group works.
-    """
-    grouped = times.reshape(*times.shape[:-1], scheme.num_groups, scheme.group_size)
-    group_times = jnp.sort(grouped, axis=-1)[..., scheme.num_waited - 1]
-    return scheme.redundancy * jnp.max(jnp.where(working, group_times, 0), axis=-1)
+        n, r, working = scheme.group_size, scheme.redundancy, scheme.working(selected)
+        overhead = None if cluster is None else cluster.overhead(scheme)
+        return direct_times(cast(Delays, delays), n, r, working, overhead)
+    K, G = selected.shape
+    chunked = jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+    return WorkerTimes(scheme, delays, chunked, K, cluster)
 
 
 def accumulate(per_iteration: Array) -> Array:
@@ -120,13 +125,16 @@ def accumulate(per_iteration: Array) -> Array:
     return jnp.concatenate([jnp.zeros_like(per_iteration[:1]), jnp.cumsum(per_iteration)])
 
 
-def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
+def expected_wall_clock(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
     """Exact mean of the cumulative wall-clock time along a path, without sampling.
 
     Args:
         scheme: sizes and trigger.
         delays: distribution of the computing times, parameters () or (M,).
         selected: groups that upload in every iteration, bool (K, G).
+        cluster: start-up and messages, as long as they add one constant to every answer.
 
     Returns:
         (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
@@ -134,17 +142,26 @@ def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> 
         sum of tail indices that takes its place, if that is known.
 
     Raises:
-        ValueError: if `selected` is not (K, G), or parameters have another shape.
+        ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
+            which no exact mean is known (worker-dependent or shared parts, independent partitions,
+            messages with the worker trigger, a timeout).
 
     >>> from lagc_jax import Exponential, grouping
     >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
     >>> [f"{mean:.4f}" for mean in clock]
     ['0.0000', '1.5000']
     """
-    return accumulate(moment_along(scheme, delays, selected, order=1))
+    per_iteration = moment_along(scheme, delays, selected, order=1, cluster=cluster)
+    if cluster is not None:
+        overhead = jnp.asarray(cluster.overhead(scheme), per_iteration.dtype)
+        working = scheme.working(jnp.asarray(selected, bool)).any(-1)
+        per_iteration = per_iteration + jnp.where(working, overhead, 0)
+    return accumulate(per_iteration)
 
 
-def wall_clock_variance(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
+def wall_clock_variance(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
     """Exact variance of the cumulative wall-clock time along a path, (K+1,).
 
     Iterations are independent, so their variances add up. Arguments and errors as for
@@ -155,14 +172,20 @@ def wall_clock_variance(scheme: Scheme, delays: Delays, selected: ArrayLike) -> 
     >>> [f"{v:.4f}" for v in variance]
     ['0.0000', '1.2500']
     """
-    return accumulate(moment_along(scheme, delays, selected, order=2))
+    return accumulate(moment_along(scheme, delays, selected, order=2, cluster=cluster))
 
 
-def moment_along(scheme: Scheme, delays: Delays, selected: ArrayLike, order: int) -> Array:
-    """Mean (order 1) or variance (2) of the time of every iteration of a path, (K,).
+def moment_along(
+    scheme: Scheme,
+    delays: Delays,
+    selected: ArrayLike,
+    order: int,
+    cluster: Cluster | None = None,
+) -> Array:
+    """Mean (order 1) or variance (2) of the computing in every iteration of a path, (K,).
 
     For identical delays it is looked up by the number of working groups, otherwise integrated once
-    for every set of working groups that occurs.
+    for every set of working groups that occurs. What a cluster adds is left out.
     """
     selected = jnp.asarray(selected, bool)
     if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
@@ -170,7 +193,17 @@ def moment_along(scheme: Scheme, delays: Delays, selected: ArrayLike, order: int
             f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
             f"group of the scheme"
         )
-    choose_sampler(scheme, delays, None)
+    choose_sampler(scheme, delays, None, cluster)
+    if not hasattr(delays, "hazard"):
+        raise ValueError(
+            f"delays of type {type(delays).__name__} have no exact moments; sample with "
+            f"simulate_batch"
+        )
+    if cluster is not None and cluster.overhead(scheme) is None:
+        raise ValueError(
+            f"cluster={cluster} adds no constant to every answer, so exact moments do not apply; "
+            f"sample with simulate_batch"
+        )
     working, n, r = scheme.working(selected), scheme.group_size, scheme.redundancy
     if delays.identical:
         moment = {1: iteration_mean, 2: iteration_variance}[order]

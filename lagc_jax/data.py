@@ -37,7 +37,7 @@ def load_csv(
             or its target is constant.
     """
     M = whole_number("num_workers", num_workers)
-    table = _read(path)
+    table = read_table(path)
     target = str(table.columns[-1]) if target is None else target
     if target not in table.columns:
         raise ValueError(
@@ -65,7 +65,8 @@ def load_csv(
     return gather(features, parts), gather(standard[:, is_target][:, 0], parts)
 
 
-def _read(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a CSV file with a header; raise ValueError where it is missing, empty or no table."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

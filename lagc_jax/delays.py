@@ -35,7 +35,47 @@ def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> A
     return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
 
 
-class Delays(Protocol):
+class TimeSource(Protocol):
+    """What the simulator asks of whatever makes the workers' computing times.
+
+    Any chunk of iterations can be drawn without the ones before, and is the same whatever else is
+    drawn: families of independent times, resampled traces, bursts and failures all answer this.
+    """
+
+    @property
+    def dtype(self) -> Any:
+        """Floating dtype of the times."""
+        ...
+
+    @property
+    def identical(self) -> bool:
+        """Whether times are independent and of one known law, as direct sampling needs."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Iterations after which the times repeat; None if they never do."""
+        return None
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        """Raise ValueError unless it can give M workers so many independent times an iteration."""
+        ...
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        """Draw the times of one chunk of iterations of the realisation that `key` stands for.
+
+        Args:
+            key: a JAX random key, the same for all chunks of a realisation.
+            chunk: index of the chunk, (); it holds the iterations from `chunk * C` on.
+            shape: (C, draws, M); the `draws` of a worker in an iteration are independent.
+
+        Returns:
+            Times for one partition gradient, `inf` where the worker never answers.
+        """
+        ...
+
+
+class Delays(TimeSource, Protocol):
     """What the simulator asks of a family of computing times.
 
     A family gives the three hazard functions and its tail index; the rest follows. Parameters have
@@ -99,6 +139,12 @@ class Delays(Protocol):
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
         return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        check_delays(self, num_workers)
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        return self.sample(jax.random.fold_in(key, chunk), shape)
 
 
 @pytree()

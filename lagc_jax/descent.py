@@ -28,7 +28,8 @@ class State:
         stale_gradients: (G, d) last gradient uploaded by every group.
         stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was taken.
         differences: (D,) last squared steps `|theta^{k+1-d} - theta^{k-d}|^2`, newest first.
-        uploaded: (G,) bool, groups that uploaded in the iteration before.
+        uploaded: (G,) bool, groups whose gradient arrived in the iteration before.
+        known: (G,) bool, groups whose gradient has ever arrived; the others' is taken as zero.
         k: () number of iterations made.
         group_smoothness: (G,) `L_g`.
         step_size: () `alpha`.
@@ -40,6 +41,7 @@ class State:
     stale_iterates: Array
     differences: Array
     uploaded: Array
+    known: Array
     k: Array
     group_smoothness: Array
     step_size: Array
@@ -102,6 +104,7 @@ def begin(
         stale_iterates=zeros + theta,
         differences=jnp.zeros(scheme.memory, theta.dtype),
         uploaded=jnp.zeros(scheme.num_groups, bool),
+        known=jnp.zeros(scheme.num_groups, bool),
         k=jnp.zeros((), jnp.int32),
         group_smoothness=problem.group_smoothness(scheme.num_groups),
         step_size=alpha,
@@ -168,7 +171,20 @@ def advance(
 ) -> State:
     """`step` for group gradients given as a function from `theta` (d,) to (G, d)."""
     fresh = group_gradients(state.theta)
-    uploaded = select(scheme, state, fresh)
+    return update(state, fresh, select(scheme, state, fresh), optimizer)
+
+
+def update(
+    state: State, fresh: Array, uploaded: Array, optimizer: optax.GradientTransformation | None
+) -> State:
+    """Step along the gradients that arrived and the stale ones of all other groups.
+
+    Args:
+        state: before the iteration.
+        fresh: (G, d) gradients of the groups at `theta^k`.
+        uploaded: (G,) bool, groups whose gradient arrived.
+        optimizer: the one given to `init`.
+    """
     stale_gradients = jnp.where(uploaded[:, None], fresh, state.stale_gradients)
     stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
     updates, optimizer_state = _server(optimizer, state.step_size).update(
@@ -182,6 +198,7 @@ def advance(
         stale_iterates=stale_iterates,
         differences=jnp.concatenate([newest[None], state.differences[:-1]]),
         uploaded=uploaded,
+        known=state.known | uploaded,
         k=state.k + 1,
         group_smoothness=state.group_smoothness,
         step_size=state.step_size,
@@ -190,7 +207,9 @@ def advance(
 
 
 def select(scheme: Scheme, state: State, fresh: Array) -> Array:
-    """Groups that upload in iteration `k`, bool (G,): all at `k = 0` (LAG, eqs. 15a and 15b).
+    """Groups that are to upload in iteration `k`, bool (G,) (LAG, eqs. 15a and 15b).
+
+    A group that has never been heard of is always among them, hence all are at `k = 0`.
 
     Args:
         scheme: its trigger, `xi` and number of groups.
@@ -200,7 +219,7 @@ def select(scheme: Scheme, state: State, fresh: Array) -> Array:
     xi = scheme.xi_vector.astype(state.theta.dtype)
     threshold = jnp.sum(xi * state.differences) / (state.step_size * scheme.num_groups) ** 2
     skip = _LEFT_SIDE[scheme.trigger](state, fresh) <= threshold
-    return ~skip | (state.k == 0)
+    return ~skip | ~state.known
 
 
 def _always(state: State, fresh: Array) -> Array:

@@ -242,12 +242,14 @@ class DirectTimes(Times):
         delays: distribution of the computing times.
         counts: (C, CHUNK) working groups in every iteration, 0 beyond the path.
         num_iterations: `K`.
+        overhead: () time that every answer takes beyond its computing; None for none.
     """
 
     inverse: Inverse
     delays: Delays
     counts: Array
     num_iterations: int
+    overhead: ArrayLike | None = None
 
     def seed(self, key: Array) -> Array:
         return jax.random.bits(key, (2,), jnp.uint32)
@@ -257,16 +259,27 @@ class DirectTimes(Times):
         counts = self.counts[chunk].reshape(len(uniforms), -1)
         idle = jnp.where(counts > 0, jnp.inf, 0).astype(counts.dtype)
         counts = jnp.maximum(counts, 1)
-        return tuple(
-            jnp.minimum(self.inverse.times(self.delays, uniform, counts[i]), idle[i])
+        times = (
+            self.inverse.times(self.delays, uniform, counts[i])
             for i, uniform in enumerate(uniforms)
         )
+        if self.overhead is not None:
+            overhead = jnp.asarray(self.overhead, counts.dtype)
+            times = (time + overhead for time in times)
+        return tuple(jnp.minimum(time, idle[i]) for i, time in enumerate(times))
 
 
-def direct_times(delays: Delays, group_size: int, redundancy: int, working: Array) -> DirectTimes:
+def direct_times(
+    delays: Delays,
+    group_size: int,
+    redundancy: int,
+    working: Array,
+    overhead: ArrayLike | None = None,
+) -> DirectTimes:
     """Times of a path with working groups bool (K, G), groups of `n` and redundancy `r`."""
     inverse = make_inverse(group_size, redundancy, delays.dtype)
-    return DirectTimes(inverse, delays, _count(working, delays.dtype), working.shape[0])
+    counts = _count(working, delays.dtype)
+    return DirectTimes(inverse, delays, counts, working.shape[0], overhead)
 
 
 @partial(jax.jit, static_argnames="dtype")

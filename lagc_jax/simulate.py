@@ -1,5 +1,6 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,18 +12,21 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
-from lagc_jax.clock import (
-    accumulate,
-    choose_sampler,
-    count_costs,
-    fastest,
-    iteration_times,
-    sample_worker_times,
-    times_along,
-)
+from lagc_jax.arrivals import Arrivals, collect, fastest, sample_work
+from lagc_jax.clock import accumulate, choose_sampler, count_costs, times_along
+from lagc_jax.cluster import Cluster
 from lagc_jax.codes import GradientCode, cyclic_repetition
-from lagc_jax.delays import Delays
-from lagc_jax.descent import State, advance, begin, check_start, flat_start, path_scheme
+from lagc_jax.delays import TimeSource
+from lagc_jax.descent import (
+    State,
+    advance,
+    begin,
+    check_start,
+    flat_start,
+    path_scheme,
+    select,
+    update,
+)
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme
 
@@ -54,13 +58,15 @@ class Trajectory(NamedTuple):
 
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`; not finite from where the iterates overflow.
-        selected: (K, G) bool, groups that uploaded.
+        selected: (K, G) bool, groups that were to upload, and did unless they were given up.
         wall_clock: (K+1,) time, in the unit of the delays.
         downlink: (K+1,) messages from the server, exact integers.
         uplink: (K+1,) messages to the server, exact integers.
         computation: (K+1,) partition gradients, exact integers.
         theta: the last iterate, in the form of the problem's parameters.
         diverged: () bool, whether the gap stopped being finite or ended above its start.
+        received: (K, G) bool, groups whose gradient arrived: those selected, less those given up.
+        timeouts: (K+1,) times that a group was given up, exact integers.
         recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
     """
 
@@ -72,6 +78,8 @@ class Trajectory(NamedTuple):
     computation: Array
     theta: Any
     diverged: Array
+    received: Array
+    timeouts: Array
     recorded: Any = None
 
     @property
@@ -99,7 +107,7 @@ class Complexity(NamedTuple):
 def simulate(
     problem: Problem,
     scheme: Scheme,
-    delays: Delays,
+    delays: TimeSource,
     key: Array,
     *,
     num_iterations: int,
@@ -110,16 +118,20 @@ def simulate(
     exact_recovery: bool = True,
     code: GradientCode | None = None,
     record: Callable[[Any], Any] | None = None,
+    cluster: Cluster | None = None,
 ) -> Trajectory:
     """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
 
-    Batch over `key`, `scheme.xi`, `step_size` or the delays' parameters with `jax.vmap`; over keys
-    alone the path is computed once.
+    Batch over `key`, `scheme.xi`, `step_size` or the parameters of the delays or the cluster with
+    `jax.vmap`; over keys alone the path is computed once, unless the cluster has a timeout. With a
+    timeout a group may be given up and keep its stale gradient, so the path depends on the times
+    (see `arrivals.collect` for what such a group costs).
 
     Args:
         problem: loss over M partitions.
         scheme: how its gradients are collected.
-        delays: distribution of the time for one partition gradient, parameters () or (M,).
+        delays: distribution of the time for one partition gradient, parameters () or (M,), or any
+            other source of times: a `Trace`, `Bursty`, `Failures`.
         key: a JAX random key; consumed.
         num_iterations: `K`; static.
         step_size: `alpha`, (); by default `1/L`.
@@ -127,14 +139,15 @@ def simulate(
         optimizer: the server's optax transformation; by default `optax.sgd(step_size)`. It is
             static: make it once and reuse it, a new one compiles anew.
         sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
-            time; by default the first for identical delays and the second for worker-dependent
-            ones. Both have the same distribution.
+            time; by default the first where it is exact (identical delays, a cluster that adds one
+            constant to every answer) and the second elsewhere. Both have the same distribution.
         exact_recovery: whether the server is given the groups' gradients themselves. If False,
             coded messages are sent, arrive in the order of the workers' times and are decoded, with
             the numerical error of coding (GC, section 3).
         code: the gradient code then used; by default `cyclic_repetition(n, r)`.
         record: function of an iterate, in the form of the problem's parameters, to a pytree of
             arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
+        cluster: start-up, messages and timeout; None for the paper's cluster.
 
     Returns:
         A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
@@ -154,15 +167,33 @@ def simulate(
     if exact_recovery:
         if code is not None:
             raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
-        sampler = choose_sampler(scheme, delays, sampler)
+        sampler = choose_sampler(scheme, delays, sampler, cluster)
     else:
-        if choose_sampler(scheme, delays, sampler) == "direct" and sampler is not None:
+        if choose_sampler(scheme, delays, sampler, cluster) == "direct" and sampler is not None:
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
         sampler = "workers"
         code = _check_code(problem, scheme, code)
-    return _simulate(
-        problem, scheme, delays, key, step_size, theta, code, K, optimizer, sampler, record
+        if cluster is not None and cluster.link is not None and not cluster.link.uniform:
+            raise ValueError(
+                "exact_recovery=False needs messages that arrive in the order of computing; give a "
+                "link that is not shared, with latency and bandwidth of shape ()"
+            )
+    warn_if_short(delays, K)
+    return run_trajectory(
+        problem, scheme, delays, cluster, key, step_size, theta, code, K, optimizer, sampler, record
     )
+
+
+def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
+    """Warn where a replayed trace starts anew within a run."""
+    length = delays.length
+    if length is not None and length < num_iterations:
+        warnings.warn(
+            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
+            f"anew after its last row",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
@@ -179,10 +210,11 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
 
 
 @partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler", "record"))
-def _simulate(
+def run_trajectory(
     problem: Problem,
     scheme: Scheme,
-    delays: Delays,
+    delays: TimeSource,
+    cluster: Cluster | None,
     key: Array,
     step_size: ArrayLike | None,
     theta: ArrayLike,
@@ -192,7 +224,8 @@ def _simulate(
     sampler: str,
     record: Callable[[Any], Any] | None,
 ) -> Trajectory:
-    if code is None:
+    """`simulate` with a start (d,); it trusts its arguments."""
+    if code is None and not path_depends_on_delays(cluster):
         path = find_path(
             problem,
             path_scheme(scheme),
@@ -202,15 +235,20 @@ def _simulate(
             optimizer,
             record=record,
         )
-        wall_clock = accumulate(times_along(scheme, delays, path.selected, sampler).whole(key))
+        times = times_along(scheme, delays, path.selected, sampler, cluster).whole(key)
+        received = path.selected
+        downlink, uplink, computation = count_costs(scheme, path.selected)
+        timeouts = jnp.zeros_like(uplink)
     else:
-        times = sample_worker_times(delays, key, num_iterations, scheme.num_workers)
+        work = sample_work(scheme, delays, cluster, key, num_iterations)
         start = begin(problem, scheme, step_size, theta, optimizer)
-        arrived = (code, fastest(scheme, times))
-        path = _descend(problem, scheme, start, num_iterations, optimizer, arrived, record=record)
-        working = scheme.working(path.selected)
-        wall_clock = accumulate(iteration_times(scheme, times, working))
-    downlink, uplink, computation = count_costs(scheme, path.selected)
+        path, arrivals = _descend_with_arrivals(
+            problem, scheme, start, work, cluster, code, optimizer, record
+        )
+        times, received = arrivals.time, arrivals.received
+        downlink, _, computation = count_costs(scheme, path.selected)
+        uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
+    wall_clock = accumulate(times)
     return Trajectory(
         path.gap,
         path.selected,
@@ -220,8 +258,15 @@ def _simulate(
         computation,
         path.theta,
         path.diverged,
+        received,
+        timeouts,
         path.recorded,
     )
+
+
+def path_depends_on_delays(cluster: Cluster | None) -> bool:
+    """Whether groups may be given up, so that what the server knows depends on the times."""
+    return cluster is not None and cluster.timeout is not None
 
 
 def descend(
@@ -281,25 +326,70 @@ def _descend(
     start: State,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
-    arrived: tuple[GradientCode, Array] | None = None,
     accuracy: ArrayLike | None = None,
     record: Callable[[Any], Any] | None = None,
 ) -> Path:
-    """Scan the step; given a code and survivors (K, G, n), on gradients decoded from them."""
-    code, survivors = (None, None) if arrived is None else arrived
+    """Scan the step."""
+    gradients = problem.group_gradients(scheme.num_groups)
+
+    look = _observer(problem, record)
+
+    def iterate(state: State, _: None) -> tuple[State, tuple[Any, Array]]:
+        state = advance(scheme, gradients, state, optimizer)
+        return state, (look(state.theta), state.uploaded)
+
+    if accuracy is None:
+        last, (seen, selected) = jax.lax.scan(iterate, start, None, length=num_iterations)
+    else:
+        last, seen, selected = _scan_until(iterate, start, num_iterations, accuracy)
+    return _as_path(problem, look, start, last, seen, selected)
+
+
+def _descend_with_arrivals(
+    problem: Problem,
+    scheme: Scheme,
+    start: State,
+    work: Array,
+    cluster: Cluster | None,
+    code: GradientCode | None,
+    optimizer: optax.GradientTransformation | None,
+    record: Callable[[Any], Any] | None,
+) -> tuple[Path, Arrivals]:
+    """Scan the step on what arrives of the workers' work (K, M), decoded where there is a code."""
     gradients_from = _gradient_source(problem, scheme, code)
+    look = _observer(problem, record)
+
+    def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
+        fresh = gradients_from(fastest(scheme, work))(state.theta)
+        selected = select(scheme, state, fresh)
+        arrivals = collect(scheme, cluster, work, selected)
+        state = update(state, fresh, arrivals.received, optimizer)
+        return state, (look(state.theta), selected, arrivals)
+
+    last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)
+    return _as_path(problem, look, start, last, seen, selected), arrivals
+
+
+def _observer(
+    problem: Problem, record: Callable[[Any], Any] | None
+) -> Callable[[Array], tuple[Array, Any]]:
+    """What is kept of every iterate (d,): its gap and what the user asks for."""
 
     def look(theta: Array) -> tuple[Array, Any]:
         return problem.gap(theta), None if record is None else record(problem.unflatten(theta))
 
-    def iterate(state: State, alive: Array | None) -> tuple[State, tuple[Any, Array]]:
-        state = advance(scheme, gradients_from(alive), state, optimizer)
-        return state, (look(state.theta), state.uploaded)
+    return look
 
-    if accuracy is None:
-        last, (seen, selected) = jax.lax.scan(iterate, start, survivors, length=num_iterations)
-    else:
-        last, seen, selected = _scan_until(iterate, start, num_iterations, accuracy)
+
+def _as_path(
+    problem: Problem,
+    look: Callable[[Array], tuple[Array, Any]],
+    start: State,
+    last: State,
+    seen: tuple[Array, Any],
+    selected: Array,
+) -> Path:
+    """A path from its first and last state and what was seen in between."""
     first = look(start.theta)
     gap, recorded = jax.tree.map(
         lambda one, rest: jnp.concatenate([jnp.asarray(one)[None], rest]), first, seen

@@ -1,0 +1,135 @@
+"""What an iteration takes beyond its computing times: start-up, messages and the server's patience.
+
+The defaults of `simulate` are the paper's: a load proportional to the redundancy, messages that
+take no time, and a server that waits for ever. `Cluster` says what is different.
+"""
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive
+from lagc_jax._pytree import pytree
+from lagc_jax.schemes import Scheme
+
+
+@pytree("shared")
+class Link:
+    """How long messages take: latency, and size over bandwidth.
+
+    A message occupies a link for `size / bandwidth` and arrives `latency` later; links carry both
+    directions at once. If the link is not shared, every worker has one of its own. If it is shared,
+    the server has one: downloads leave it one after another, in the order of the working groups'
+    workers, and uploads enter it in the order in which their workers finish computing, each when
+    the one before has left (first come, first served; ties by worker). Only the `F` workers of an
+    uploading group that finish first upload, the others are told to stop. A group that works
+    without uploading (worker trigger) says so in a message of size 0.
+
+    Args:
+        latency: time, shape () or (M,).
+        bandwidth: size carried in a unit of time, () or (M,); () if shared.
+        download_size: size of a message to a worker (the iterate), ().
+        upload_size: size of a message to the server (a coded gradient), ().
+        shared: whether all messages pass one link of the server; static.
+
+    Raises:
+        ValueError: if a latency or size is negative, a bandwidth not positive and finite, or a
+            shared link has more than one bandwidth.
+
+    >>> Link(bandwidth=2.0).shared
+    False
+    """
+
+    latency: ArrayLike = 0.0
+    bandwidth: ArrayLike = 1.0
+    download_size: ArrayLike = 1.0
+    upload_size: ArrayLike = 1.0
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latency", as_leaf(self.latency))
+        object.__setattr__(self, "bandwidth", as_leaf(self.bandwidth))
+        not_negative("latency", self.latency)
+        positive("bandwidth", self.bandwidth)
+        for name in ("download_size", "upload_size"):
+            not_negative(name, getattr(self, name))
+            _scalar(name, getattr(self, name))
+        if self.shared:
+            _scalar("bandwidth", self.bandwidth)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether messages take the same time, whoever sends and whoever else does."""
+        return not (self.shared or np.ndim(self.latency) or np.ndim(self.bandwidth))
+
+
+@pytree("independent")
+class Cluster:
+    """What differs from the paper's cluster; every part may be left out.
+
+    A worker with load `r` computes for `startup + r tau`, or, with `independent` partitions, for
+    `startup` plus the sum of `r` independent draws of `tau`.
+
+    Args:
+        startup: time before a worker's first gradient in an iteration, shape () or (M,).
+        link: how long messages take; none by default.
+        timeout: longest time that the server waits for a group, from the start of the iteration,
+            (); for ever by default. A group that it cannot decode by then is given up and keeps its
+            stale gradient (zero if it never had another), whether its workers failed or are late.
+            Without a timeout a group with too many failed workers takes the time `inf`.
+        independent: whether the partitions of a worker take independent times; static.
+
+    Raises:
+        ValueError: if a time is negative or not finite, or the timeout is not positive.
+
+    >>> Cluster(startup=0.5).startup
+    0.5
+    """
+
+    startup: ArrayLike | None = None
+    link: Link | None = None
+    timeout: ArrayLike | None = None
+    independent: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "startup", as_leaf(self.startup))
+        if self.startup is not None:
+            not_negative("startup", self.startup)
+        if self.timeout is not None:
+            positive("timeout", self.timeout)
+            _scalar("timeout", self.timeout)
+
+    def check(self, num_workers: int) -> None:
+        """Raise ValueError unless every part has shape () or (M,)."""
+        parts = {"startup": 0.0 if self.startup is None else self.startup}
+        if self.link is not None:
+            parts |= {"link.latency": self.link.latency, "link.bandwidth": self.link.bandwidth}
+        for name, value in parts.items():
+            one_or_each(f"cluster.{name}", value, num_workers)
+
+    def draws(self, scheme: Scheme) -> int:
+        """Independent times that a worker needs in an iteration."""
+        return scheme.redundancy if self.independent else 1
+
+    def overhead(self, scheme: Scheme) -> ArrayLike | None:
+        """Time that every answer takes beyond `r tau`, (); None where it is not one constant.
+
+        Where it is, an iteration's time is that of the paper's cluster plus this, so that direct
+        sampling and exact moments still apply.
+        """
+        startup = 0.0 if self.startup is None else self.startup
+        if np.ndim(startup) or self.timeout is not None or self.draws(scheme) > 1:
+            return None
+        link = self.link
+        if link is None:
+            return startup
+        if not link.uniform or scheme.trigger == "worker":  # then not every answer is an upload
+            return None
+        size = link.download_size + link.upload_size  # type: ignore[operator]
+        return startup + 2 * link.latency + size / link.bandwidth  # type: ignore[operator]
+
+
+def _scalar(name: str, value: ArrayLike) -> None:
+    if np.shape(value) != ():
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; give a scalar, and batch with jax.vmap"
+        )

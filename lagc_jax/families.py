@@ -6,7 +6,7 @@ its precision in the far tail is that of the logarithm of the survival probabili
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -380,7 +380,7 @@ class Discrete(Delays):
             raise ValueError(
                 f"probabilities={weights} add up to {known.sum(-1)}, not 1; divide by the sum"
             )
-        library = jnp if known is None or concrete(values) is None else np
+        library: Any = jnp if known is None or concrete(values) is None else np
         order = library.argsort(values, axis=-1)
         object.__setattr__(self, "values", library.take_along_axis(values, order, -1))
         object.__setattr__(self, "probabilities", library.take_along_axis(weights, order, -1))
@@ -408,8 +408,9 @@ class Discrete(Delays):
         levels = self._levels()
         after = jnp.concatenate([jnp.zeros_like(levels[..., :1]), levels], axis=-1)
         # A time that was scaled by the load and back may miss its value by a rounding.
-        t = jnp.asarray(t, self.dtype) * (1 + 4 * jnp.finfo(self.dtype).eps)
-        return _look_up(jnp.asarray(self.values, self.dtype), t, after, "right")
+        slack = 1 + 4 * float(jnp.finfo(self.dtype).eps)
+        query = jnp.asarray(t, self.dtype) * slack
+        return _look_up(jnp.asarray(self.values, self.dtype), query, after, "right")
 
     def inverse_hazard(self, x: ArrayLike) -> Array:
         # A hazard of zero asks for the smallest value that has any probability.

@@ -302,12 +302,12 @@ def test_bad_accuracies_are_refused(small, accuracy):
             r"selected has shape \(3, 2\); give \(K, 4\)",
         ),
         (
-            lambda p: lagc_jax.expected_wall_clock(lagc_jax.gd(4), UNEQUAL, np.ones((3, 4), bool)),
-            r"delays=.* differ between workers.*; give parameters of shape \(\)",
+            lambda p: lagc_jax.expected_wall_clock(lagc_jax.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
         ),
         (
-            lambda p: lagc_jax.wall_clock_variance(lagc_jax.gd(4), UNEQUAL, np.ones((3, 4), bool)),
-            r"delays=.* differ between workers.*; give parameters of shape \(\)",
+            lambda p: lagc_jax.wall_clock_variance(lagc_jax.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
         ),
         (
             lambda p: iteration_costs(lagc_jax.gd(4), lagc_jax.Exponential(1.0), 5),

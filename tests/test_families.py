@@ -1,0 +1,268 @@
+"""The further families of computing times against SciPy's distributions and quadrature."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+import lagc_jax
+from lagc_jax import (
+    FAMILIES,
+    Discrete,
+    Gamma,
+    Hyperexponential,
+    Lognormal,
+    ShiftedExponential,
+    Weibull,
+    iteration_cdf,
+    iteration_mean,
+    iteration_variance,
+    order_statistic_mean,
+    sample_iteration_times,
+)
+from lagc_jax.clock import sample_worker_times
+from lagc_jax.delays import check_delays
+
+LAWS = [
+    (ShiftedExponential(0.5, 2.0), stats.expon(0.5, 0.5)),
+    (Weibull(2.0, 0.5), stats.weibull_min(0.5, scale=2.0)),
+    (Weibull(2.0, 5.0), stats.weibull_min(5.0, scale=2.0)),
+    (Lognormal(-0.5, 1.5), stats.lognorm(1.5, scale=np.exp(-0.5))),
+    (Lognormal(2.0, 0.1), stats.lognorm(0.1, scale=np.exp(2.0))),
+    (Gamma(2.0, 0.3), stats.gamma(0.3, scale=2.0)),
+    (Gamma(2.0, 40.0), stats.gamma(40.0, scale=2.0)),
+]
+MIXTURES = [(2.0, 0.2, 0.1), (2.0, 2e-3, 1e-3), (1.0, 1.0, 0.5), (2.0, 1.0, 0.0), (2.0, 1.0, 1.0)]
+EVERY = [delays for delays, _ in LAWS] + [Hyperexponential(*MIXTURES[0])]
+# Level of the Kolmogorov-Smirnov tests; keys are fixed.
+LEVEL = 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "last", "rtol"), [(np.float64, 65, 1e-12), (np.float32, 33, 2e-5)]
+)
+@pytest.mark.parametrize(("delays", "law"), LAWS)
+def test_times_are_those_of_the_law_down_to_the_smallest_survival(delays, law, dtype, last, rtol):
+    """Float32's 2e-5: an incomplete gamma of shape 40 rounds logarithms of 100."""
+    delays = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), delays)
+    above, below = 2.0 ** -np.arange(1, last + 1.0), 2.0 ** -np.arange(2, 30.0)
+    hazard = np.concatenate([-np.log1p(-below), -np.log(above)]).astype(dtype)
+    exact = np.concatenate([law.ppf(-np.expm1(-np.float64(hazard[:28]))),
+                            law.isf(np.exp(-np.float64(hazard[28:])))])  # fmt: skip
+    times = jax.jit(lambda delays, x: delays.inverse_hazard(x))(delays, hazard)
+    logs = jax.jit(lambda delays, x: delays.log_inverse_hazard(x))(delays, hazard)
+    assert times.dtype == logs.dtype == dtype
+    np.testing.assert_allclose(times, exact, rtol=rtol)
+    np.testing.assert_allclose(logs, np.log(exact), rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize(("delays", "law"), LAWS)
+def test_survival_and_quantile_are_those_of_the_law(delays, law):
+    time = law.ppf(np.array([1e-6, 0.1, 0.5, 0.9, 1 - 1e-9]))
+    np.testing.assert_allclose(delays.survival(time), law.sf(time), rtol=1e-12)
+    probability = np.array([1e-9, 0.1, 0.5, 0.999])
+    np.testing.assert_allclose(delays.quantile(probability), law.ppf(probability), rtol=1e-12)
+    np.testing.assert_array_equal(delays.survival(jnp.array([-1.0, 0.0])), 1.0)
+    assert delays.tail_index == jnp.inf
+
+
+@pytest.mark.parametrize("parameters", MIXTURES)
+def test_hyperexponential_is_a_mixture_of_exponentials(parameters):
+    rate, slow_rate, share = parameters
+    delays = Hyperexponential(*parameters)
+    time = np.array([0.0, 1e-9, 0.3, 2.0, 7.0, 30.0])
+    mixture = (1 - share) * np.exp(-rate * time) + share * np.exp(-slow_rate * time)
+    np.testing.assert_allclose(delays.survival(time), mixture, rtol=1e-13)
+    # The hazard is nearly flat where slow draws take over: compare hazards, not times.
+    hazard = np.concatenate([2.0 ** -np.arange(1, 40.0), np.linspace(0.5, 45.1, 300)])
+    np.testing.assert_allclose(delays.hazard(delays.inverse_hazard(hazard)), hazard, rtol=1e-13)
+    single = jax.tree.map(jnp.float32, delays)
+    times = single.inverse_hazard(jnp.asarray(hazard, jnp.float32))
+    np.testing.assert_allclose(single.hazard(times), hazard, rtol=2e-6)
+
+
+@pytest.mark.parametrize("delays", EVERY)
+def test_inverses_carry_derivatives_by_the_parameters(delays):
+    def time(step, x):
+        return jax.tree.map(lambda leaf: leaf * (1 + step), delays).inverse_hazard(x)
+
+    slope = jax.grad(time)(0.0, 1.5)
+    np.testing.assert_allclose(slope, (time(1e-6, 1.5) - time(-1e-6, 1.5)) / 2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("delays", EVERY)
+def test_samples_follow_the_law(delays, dtype):
+    delays = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), delays)
+    times = delays.sample(jax.random.key(0), (5_000,))
+    assert times.dtype == dtype
+    exact = jax.tree.map(np.float64, delays)
+    assert stats.kstest(np.asarray(times, float), lambda t: 1 - exact.survival(t)).pvalue > LEVEL
+
+
+def test_discrete_is_a_finite_law():
+    delays = Discrete([3.0, 1.0, 2.0], [0.2, 0.5, 0.3])
+    times = jnp.array([0.5, 1.0, 1.5, 2.0, 2.9, 3.0, 9.0])
+    np.testing.assert_allclose(delays.survival(times), [1, 0.5, 0.5, 0.2, 0.2, 0, 0], rtol=1e-15)
+    np.testing.assert_array_equal(delays.quantile([0.0, 0.49, 0.51, 0.79, 0.81, 1.0]),
+                                  [1, 1, 2, 2, 3, 3])  # fmt: skip
+    drawn = np.asarray(delays.sample(jax.random.key(0), (20_000,)))
+    counts = [(drawn == value).sum() for value in (1, 2, 3)]
+    assert stats.chisquare(counts, 20_000 * np.array([0.5, 0.3, 0.2])).pvalue > LEVEL
+    assert jnp.isnan(delays.inverse_hazard(jnp.nan))
+    rare = Discrete(jnp.float32([1, 2]), jnp.float32([1 - 1e-9, 1e-9]))
+    assert rare.inverse_hazard(jnp.float32([20.0, 21.0])).tolist() == [1, 2]  # -log 1e-9 = 20.7
+
+
+def test_a_single_value_is_deterministic():
+    delays = Discrete(2.5)
+    assert delays.identical
+    assert delays.sample(jax.random.key(0), (4,)).tolist() == [2.5] * 4
+    assert float(iteration_mean(delays, 4, 2, 3)) == pytest.approx(5.0, rel=1e-14)
+    assert float(iteration_variance(delays, 4, 2, 3)) == pytest.approx(0.0, abs=1e-25)
+    assert iteration_cdf(delays, jnp.array([4.9, 5.0]), 4, 2, 3).tolist() == [0, 1]
+    medians = jax.vmap(lambda value: Discrete(value).quantile(0.5))(jnp.array([1.0, 2.0]))
+    assert medians.tolist() == [1, 2]
+
+
+def test_supports_have_an_axis_of_their_own():
+    shared, own = Discrete(np.arange(1.0, 5)), Discrete(np.arange(1.0, 13).reshape(4, 3))
+    assert shared.identical
+    assert not own.identical
+    check_delays(shared, 6)
+    check_delays(own, 4)
+    with pytest.raises(
+        ValueError, match=r"delays.values has shape \(4, 3\); give \(3,\) or \(6, 3\)"
+    ):
+        check_delays(own, 6)
+    assert own.survival(5.0).tolist() == [0, pytest.approx(1 / 3), 1, 1]
+    assert sample_worker_times(own, jax.random.key(0), 5, 4).shape == (5, 4)
+
+
+def moments_by_quadrature(law, n, r, s):
+    """Mean and variance of an iteration's time over its log survival probability."""
+
+    def time(v):
+        upper = -np.expm1(np.log1p(-np.exp(-v)) / s)
+        return r * law.isf(special.betaincinv(r, n - r + 1, upper))
+
+    def integral(function, size):
+        # What is asked of a panel is 1e-12 of the whole's order of size, near SciPy's rounding.
+        knots = [1e-13, 1e-10, 1e-7, 1e-5, 1e-3, 0.1, 1, 3, 10, 30, 100, 300]
+        return sum(
+            integrate.quad(
+                lambda v: function(time(v)) * np.exp(-v), a, b, epsabs=1e-12 * size, epsrel=1e-11
+            )[0]
+            for a, b in itertools.pairwise(knots)
+        )
+
+    mean = integral(lambda t: t, law.mean())
+    return mean, integral(lambda t: (t - mean) ** 2, law.var())
+
+
+@pytest.mark.parametrize(("n", "r", "s"), [(4, 4, 1), (6, 3, 2), (5, 1, 3)])
+@pytest.mark.parametrize(("delays", "law"), LAWS)
+def test_iteration_moments_agree_with_quadrature(delays, law, n, r, s):
+    mean, variance = moments_by_quadrature(law, n, r, s)
+    np.testing.assert_allclose(iteration_mean(delays, n, r, s), mean, rtol=1e-10)
+    np.testing.assert_allclose(iteration_variance(delays, n, r, s), variance, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_fastest_and_single_times_have_closed_forms(n):
+    for delays, law in LAWS:
+        np.testing.assert_allclose(order_statistic_mean(delays, 1, 1), law.mean(), rtol=1e-12)
+        np.testing.assert_allclose(iteration_variance(delays, 1, 1, 1), law.var(), rtol=1e-12)
+    fastest = 2.0 * n ** (-1 / 0.5) * special.gamma(1 + 1 / 0.5)
+    np.testing.assert_allclose(order_statistic_mean(Weibull(2.0, 0.5), 1, n), fastest, rtol=1e-12)
+    shifted = order_statistic_mean(ShiftedExponential(0.5, 2.0), 1, n)
+    np.testing.assert_allclose(shifted, 0.5 + 0.5 / n, rtol=1e-13)
+    for rate, slow_rate, q in MIXTURES:
+        # The fastest of n: a binomial mixture of exponentials.
+        j = np.arange(n + 1)
+        weight = stats.binom(n, q).pmf(j)
+        expected = weight @ (1 / ((n - j) * rate + j * slow_rate))
+        delays = Hyperexponential(rate, slow_rate, q)
+        np.testing.assert_allclose(order_statistic_mean(delays, 1, n), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2.0, 3.5])
+def test_wide_lognormal_and_stretched_weibull_times_keep_their_moments(scale):
+    """Their moments come from hazards far beyond the bulk: 60 and more."""
+    law = stats.lognorm(scale)
+    np.testing.assert_allclose(
+        iteration_variance(Lognormal(0.0, scale), 1, 1, 1), law.var(), rtol=1e-10
+    )
+    law = stats.weibull_min(0.1)
+    np.testing.assert_allclose(
+        iteration_variance(Weibull(1.0, 0.1), 1, 1, 1), law.var(), rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize(("n", "r"), [(5, 1), (4, 4), (9, 3)])
+@pytest.mark.parametrize("delays", [*EVERY[1::3], EVERY[-1], Discrete([1.0, 2.0, 5.0])])
+def test_direct_draws_follow_the_distribution_of_the_iteration_time(delays, n, r):
+    working = jnp.ones((4_000, 2), bool)
+    times = np.asarray(sample_iteration_times(delays, jax.random.key(1), n, r, working))
+    mean, variance = (float(f(delays, n, r, 2)) for f in (iteration_mean, iteration_variance))
+    # Four standard errors, 6e-5 two-sided.
+    assert abs(times.mean() - mean) < 4 * np.sqrt(variance / times.size)
+    if not isinstance(delays, Discrete):
+        law = stats.kstest(times, lambda t: iteration_cdf(delays, t, n, r, 2))
+        assert law.pvalue > LEVEL
+    else:
+        for value in (1.0, 2.0):
+            p = float(iteration_cdf(delays, r * value, n, r, 2))
+            assert abs((times <= r * value).mean() - p) < 4 * np.sqrt(p * (1 - p) / times.size)
+
+
+def test_every_family_simulates(problem):
+    arguments = {
+        "exponential": (1.0,),
+        "pareto": (1.0, 1.5),
+        "shifted_exponential": (1.0, 2.0),
+        "weibull": (1.0, 0.7),
+        "lognormal": (0.0, 1.0),
+        "gamma": (1.0, 2.5),
+        "hyperexponential": (1.0, 0.1, 0.05),
+        "discrete": ([1.0, 3.0], [0.9, 0.1]),
+    }
+    assert list(arguments) == list(FAMILIES)
+    scheme = lagc_jax.lagc(6, 2, 2)
+    for name, family in FAMILIES.items():
+        delays = family(*arguments[name])
+        run = lagc_jax.simulate(problem, scheme, delays, jax.random.key(0), num_iterations=3)
+        assert np.isfinite(run.wall_clock).all()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ShiftedExponential(-1.0, 1.0), r"shift=-1.0 must be .*; give shift >= 0"),
+        (lambda: ShiftedExponential(1.0, 0.0), r"rate=0.0 must be positive .*; give rate > 0"),
+        (lambda: Weibull(1.0, -1.0), r"shape=-1.0 must be positive .*; give shape > 0"),
+        (lambda: Lognormal(np.nan, 1.0), r"location\[\]=nan is not finite"),
+        (lambda: Lognormal(0.0, 0.0), r"scale=0.0 must be positive .*; give scale > 0"),
+        (lambda: Gamma("1", 1.0), r"scale='1' is not a real number"),
+        (
+            lambda: Hyperexponential(1.0, 2.0, 0.1),
+            r"slow_rate=2.0 exceeds rate=1.0; give slow_rate",
+        ),
+        (lambda: Hyperexponential(1.0, 0.5, 1.5), r"slow_share=1.5 must lie in \[0, 1\]; give"),
+        (lambda: Hyperexponential(1.0, 0.5, np.nan), r"slow_share=nan must lie in \[0, 1\]; give"),
+        (lambda: Discrete([1.0, 0.0]), r"values=.* must be positive .*; give values > 0"),
+        (lambda: Discrete([]), r"values=\[\] is empty; give"),
+        (lambda: Discrete([1.0, 2.0], [0.5, 0.6]), r"probabilities=.* add up to .*; divide"),
+        (lambda: Discrete([1.0, 2.0], [1.5, -0.5]), r"probabilities=.* must lie in \[0, 1\]; give"),
+        (
+            lambda: Discrete([1.0, 2.0], [1.0]),
+            r"probabilities has shape \(1,\) but values .*; give",
+        ),
+    ],
+)
+def test_bad_parameters_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

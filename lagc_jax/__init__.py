@@ -20,6 +20,7 @@ from lagc_jax.order_stats import (
 )
 from lagc_jax.problems import (
     Problem,
+    gaussian_linear_regression,
     linear_regression,
     logistic_regression,
     synthetic_linear_regression,
@@ -34,6 +35,7 @@ from lagc_jax.simulate import (
     descend,
     simulate,
 )
+from lagc_jax.sweep.store import load_results
 
 __all__ = [
     "Batch",
@@ -55,6 +57,7 @@ __all__ = [
     "expected_wall_clock",
     "fractional_repetition",
     "g_lag",
+    "gaussian_linear_regression",
     "gc",
     "gd",
     "general_problem",
@@ -66,6 +69,7 @@ __all__ = [
     "lag",
     "lagc",
     "linear_regression",
+    "load_results",
     "logistic_regression",
     "order_statistic_mean",
     "order_statistic_variance",

@@ -1,16 +1,20 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._pytree import pytree
 from lagc_jax.delays import Delays, check_delays
 from lagc_jax.order_stats import iteration_mean, iteration_variance
-from lagc_jax.sampling import CHUNK, Times, direct_times
+from lagc_jax.sampling import CHUNK, DirectTimes, Times, count_working, make_inverse
 from lagc_jax.schemes import Scheme
+
+Count = TypeVar("Count", Array, np.ndarray)
 
 SAMPLERS = ("direct", "workers")
 
@@ -82,12 +86,31 @@ def times_along(scheme: Scheme, delays: Delays, selected: Array, sampler: str) -
         selected: groups that upload, bool (K, G).
         sampler: as `choose_sampler` returns it.
     """
+    chunks = chunk_path(scheme, selected, sampler, delays.dtype)
+    return times_of_chunks(scheme, delays, chunks, selected.shape[0], sampler)
+
+
+def chunk_path(scheme: Scheme, selected: Array, sampler: str, dtype: DTypeLike) -> Array:
+    """What a sampler needs of a path, by chunk of iterations; redundancy does not change it.
+
+    Working groups are bool (C, CHUNK, G) for "workers", and their numbers (C, CHUNK) of type
+    `dtype` for "direct".
+    """
     working = scheme.working(selected)
     if sampler == "direct":
-        return direct_times(delays, scheme.group_size, scheme.redundancy, working)
+        return count_working(working, dtype)
     K, G = working.shape
-    chunked = jnp.pad(working, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
-    return WorkerTimes(scheme, delays, chunked, K)
+    return jnp.pad(working, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+
+
+def times_of_chunks(
+    scheme: Scheme, delays: Delays, chunks: Any, num_iterations: int, sampler: str
+) -> Times:
+    """`times_along` a path of K iterations whose `chunk_path` is known."""
+    if sampler == "workers":
+        return WorkerTimes(scheme, delays, chunks, num_iterations)
+    inverse = make_inverse(scheme.group_size, scheme.redundancy, delays.dtype)
+    return DirectTimes(inverse, delays, chunks, num_iterations)
 
 
 def fastest(scheme: Scheme, times: Array) -> Array:
@@ -178,13 +201,12 @@ def _count_working(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
     """Downlink messages, uplink messages and partition gradients along a path, (K+1,) each.
 
-    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
-    messages (LAGC, Table I). Counts are exact integers.
+    Counts are exact integers; `price` says what a group takes.
 
     Raises:
         ValueError: if the counts could exceed the default integer type.
     """
-    n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
+    n, r = scheme.group_size, scheme.redundancy
     integer = jnp.result_type(int)
     largest = selected.shape[0] * scheme.num_groups * r * n
     if largest > jnp.iinfo(integer).max:
@@ -194,4 +216,14 @@ def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
         )
     working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
     uploaded = accumulate(jnp.sum(selected, axis=-1, dtype=integer))
-    return n * working, waited * uploaded, r * n * working
+    return price(scheme, working, uploaded)
+
+
+def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
+    """Downlink messages, uplink messages and gradients of numbers of groups (LAGC, Table I).
+
+    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
+    messages.
+    """
+    n, r = scheme.group_size, scheme.redundancy
+    return n * working, scheme.num_waited * uploaded, r * n * working

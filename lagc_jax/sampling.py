@@ -264,11 +264,11 @@ class DirectTimes(Times):
 def direct_times(delays: Delays, group_size: int, redundancy: int, working: Array) -> DirectTimes:
     """Times of a path with working groups bool (K, G), groups of `n` and redundancy `r`."""
     inverse = make_inverse(group_size, redundancy, delays.dtype)
-    return DirectTimes(inverse, delays, _count(working, delays.dtype), working.shape[0])
+    return DirectTimes(inverse, delays, count_working(working, delays.dtype), working.shape[0])
 
 
 @partial(jax.jit, static_argnames="dtype")
-def _count(working: Array, dtype: DTypeLike) -> Array:
+def count_working(working: Array, dtype: DTypeLike) -> Array:
     """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
     counts = working.sum(-1).astype(dtype)
     return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)

@@ -137,6 +137,12 @@ class ProblemEntry:
     parameters: Mapping[str, Any]
     folder: Path = Path()
 
+    @property
+    def shape(self) -> tuple:
+        """What programs are compiled for: values that are no sizes do not matter."""
+        sizes = (self.parameters.get(name) for name in ("num_rows", "num_features", "sha256"))
+        return (self.kind, *sizes)
+
     def impossible(self, num_workers: int) -> str | None:
         """Why the problem cannot be cut into `M` partitions, None where it can."""
         if self.kind == "synthetic" and self.parameters["num_features"] < num_workers:
@@ -273,12 +279,15 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
     names = [problem["name"] for problem in problems]
     if len(set(names)) < len(names):
         raise ValueError(f"name={names} of the problems must differ; give each [[problem]] a name")
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }
     return Config(
         source=source,
         problems=tuple(_expand_problems(problems, folder)),
         schemes=tuple(SchemeEntry(*_split(scheme, "name")) for scheme in schemes),
         delays=tuple(_expand_delays(delays)),
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
+        **frozen,
     )
 
 
@@ -404,9 +413,7 @@ def _split(table: Mapping[str, Any], key: str) -> tuple[Any, dict[str, tuple]]:
 
 def combinations(lists: Mapping[str, Iterable]) -> Iterable[dict[str, Any]]:
     """Every combination of one value from each list, by name; the last list varies fastest."""
-    return (
-        dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())
-    )
+    return (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
 
 
 def _expand_problems(problems: list[dict[str, Any]], folder: Path) -> Iterable[ProblemEntry]:
@@ -447,4 +454,3 @@ def _holds_tables(values: list) -> bool:
 
 def _show(value: Any) -> str:
     return "none" if value is None else str(value)
-

@@ -28,7 +28,9 @@ from lagc_jax.simulate import find_path, first_hit
 from lagc_jax.sweep.config import Config
 from lagc_jax.sweep.points import Point
 
-Shared, Item, Result = TypeVar("Shared"), TypeVar("Item"), TypeVar("Result")
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they
 # need of their paths stays below so many bytes.
@@ -209,14 +211,12 @@ class Engine:
         """Columns of the table for points, a row for every point and accuracy."""
         records = self.paths(points)
         summaries = self.clocks(points, records)
-        rows = [
-            self._rows(*each) for each in zip(points, records, summaries, strict=True)
-        ]
+        rows = [self._rows(*each) for each in zip(points, records, summaries, strict=True)]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def paths(self, points: Sequence[Point]) -> list[PathRecord]:
         """The paths of points; those of the last call are not computed again."""
-        keys = [_path_key(point) for point in points]
+        keys = [path_key(point) for point in points]
         first = dict(zip(reversed(keys), reversed(points), strict=True))
         known = {key: self._paths[key] for key in first if key in self._paths}
         groups: dict[tuple, list[_PathKey]] = {}
@@ -228,6 +228,10 @@ class Engine:
             known |= {k: _count_occurrences(sizes[1], v) for k, v in zip(alike, found, strict=True)}
         self._paths = known
         return [known[key] for key in keys]
+
+    def forget(self) -> None:
+        """Compute all paths anew the next time."""
+        self._paths = {}
 
     def _compute_paths(self, sizes: tuple, points: list[Point]) -> Iterator[PathRecord]:
         """Paths of one problem and one scheme's sizes."""
@@ -288,24 +292,25 @@ class Engine:
             return np.where(reached, values, np.inf)
 
         quantiles = {
-            f"time_q{level:g}": summary.quantiles[:, i].astype(float)
+            f"time_q{level:g}": np.asarray(summary.quantiles[:, i], float)
             for i, level in enumerate(self.config.quantiles)
         }
         return {
-            "point": np.full(reached.shape, point.index),
+            "point": np.full(reached.shape, point.number),
             "accuracy": self.accuracies,
             "iterations": where_reached(record.index),
             "communication": where_reached(downlink + uplink),
             "computation": where_reached(computation),
-            "time_mean": summary.mean.astype(float),
-            "time_standard_error": summary.standard_error.astype(float),
+            "time_mean": np.asarray(summary.mean, float),
+            "time_standard_error": np.asarray(summary.standard_error, float),
             **quantiles,
             "time_expected": where_reached(_expected(point, record.occurrences)),
             "diverged": np.full(reached.shape, float(record.diverged)),
         }
 
 
-def _path_key(point: Point) -> _PathKey:
+def path_key(point: Point) -> _PathKey:
+    """What makes two points share a path."""
     s = point.scheme
     sizes = (s.num_workers, s.num_groups, s.trigger, s.memory)
     return _PathKey(id(point.problem), sizes, float(np.asarray(s.xi)), point.step_size)

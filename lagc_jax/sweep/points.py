@@ -25,14 +25,14 @@ class Point(NamedTuple):
     """One combination of a sweep.
 
     Attributes:
-        index: its number.
+        number: from 0, in the order of the sweep.
         problem, delays: entries of the configuration.
         name: of the scheme.
         scheme: sizes, trigger and `xi`.
         step_size: in units of `1/L`.
     """
 
-    index: int
+    number: int
     problem: ProblemEntry
     name: str
     scheme: Scheme
@@ -116,22 +116,20 @@ class Points:
     def __iter__(self) -> Iterator[Point]:
         return (self[index] for index in range(len(self)))
 
-    def programs(self) -> int:
-        """Number of large programs to compile: paths, clocks and exact means."""
-        config = self.config
-        paths, clocks, means = set(), set(), set()
-        for cell in self._cells:
-            schemes = [_scheme(cell.entry.name, cell.xis[0], r, **cell.sizes) for r in cell.redundancies]
-            families = {entry.family for entry in config.delays}
-            for scheme in schemes:
-                sizes = (scheme.num_workers, scheme.num_groups)
-                paths.add((cell.problem.name, *sizes, scheme.trigger, scheme.memory))
-                tabled = 1 < scheme.redundancy < scheme.group_size
-                direct = config.sampler == "direct"
-                clock = tabled if direct else (*sizes, scheme.redundancy)
-                clocks |= {(family, clock) for family in families}
-                means |= {(family, scheme.num_groups) for family in families}
-        return len(paths) + len(clocks) + len(means)
+    @property
+    def num_paths(self) -> int:
+        """Paths to compute, one for all redundancies and delays."""
+        return sum(len(cell.xis) * len(cell.steps) for cell in self._cells)
+
+    def one_a_structure(self) -> Iterator[Point]:
+        """Points with every problem, sizes, redundancy and family; other values do not matter."""
+        families = {entry.family: i for i, entry in enumerate(self.config.delays)}
+        start = 0
+        for cell, end in zip(self._cells, self._ends, strict=True):
+            for redundancy in range(len(cell.redundancies)):
+                for delays in families.values():
+                    yield self[start + redundancy * len(self.config.delays) + delays]
+            start = end
 
     def describe_dropped(self) -> str:
         """Say in a line what was dropped and why."""
@@ -155,6 +153,22 @@ def _misfit(name: str, xi: float | None, redundancy: int | None, sizes: dict) ->
     return None
 
 
+def count_programs(points: Iterable[Point], sampler: str) -> int:
+    """Number of large programs that points need: of paths, of clocks and of exact means."""
+    programs = set()
+    for point in points:
+        scheme, family = point.scheme, point.delays.family
+        sizes = (scheme.num_workers, scheme.num_groups)
+        tabled = 1 < scheme.redundancy < scheme.group_size
+        clock = tabled if sampler == "direct" else (*sizes, scheme.redundancy)
+        programs |= {
+            ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory),
+            ("clock", family, clock),
+            ("means", family, scheme.num_groups),
+        }
+    return len(programs)
+
+
 def parameters_frame(points: Iterable[Point]) -> pd.DataFrame:
     """All parameters of points, a row each; NaN where a family or a problem lacks one."""
     return pd.DataFrame([_row(point) for point in points])
@@ -163,7 +177,7 @@ def parameters_frame(points: Iterable[Point]) -> pd.DataFrame:
 def _row(point: Point) -> dict[str, Any]:
     scheme = point.scheme
     return {
-        "point": point.index,
+        "point": point.number,
         "problem": point.problem.name,
         "scheme": point.name,
         "num_workers": scheme.num_workers,

@@ -59,14 +59,21 @@ def join_processes(args: argparse.Namespace) -> None:
 
 
 class Stop:
-    """Notes SIGINT and SIGTERM; a second one ends the process at once."""
-
-    reason: signal.Signals | None = None
+    """Notes SIGINT and SIGTERM while it is entered; a second one ends the process at once."""
 
     def __init__(self) -> None:
-        """Take over both signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+        """Nothing has come yet."""
+        self.reason: signal.Signals | None = None
+
+    def __enter__(self) -> "Stop":
+        self._before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.reason = signal.Signals(number)
@@ -162,11 +169,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if args.out is None:
         parser.error("--out is missing; give a directory, or --dry-run")
-    stop = Stop()
     again = f"To continue: {shlex.join(['python', sys.argv[0], *arguments])}"
     try:
         report = Reporter(config, len(points), args.verbose) if chief else lambda progress: None
-        complete = run_sweep(config, args.out, report=report, stop=stop)
+        with Stop() as stop:
+            complete = run_sweep(config, args.out, report=report, stop=stop)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
@@ -175,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"grid.py: error: results cannot be written: {error}; what was written before is "
             f"valid. Make room. {again}\n",
         )
-    if stop.reason is not None and not complete:
+    if not complete and stop.reason is not None:
         if chief:
             print(f"Stopped by {stop.reason.name}; finished blocks are kept. {again}")
         return 128 + stop.reason

@@ -79,7 +79,7 @@ def run_sweep(
                 missing, damaged = store.verify()
                 for path in damaged:
                     path.unlink()
-                report(Progress(None, 0.0, _finished(store), len(points), damaged))
+                report(Progress(None, 0.0, store.count_finished(), len(points), damaged))
             except (ValueError, OSError) as error:
                 refusal = error
         missing = _agree(store.num_blocks, missing)
@@ -107,22 +107,24 @@ def _work(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> bool:
-    """Compute this process's share of the missing blocks, then wait for the others'."""
-    share = np.array_split(missing, jax.process_count())[jax.process_index()].tolist()
+    """Compute this process's share of the missing blocks, then wait for the others.
+
+    All end together, for the first to leave would end the others' connection.
+    """
+    alone = jax.process_count() == 1
+    done = len(points) - sum(len(store.points_of(block)) for block in missing)
+    share = np.array_split(missing, jax.process_count())[jax.process_index()]
     for block in map(int, share):
         if stop():
             return False
         start = time.perf_counter()
         store.write(block, engine.measure([points[i] for i in store.points_of(block)]))
         seconds = time.perf_counter() - start
-        report(Progress(block, seconds, _finished(store), len(points)))
-    while _finished(store) < len(points):
+        done = done + len(store.points_of(block)) if alone else store.count_finished()
+        report(Progress(block, seconds, done, len(points)))
+    while not alone and (done := store.count_finished()) < len(points):
         if stop():
             return False
+        report(Progress(None, 0.0, done, len(points)))
         time.sleep(PATIENCE)
-        report(Progress(None, 0.0, _finished(store), len(points)))
     return True
-
-
-def _finished(store: Store) -> int:
-    return sum(len(store.points_of(block)) for block in store.present())

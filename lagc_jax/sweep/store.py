@@ -173,6 +173,10 @@ class Store:
                     found[int(number)] = path
         return found
 
+    def count_finished(self) -> int:
+        """Points of all blocks that there are."""
+        return sum(len(self.points_of(block)) for block in self.present())
+
     def verify(self) -> tuple[list[int], list[Path]]:
         """Blocks that are to be computed, and files that are damaged and stand for none."""
         present = self.present()

@@ -217,24 +217,22 @@ def test_a_second_run_is_kept_out(tmp_path, table):
     assert_same(lagc_jax.load_results(tmp_path), table)
 
 
-class FullDisk:
-    """Lets some files through, then has no space left."""
+def fill_disk(monkeypatch, flushes):
+    """Let some flushes through, then have no space left."""
+    flush, left = os.fsync, iter(range(flushes))
 
-    def __init__(self, monkeypatch, files):
-        self.files, self.fsync = files, os.fsync
-        monkeypatch.setattr(store.os, "fsync", self)
-
-    def __call__(self, descriptor):
-        self.files -= 1
-        if self.files < 0:
+    def fsync(descriptor):
+        if next(left, None) is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.fsync(descriptor)
+        flush(descriptor)
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
 
 
 def test_a_full_disk_leaves_what_was_written_valid(tmp_path, table, monkeypatch):
     with monkeypatch.context() as patch:
         # Two flushes a file, its own and its folder's: the manifest and two blocks fit.
-        FullDisk(patch, 6)
+        fill_disk(patch, 6)
         with pytest.raises(OSError, match="No space left"):
             sweep(tmp_path)
     assert len(blocks(tmp_path)) == 2
@@ -317,7 +315,7 @@ def test_a_dry_run_says_what_it_will_take_and_writes_nothing(script, tmp_path):
 
 
 def test_a_full_disk_is_one_clear_line(script, tmp_path, monkeypatch):
-    FullDisk(monkeypatch, 2)
+    fill_disk(monkeypatch, 2)
     status, _, errors = script("--out", tmp_path / "out")
     assert status == 1
     for words in ("No space left", "what was written before is valid", "To continue: python"):

@@ -130,7 +130,10 @@ def test_examples_are_sound(path):
     ("changes", "words"),
     [
         ({"iteration": 3}, ["'iteration'", "did you mean 'iterations'"]),
-        ({"scheme": [{"name": "LAG", "num_worker": 4}]}, ["'num_worker'", "'num_workers'", "[[scheme]] 1"]),
+        (
+            {"scheme": [{"name": "LAG", "num_worker": 4}]},
+            ["'num_worker'", "did you mean 'num_workers'", "[[scheme]] 1"],
+        ),
         ({"scheme": [{"name": "GD", "num_workers": 4, "xi": 1.0}]}, ["'xi'", "[[scheme]] 1"]),
         ({"scheme": [{"name": "LAGG", "num_workers": 4}]}, ["'LAGG'", "did you mean 'LAG"]),
         ({"scheme": [{"num_workers": 4}]}, ["name is missing", "[[scheme]] 1"]),
@@ -143,7 +146,10 @@ def test_examples_are_sound(path):
         ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": -1.0}]}, ["xi=-1.0"]),
         ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": [[1.0]]}]}, ["xi=[1.0]", "a number"]),
         ({"scheme": [{"name": "LAG", "num_workers": 4, "memory": 0}]}, ["memory=0"]),
-        ({"scheme": [{"name": "LAG", "num_workers": 4, "trigger": "serve"}]}, ["'serve'", "'server'"]),
+        (
+            {"scheme": [{"name": "LAG", "num_workers": 4, "trigger": "serve"}]},
+            ["'serve'", "did you mean 'server'"],
+        ),
         ({"scheme": [{"name": "LAG", "num_workers": 4, "step_size": 0.0}]}, ["step_size=0.0"]),
         ({"scheme": {"name": "GD"}}, ["[[scheme]]"]),
         ({"scheme": []}, ["[[scheme]] is missing"]),
@@ -193,7 +199,8 @@ def test_files_are_checked(tmp_path):
         read_config(path)
     path.write_text(
         'iterations = 5\n[[problem]]\nkind = "csv"\nfile = "data.csv"\n'
-        '[[scheme]]\nname = "GD"\nnum_workers = [2, 9]\n[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
+        '[[scheme]]\nname = "GD"\nnum_workers = [2, 9]\n'
+        '[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
     )
     with pytest.raises(ValueError, match=r"data\.csv does not exist"):
         read_config(path)

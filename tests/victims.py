@@ -1,6 +1,6 @@
 """Runs a sweep in forked processes and sends them signals; `test_sweep_processes.py` starts it.
 
-Forks of a process that has imported everything, but computed nothing, start fast. The first argument
+Forks of a process that has imported everything but computed nothing start fast. The first argument
 is the configuration, the second a directory: `whole` is left alone, `stopped` gets SIGINT and
 SIGTERM, `killed` gets SIGKILL at 20 random moments and is then finished.
 """

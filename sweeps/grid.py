@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lagc_jax.scripts import Compilations, Parser, configure_jax, option, whole
 from lagc_jax.sweep import Config, Points, Progress, read_config, run_sweep
+from lagc_jax.sweep.devices import widen_pool
 from lagc_jax.sweep.estimate import estimate
 
 
@@ -156,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(args.config)
         points = Points(config)
         configure_jax(config.precision == "float64")
+        widen_pool()
         join_processes(args)
     except ValueError as error:
         parser.error(str(error))

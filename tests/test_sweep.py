@@ -12,7 +12,7 @@ import pytest
 from test_sweep_config import tables
 
 import lagc_jax
-from lagc_jax.sweep import Points, parse_config, run_sweep, store
+from lagc_jax.sweep import Points, devices, parse_config, run_sweep, store
 from lagc_jax.theory import expected_complexity
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "grid.py"
@@ -253,6 +253,29 @@ def test_what_a_crash_left_half_written_is_removed(tmp_path):
 def test_another_precision_than_jax_computes_in_is_refused(tmp_path):
     with pytest.raises(ValueError, match="precision='float32' but JAX computes in float64"):
         sweep(tmp_path, precision="float32")
+
+
+@pytest.mark.parametrize(("threads", "used"), [(2, 1), (4, 3), (5, 4)])
+def test_host_devices_leave_a_thread_free(threads, used, monkeypatch):
+    # With as many devices as threads, XLA can wait for a thread forever.
+    monkeypatch.setattr(devices.jax, "local_devices", lambda: 4 * jax.devices())
+    monkeypatch.setenv("NPROC", str(threads))
+    if used == 4:
+        assert devices.local_mesh().devices.size == 4
+    else:
+        with pytest.warns(RuntimeWarning, match=f"{used} of 4 host devices are used"):
+            assert devices.local_mesh().devices.size == used
+
+
+def test_the_pool_is_asked_to_be_larger_than_the_devices(monkeypatch):
+    monkeypatch.setenv("NPROC", "1")  # so that it is put back as it was
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=7")
+    devices.widen_pool()
+    assert int(os.environ["NPROC"]) > 7
+    monkeypatch.setenv("NPROC", "3")
+    devices.widen_pool()
+    assert os.environ["NPROC"] == "3"
 
 
 TOML = """

@@ -26,6 +26,7 @@ from lagc_jax.sampling import DirectTimes, Times
 from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import find_path, first_hit
 from lagc_jax.sweep.config import Config
+from lagc_jax.sweep.devices import local_mesh
 from lagc_jax.sweep.points import Point
 
 Shared = TypeVar("Shared")
@@ -70,11 +71,6 @@ class ClockTask(NamedTuple):
     times: Times
     index: Any
     reached: Any
-
-
-def local_mesh() -> Mesh:
-    """All devices of this process in a row."""
-    return Mesh(np.array(jax.local_devices()), ("devices",))
 
 
 def map_items(

@@ -47,10 +47,10 @@ def start(name):
     return child, Store(OUT / name, config, total)
 
 
-def wait_for_blocks(child, store, more):
-    """Wait until there are so many more blocks than now, or the child is at its end."""
-    before = len(store.present())
-    while len(store.present()) < before + more:
+def wait_for_blocks(child, store, more, seconds=60.0):
+    """Wait until there are so many more blocks than now, the child ends, or time is up."""
+    before, limit = len(store.present()), time.perf_counter() + seconds
+    while len(store.present()) < before + more and time.perf_counter() < limit:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return
         time.sleep(0.002)
@@ -61,32 +61,42 @@ def end(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def strike(name, number, expected):
+    """Start a run and send it a signal at a random moment; try again where it was faster."""
+    for _ in range(5):
+        child, store = start(name)
+        more = rng.integers(0 if number == signal.SIGKILL else 1, 4)
+        if more:
+            wait_for_blocks(child, store, more)
+            time.sleep(rng.uniform(0, 0.02))
+        else:
+            wait_for_blocks(child, store, 2, rng.uniform(0, lasted))
+        os.kill(child, number)
+        status = end(child)
+        missing, damaged = store.verify() if store.directory.exists() else ([0], [])
+        assert not damaged, damaged
+        for path in list(store.present().values())[:30] if not missing else ():
+            path.unlink()  # something must be left to do
+        if status != 0:
+            assert status == expected, status
+            return
+    raise AssertionError("every run was over before its signal")
+
+
 # The child computes nothing before the fork, and the parent nothing at all.
 warnings.filterwarnings("ignore", "os.fork")
 rng = np.random.default_rng(0)
-begin = time.perf_counter()
 assert end(start("whole")[0]) == 0
+begin = time.perf_counter()
+child, store = start("killed")
+wait_for_blocks(child, store, 1)
 lasted = time.perf_counter() - begin
+os.kill(child, signal.SIGKILL)
+end(child)
 
 for number in (signal.SIGINT, signal.SIGTERM):
-    child, store = start("stopped")
-    wait_for_blocks(child, store, 1)
-    os.kill(child, number)
-    assert end(child) == 128 + number, number
-    assert len(store.present()) < store.num_blocks
+    strike("stopped", number, 128 + number)
 assert end(start("stopped")[0]) == 0
-
 for _ in range(KILLS):
-    child, store = start("killed")
-    more = rng.integers(0, 4)
-    if more:
-        wait_for_blocks(child, store, more)
-        time.sleep(rng.uniform(0, 0.02))
-    else:
-        time.sleep(rng.uniform(0, 0.2) * lasted)
-    os.kill(child, signal.SIGKILL)
-    assert end(child) == -signal.SIGKILL
-    missing, damaged = store.verify() if store.directory.exists() else ([0], [])
-    assert missing, "nothing was left to kill"
-    assert not damaged, damaged
+    strike("killed", signal.SIGKILL, -signal.SIGKILL)
 assert end(start("killed")[0]) == 0

@@ -22,7 +22,7 @@ def _cores() -> int:
 def widen_pool() -> None:
     """Ask for more threads than there will be host devices; to be called before JAX starts."""
     flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    devices = max(int(flag[1]) if flag else 1, jax.config.jax_num_cpu_devices)
+    devices = max(int(flag[1]) if flag else 1, jax.config.values["jax_num_cpu_devices"])
     if devices > 1:
         os.environ.setdefault("NPROC", str(_cores() + devices))
 

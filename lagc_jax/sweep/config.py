@@ -258,7 +258,22 @@ def _digest(path: Path) -> str:
 
 
 def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
-    """Check the tables of a sweep, as TOML gives them, and make a `Config` of them."""
+    """Check the tables of a sweep, as TOML gives them, and make a `Config` of them.
+
+    Args:
+        tables: as `tomllib` reads them.
+        folder: where the relative paths of CSV files start.
+
+    Raises:
+        ValueError: as for `read_config`.
+
+    >>> scheme = {"name": "LAG", "num_workers": [3, 4], "xi": [0.1, 1.0]}
+    >>> delays = {"family": "exponential", "rate": 1.0}
+    >>> config = parse_config({"iterations": 10, "problem": [{}], "scheme": [scheme],
+    ...                        "delays": [delays]})
+    >>> config.schemes[0].values["xi"], config.quantiles
+    ((0.1, 1.0), (0.05, 0.5, 0.95))
+    """
     _check_keys("the file", tables, (*SETTINGS, *TABLES))
     if "iterations" not in tables:
         raise ValueError("iterations is missing; give the length of the longest path")

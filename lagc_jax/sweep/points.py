@@ -59,6 +59,13 @@ class Points:
 
     Attributes:
         dropped: numbers of impossible points by reason.
+
+    >>> from lagc_jax.sweep.config import parse_config
+    >>> scheme = {"name": "G-LAG", "num_workers": 4, "num_groups": [2, 3], "xi": [0.1, 1.0]}
+    >>> points = Points(parse_config({"iterations": 10, "problem": [{}], "scheme": [scheme],
+    ...                               "delays": [{"family": "exponential", "rate": 1.0}]}))
+    >>> len(points), points[1].scheme.xi, points.describe_dropped()
+    (2, 1.0, '2 points dropped: num_groups does not divide num_workers')
     """
 
     def __init__(self, config: Config) -> None:

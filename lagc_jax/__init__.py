@@ -36,6 +36,7 @@ from lagc_jax.order_stats import (
 )
 from lagc_jax.problems import (
     Problem,
+    gaussian_linear_regression,
     linear_regression,
     synthetic_linear_regression,
 )
@@ -50,6 +51,7 @@ from lagc_jax.simulate import (
     descend,
     simulate,
 )
+from lagc_jax.sweep.store import load_results
 
 __all__ = [
     "FAMILIES",
@@ -81,6 +83,7 @@ __all__ = [
     "fit",
     "fractional_repetition",
     "g_lag",
+    "gaussian_linear_regression",
     "gc",
     "gd",
     "general_problem",
@@ -93,6 +96,7 @@ __all__ = [
     "lag",
     "lagc",
     "linear_regression",
+    "load_results",
     "logistic_regression",
     "multinomial_regression",
     "network_logits",

@@ -1,12 +1,12 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax import unequal
 from lagc_jax._checks import concrete
@@ -15,8 +15,10 @@ from lagc_jax.arrivals import chunk_of_work, collect
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays import Delays, TimeSource
 from lagc_jax.order_stats import iteration_mean, iteration_variance
-from lagc_jax.sampling import CHUNK, Times, direct_times
+from lagc_jax.sampling import CHUNK, DirectTimes, Times, count_working, make_inverse
 from lagc_jax.schemes import Scheme
+
+Count = TypeVar("Count", Array, np.ndarray)
 
 SAMPLERS = ("direct", "workers")
 
@@ -111,13 +113,38 @@ def times_along(
         sampler: as `choose_sampler` returns it.
         cluster: start-up and messages, no timeout; None for the paper's.
     """
+    dtype = cast(Delays, delays).dtype if sampler == "direct" else None
+    chunks = chunk_path(scheme, selected, sampler, dtype)
+    return times_of_chunks(scheme, delays, chunks, selected.shape[0], sampler, cluster)
+
+
+def chunk_path(scheme: Scheme, selected: Array, sampler: str, dtype: DTypeLike | None) -> Array:
+    """What a sampler needs of a path, by chunk of iterations; redundancy does not change it.
+
+    For "workers" the groups that upload, bool (C, CHUNK, G); for "direct" the numbers of working
+    groups (C, CHUNK) of type `dtype`.
+    """
     if sampler == "direct":
-        n, r, working = scheme.group_size, scheme.redundancy, scheme.working(selected)
-        overhead = None if cluster is None else cluster.overhead(scheme)
-        return direct_times(cast(Delays, delays), n, r, working, overhead)
+        return count_working(scheme.working(selected), cast(DTypeLike, dtype))
     K, G = selected.shape
-    chunked = jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
-    return WorkerTimes(scheme, delays, chunked, K, cluster)
+    return jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+
+
+def times_of_chunks(
+    scheme: Scheme,
+    delays: TimeSource,
+    chunks: Any,
+    num_iterations: int,
+    sampler: str,
+    cluster: Cluster | None = None,
+) -> Times:
+    """`times_along` a path of K iterations whose `chunk_path` is known."""
+    if sampler == "workers":
+        return WorkerTimes(scheme, delays, chunks, num_iterations, cluster)
+    identical = cast(Delays, delays)
+    inverse = make_inverse(scheme.group_size, scheme.redundancy, identical.dtype)
+    overhead = None if cluster is None else cluster.overhead(scheme)
+    return DirectTimes(inverse, identical, chunks, num_iterations, overhead)
 
 
 def accumulate(per_iteration: Array) -> Array:
@@ -219,13 +246,12 @@ def moment_along(
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
     """Downlink messages, uplink messages and partition gradients along a path, (K+1,) each.
 
-    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
-    messages (LAGC, Table I). Counts are exact integers.
+    Counts are exact integers; `price` says what a group takes.
 
     Raises:
         ValueError: if the counts could exceed the default integer type.
     """
-    n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
+    n, r = scheme.group_size, scheme.redundancy
     integer = jnp.result_type(int)
     largest = selected.shape[0] * scheme.num_groups * r * n
     if largest > jnp.iinfo(integer).max:
@@ -235,4 +261,14 @@ def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
         )
     working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
     uploaded = accumulate(jnp.sum(selected, axis=-1, dtype=integer))
-    return n * working, waited * uploaded, r * n * working
+    return price(scheme, working, uploaded)
+
+
+def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
+    """Downlink messages, uplink messages and gradients of numbers of groups (LAGC, Table I).
+
+    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
+    messages.
+    """
+    n, r = scheme.group_size, scheme.redundancy
+    return n * working, scheme.num_waited * uploaded, r * n * working

@@ -280,3 +280,46 @@ def synthetic_linear_regression(
     q = np.linalg.qr(directions.T)[0].T
     X = growth ** np.arange(M)[:, None, None] * q[:, :, None] * q[:, None, :] + np.eye(d)
     return linear_regression(X, X @ theta_true + noise * errors)
+
+
+def gaussian_linear_regression(
+    key: Array,
+    num_workers: int = 12,
+    num_rows: int = 10,
+    num_features: int = 50,
+    spread: float = 100.0,
+    noise: float = 0.1,
+) -> LinearRegression:
+    """Draw a linear regression on Gaussian features for any number of workers; consumes `key`.
+
+    `X_m` is standard normal, scaled so that the `L_m` rise geometrically from 1 to `spread`, and
+    `y_m = X_m theta_true + noise * normal`; as LAG rescales the data of its workers (LAG, section
+    4). The draws are made in float32 and then treated as exact, so one key gives one problem in
+    every precision.
+
+    Args:
+        key: a JAX random key.
+        num_workers: `M`.
+        num_rows: `N`, rows of a worker.
+        num_features: `d`.
+        spread: `L_M / L_1`.
+        noise: standard deviation of the noise on the targets.
+
+    Raises:
+        ValueError: for sizes that are not whole numbers, a spread not positive, a negative noise.
+
+    >>> problem = gaussian_linear_regression(jax.random.key(0), 3, num_features=5, spread=4.0)
+    >>> [round(float(c), 3) for c in problem.smoothness]
+    [1.0, 2.0, 4.0]
+    """
+    M, N = whole_number("num_workers", num_workers), whole_number("num_rows", num_rows)
+    d = whole_number("num_features", num_features)
+    positive("spread", spread)
+    not_negative("noise", noise)
+    count = M * N * (d + 1) + d
+    draws = np.asarray(jax.random.normal(key, (count,), jnp.float32), np.float64)
+    X, theta_true, errors = np.split(draws, [M * N * d, M * N * d + d])
+    X = X.reshape(M, N, d)
+    smoothness = np.geomspace(1, spread, M)
+    X = X * np.sqrt(smoothness / host_gram_norms(X))[:, None, None]
+    return linear_regression(X, X @ theta_true + noise * errors.reshape(M, N))

@@ -278,12 +278,12 @@ def direct_times(
 ) -> DirectTimes:
     """Times of a path with working groups bool (K, G), groups of `n` and redundancy `r`."""
     inverse = make_inverse(group_size, redundancy, delays.dtype)
-    counts = _count(working, delays.dtype)
+    counts = count_working(working, delays.dtype)
     return DirectTimes(inverse, delays, counts, working.shape[0], overhead)
 
 
 @partial(jax.jit, static_argnames="dtype")
-def _count(working: Array, dtype: DTypeLike) -> Array:
+def count_working(working: Array, dtype: DTypeLike) -> Array:
     """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
     counts = working.sum(-1).astype(dtype)
     return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)

@@ -38,12 +38,12 @@ def _reader(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 
 
-def configure_jax() -> None:
-    """Use 64-bit numbers, and keep compiled programs for the next run.
+def configure_jax(double: bool = True) -> None:
+    """Use 64-bit numbers or not, and keep compiled programs for the next run.
 
     They are kept where `JAX_COMPILATION_CACHE_DIR` says, by default in the user's cache folder.
     """
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", double)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lagc_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,0 +1,43 @@
+"""The devices that a sweep runs on.
+
+XLA runs every host device on a thread of one pool, in which it also splits large operations: with
+as many devices as threads, all of them can come to wait for a thread that none has. So the pool is
+asked to be larger before JAX starts, and where it is too small, fewer devices are used.
+"""
+
+import os
+import re
+import warnings
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def widen_pool() -> None:
+    """Ask for more threads than there will be host devices; to be called before JAX starts."""
+    flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    devices = max(int(flag[1]) if flag else 1, jax.config.values["jax_num_cpu_devices"])
+    if devices > 1:
+        os.environ.setdefault("NPROC", str(_cores() + devices))
+
+
+def local_mesh() -> Mesh:
+    """All devices of this process in a row, fewer where they could wait for each other forever."""
+    devices = jax.local_devices()
+    threads = int(os.environ.get("NPROC", _cores()))
+    if devices[0].platform == "cpu" and len(devices) > 1 and len(devices) >= threads:
+        usable = max(threads - 1, 1)
+        warnings.warn(
+            f"{usable} of {len(devices)} host devices are used, for XLA has {threads} threads; set "
+            f"the environment variable NPROC to {_cores() + len(devices)} before JAX starts",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        devices = devices[:usable]
+    return Mesh(np.array(devices), ("devices",))

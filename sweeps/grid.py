@@ -1,0 +1,198 @@
+"""Run a grid of problems, schemes and delays that a TOML file describes.
+
+Results are written block by block. Stopped or killed, the same command continues, also with other
+devices or more processes; lagc_jax.load_results reads the table, whole or not.
+"""
+
+import argparse
+import shlex
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+from types import FrameType
+
+import jax
+from tqdm import tqdm
+
+from lagc_jax.scripts import Compilations, Parser, configure_jax, option, whole
+from lagc_jax.sweep import Config, Points, Progress, read_config, run_sweep
+from lagc_jax.sweep.devices import widen_pool
+from lagc_jax.sweep.estimate import estimate
+
+
+def make_parser() -> Parser:
+    """Describe the options of the script."""
+    parser = Parser(prog="grid.py", description=__doc__)
+    parser.add_argument("config", help="TOML file that describes the sweep", metavar="CONFIG.toml")
+    group = parser.add_argument_group("what to do")
+    text = "where results go; needed unless --dry-run"
+    option(group, "--out", text, type=Path, metavar="DIR")
+    text = "say what would be computed and about how long it takes"
+    option(group, "--dry-run", text, action="store_true")
+    option(group, "--verbose", "a line for every block", action="store_true")
+
+    group = parser.add_argument_group("several processes", "started with the same command")
+    text = "find the other processes as JAX does: SLURM, TPU pod, Open MPI, Kubernetes"
+    option(group, "--distributed", text, action="store_true")
+    text = "address of process 0, where JAX cannot find it"
+    option(group, "--coordinator", text, metavar="HOST:PORT")
+    option(group, "--num-processes", "how many there are", type=whole, metavar="N")
+    option(group, "--process-id", "which this one is, from 0", type=whole, metavar="I")
+    return parser
+
+
+def join_processes(args: argparse.Namespace) -> None:
+    """Connect to the other processes, if there are any."""
+    given = (args.coordinator, args.num_processes, args.process_id)
+    if any(value is not None for value in given):
+        if any(value is None for value in given):
+            raise ValueError("give --coordinator, --num-processes and --process-id together")
+        if not 0 <= args.process_id < args.num_processes:
+            raise ValueError(
+                f"process_id={args.process_id} must lie between 0 and "
+                f"num_processes={args.num_processes}"
+            )
+        jax.distributed.initialize(*given)
+    elif args.distributed:
+        jax.distributed.initialize()
+
+
+class Stop:
+    """Notes SIGINT and SIGTERM while it is entered; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.reason: signal.Signals | None = None
+
+    def __enter__(self) -> "Stop":
+        self._before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.reason = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    def __call__(self) -> bool:
+        """Whether one has come."""
+        return self.reason is not None
+
+
+class Reporter:
+    """Shows progress: a bar on a terminal, and with `verbose` a line for every block."""
+
+    def __init__(self, config: Config, total: int, verbose: bool) -> None:
+        """Begin with no point done."""
+        self.realisations, self.verbose = config.realisations, verbose
+        self.bar = tqdm(total=total, unit="point", disable=None)
+        self.start = time.perf_counter()
+        self.first: int | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the sweep is."""
+        for path in progress.damaged:
+            self._say(f"{path} is damaged and is computed anew")
+        if self.first is None:
+            self.first = self.bar.initial = progress.points
+            if progress.points:
+                self._say(f"{progress.points} of {progress.total} points are there already")
+        rate = (progress.points - self.first) * self.realisations
+        rate /= time.perf_counter() - self.start
+        self.bar.set_postfix_str(f"{rate:.3g} realisations/s", refresh=False)
+        self.bar.n = progress.points
+        self.bar.refresh()
+        if self.verbose and progress.block is not None:
+            self._say(
+                f"block {progress.block} in {progress.seconds:.2f} s, "
+                f"{progress.points} of {progress.total} points, {rate:.3g} realisations/s"
+            )
+
+    @staticmethod
+    def _say(line: str) -> None:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def describe(config: Config, points: Points) -> str:
+    """Say in a few lines what is run."""
+    return "\n".join(
+        [
+            f"{len(points)} points, {points.num_paths} paths of up to {config.iterations} "
+            f"iterations, {config.realisations} realisations a point, {config.precision}",
+            *([points.describe_dropped()] if points.dropped else []),
+        ]
+    )
+
+
+def describe_estimate(config: Config, points: Points) -> str:
+    """Say in a few lines what it will take."""
+    taken = estimate(config, points)
+    memory = f"{taken.host_bytes / 2**20:.0f} MiB"
+    if taken.device_bytes is not None:
+        memory += f", {taken.device_bytes / 2**20:.0f} MiB on a device"
+    count = jax.local_device_count()
+    return (
+        f"{taken.programs} programs to compile, about {taken.compile_seconds:.0f} s where the "
+        f"cache has none\n"
+        f"{len(points) * config.realisations:.3g} realisations, about {taken.seconds:.0f} s on "
+        f"{count} x {jax.local_devices()[0].device_kind}\n"
+        f"about {memory} of memory, however many points"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    warnings.formatwarning = lambda message, *_, **__: f"grid.py: warning: {message}\n"
+    try:
+        config = read_config(args.config)
+        points = Points(config)
+        configure_jax(config.precision == "float64")
+        widen_pool()
+        join_processes(args)
+    except ValueError as error:
+        parser.error(str(error))
+    compilations, start = Compilations(), time.perf_counter()
+    chief = jax.process_index() == 0
+    if chief:
+        print(describe(config, points), flush=True)
+    if args.dry_run:
+        if chief:
+            print(describe_estimate(config, points))
+        return 0
+    if args.out is None:
+        parser.error("--out is missing; give a directory, or --dry-run")
+    again = f"To continue: {shlex.join(['python', sys.argv[0], *arguments])}"
+    try:
+        report = Reporter(config, len(points), args.verbose) if chief else lambda progress: None
+        with Stop() as stop:
+            complete = run_sweep(config, args.out, report=report, stop=stop)
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.exit(
+            1,
+            f"grid.py: error: results cannot be written: {error}; what was written before is "
+            f"valid. Make room. {again}\n",
+        )
+    if not complete and stop.reason is not None:
+        if chief:
+            print(f"Stopped by {stop.reason.name}; finished blocks are kept. {again}")
+        return 128 + stop.reason
+    if chief:
+        elapsed = time.perf_counter() - start
+        print(f"Complete: {args.out}. {compilations}, {elapsed:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The file of a sweep: lists multiply, what cannot be is dropped, what is wrong is named."""
+
+import itertools
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+import lagc_jax
+from lagc_jax.sweep import Points, parse_config, read_config
+from lagc_jax.sweep.config import describe_difference, families
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
+
+
+def tables(**changes):
+    """A small sweep as TOML gives it."""
+    whole = {
+        "iterations": 20,
+        "realisations": 32,
+        "accuracies": [1.0, 1e-1],
+        "problem": [{"kind": "synthetic", "num_features": 5}],
+        "scheme": [
+            {"name": "LAGC", "num_workers": 4, "num_groups": [1, 2], "redundancy": [1, 2]},
+        ],
+        "delays": [{"family": "exponential", "rate": [1.0, 2.0]}],
+    }
+    return whole | changes
+
+
+def test_lists_multiply():
+    scheme = {"name": "LAGC", "num_workers": [4, 8], "num_groups": 2, "redundancy": [1, 2]}
+    scheme |= {"xi": [0.1, 0.2, 0.3], "memory": [5, 10], "step_size": [0.5, 1.0]}
+    points = list(Points(parse_config(tables(problem=[{"num_features": 8}], scheme=[scheme]))))
+    found = [
+        (p.scheme.num_workers, p.scheme.redundancy, p.scheme.xi, p.scheme.memory, p.step_size,
+         p.delays.parameters["rate"])
+        for p in points
+    ]  # fmt: skip
+    lists = ((4, 8), (1, 2), (0.1, 0.2, 0.3), (5, 10), (0.5, 1.0), (1.0, 2.0))
+    assert sorted(found) == sorted(itertools.product(*lists))
+    assert [p.number for p in points] == list(range(len(points)))
+
+
+def test_impossible_combinations_are_dropped_and_counted_by_reason():
+    scheme = {"name": "LAGC", "num_workers": [4, 6], "num_groups": [2, 4], "redundancy": [1, 2, 3]}
+    scheme["trigger"] = ["server", "worker"]
+    points = Points(parse_config(tables(scheme=[scheme])))
+    # Two rates each. M = 6 has more workers than features; of M = 4, r = 3 fits no group, and r = 2
+    # only G = 2; with the worker trigger r is n.
+    assert sum(points.dropped.values()) + len(points) == 2 * 2 * 2 * 3 * 2
+    assert points.dropped["num_features is less than num_workers"] == 2 * 3 * 2 * 2
+    assert points.dropped["redundancy exceeds the partitions of a group"] == 2 * 2 * (1 + 2)
+    (worker,) = [count for why, count in points.dropped.items() if why.startswith("trigger")]
+    assert worker == 2
+    assert {p.scheme.num_groups for p in points} == {2, 4}
+    divides = Points(parse_config(tables(scheme=[scheme | {"num_groups": [2, 3]}])))
+    assert divides.dropped["num_groups does not divide num_workers"] == 2 * 3 * 2
+
+
+def test_every_scheme_and_family_has_its_name():
+    schemes = [
+        {"name": "GD", "num_workers": 4},
+        {"name": "GC", "num_workers": 4, "redundancy": 2},
+        {"name": "grouping", "num_workers": 4, "num_groups": 2},
+        {"name": "LAG", "num_workers": 4},
+        {"name": "LAGC", "num_workers": 4, "num_groups": 2, "redundancy": 1},
+        {"name": "G-LAG", "num_workers": 4, "num_groups": 2},
+    ]
+    points = list(Points(parse_config(tables(scheme=schemes))))
+    expected = [
+        lagc_jax.gd(4), lagc_jax.gc(4, 2), lagc_jax.grouping(4, 2), lagc_jax.lag(4),
+        lagc_jax.lagc(4, 2, 1), lagc_jax.g_lag(4, 2),
+    ]  # fmt: skip
+    assert [p.name for p in points[::2]] == [scheme["name"] for scheme in schemes]
+    assert [vars(p.scheme) for p in points[::2]] == [vars(scheme) for scheme in expected]
+    assert families()["pareto"] is lagc_jax.Pareto
+    assert families()["exponential"] is lagc_jax.Exponential
+
+
+def test_a_configuration_is_made_again_from_its_source():
+    config = parse_config(tables())
+    assert parse_config(config.source).source == config.source
+    assert config.seed == 0
+    assert config.precision == "float64"
+
+
+def test_differences_are_named():
+    old = parse_config(tables()).source
+    new = parse_config(
+        tables(iterations=30, delays=[{"family": "exponential", "rate": 3.0}])
+    ).source
+    assert describe_difference(old, old) == []
+    lines = describe_difference(old, new)
+    assert lines == ["iterations: 20 -> 30", "delays[1].rate: [1.0, 2.0] -> [3.0]"]
+
+
+def test_points_are_not_held():
+    xi = [i / 1000 for i in range(1000)]
+    scheme = {
+        "name": "LAG",
+        "num_workers": 4,
+        "xi": xi,
+        "step_size": [i / 99 for i in range(1, 100)],
+    }
+    rates = [float(i) for i in range(1, 101)]
+    config = parse_config(
+        tables(scheme=[scheme], delays=[{"family": "exponential", "rate": rates}])
+    )
+    tracemalloc.start()
+    points = Points(config)
+    last = points[len(points) - 1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(points) == 1000 * 99 * 100
+    assert (last.scheme.xi, last.step_size, last.delays.parameters["rate"]) == (0.999, 1.0, 100.0)
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_sound(path):
+    points = Points(read_config(path))
+    assert len(points) >= 100
+    largest = max(points, key=lambda point: point.scheme.num_workers)
+    assert largest.scheme.num_workers == (1000 if path.stem == "tail_workers" else 12)
+    assert len(EXAMPLES) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"iteration": 3}, ["'iteration'", "did you mean 'iterations'"]),
+        (
+            {"scheme": [{"name": "LAG", "num_worker": 4}]},
+            ["'num_worker'", "did you mean 'num_workers'", "[[scheme]] 1"],
+        ),
+        ({"scheme": [{"name": "GD", "num_workers": 4, "xi": 1.0}]}, ["'xi'", "[[scheme]] 1"]),
+        ({"scheme": [{"name": "LAGG", "num_workers": 4}]}, ["'LAGG'", "did you mean 'LAG"]),
+        ({"scheme": [{"num_workers": 4}]}, ["name is missing", "[[scheme]] 1"]),
+        ({"scheme": [{"name": "GC", "num_workers": 4}]}, ["redundancy is missing"]),
+        ({"scheme": [{"name": "GD", "num_workers": [4, 4]}]}, ["num_workers holds 4 twice"]),
+        ({"scheme": [{"name": "GD", "num_workers": []}]}, ["num_workers=[]"]),
+        ({"scheme": [{"name": "GD", "num_workers": 2.5}]}, ["num_workers=2.5", "whole number"]),
+        ({"scheme": [{"name": "GD", "num_workers": 0}]}, ["num_workers=0"]),
+        ({"scheme": [{"name": "GD", "num_workers": 9}]}, ["no combination", "num_features"]),
+        ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": -1.0}]}, ["xi=-1.0"]),
+        ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": [[1.0]]}]}, ["xi=[1.0]", "a number"]),
+        ({"scheme": [{"name": "LAG", "num_workers": 4, "memory": 0}]}, ["memory=0"]),
+        (
+            {"scheme": [{"name": "LAG", "num_workers": 4, "trigger": "serve"}]},
+            ["'serve'", "did you mean 'server'"],
+        ),
+        ({"scheme": [{"name": "LAG", "num_workers": 4, "step_size": 0.0}]}, ["step_size=0.0"]),
+        ({"scheme": {"name": "GD"}}, ["[[scheme]]"]),
+        ({"scheme": []}, ["[[scheme]] is missing"]),
+        ({"problem": [{"kind": "synthetik"}]}, ["'synthetik'", "did you mean 'synthetic'"]),
+        ({"problem": [{"num_features": True}]}, ["num_features=True"]),
+        ({"problem": [{"noise": -0.1}]}, ["noise=-0.1"]),
+        ({"problem": [{"growth": 0}]}, ["growth=0"]),
+        ({"problem": [{"seed": -1}]}, ["seed=-1"]),
+        ({"problem": [{}, {}]}, ["name=", "must differ"]),
+        ({"problem": [{"kind": "csv"}]}, ["file is missing"]),
+        ({"delays": [{"family": "paretto"}]}, ["'paretto'", "did you mean 'pareto'"]),
+        ({"delays": [{"rate": 1.0}]}, ["family is missing"]),
+        ({"delays": [{"family": "pareto", "scale": 1.0}]}, ["shape is missing"]),
+        ({"delays": [{"family": "exponential", "rate": 0.0}]}, ["rate=0.0"]),
+        ({"delays": [{"family": "exponential", "rate": "1"}]}, ["rate='1'", "not a number"]),
+        ({"delays": [{"family": "exponential", "rates": 1.0}]}, ["'rates'", "did you mean 'rate'"]),
+        ({"accuracies": [0.0]}, ["accuracies=0.0"]),
+        ({"accuracies": []}, ["accuracies=[]"]),
+        ({"quantiles": [1.5]}, ["quantiles=1.5", "[0, 1]"]),
+        ({"precision": "float16"}, ["'float16'", "float32"]),
+        ({"sampler": "direkt"}, ["'direkt'", "'direct'"]),
+        ({"realisations": 0}, ["realisations=0"]),
+        ({"seed": 2**63}, ["seed=9223372036854775808"]),
+        ({"points_per_block": 0}, ["points_per_block=0"]),
+    ],
+)  # fmt: skip
+def test_bad_values_are_named(changes, words):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        Points(parse_config(tables(**changes)))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_iterations_must_be_given():
+    given = tables()
+    del given["iterations"]
+    with pytest.raises(ValueError, match="iterations is missing"):
+        parse_config(given)
+
+
+def test_files_are_checked(tmp_path):
+    path = tmp_path / "sweep.toml"
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_config(path)
+    path.write_text("iterations = \n")
+    with pytest.raises(ValueError, match="not TOML"):
+        read_config(path)
+    path.write_text(
+        'iterations = 5\n[[problem]]\nkind = "csv"\nfile = "data.csv"\n'
+        '[[scheme]]\nname = "GD"\nnum_workers = [2, 9]\n'
+        '[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
+    )
+    with pytest.raises(ValueError, match=r"data\.csv does not exist"):
+        read_config(path)
+    data = tmp_path / "data.csv"
+    data.write_text("a,b\n1,2\n2,1\n3,5\n4,4\n")
+    points = Points(read_config(path))
+    assert points.dropped == {"the file has fewer rows than num_workers": 1}
+    (point,) = points
+    assert point.problem.build(2).num_partitions == 2
+    data.write_text("a,b\n1,2\n2,1\n3,5\n4,3\n")
+    with pytest.raises(ValueError, match="has changed"):
+        point.problem.build(2)

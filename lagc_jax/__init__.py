@@ -1,6 +1,11 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
 from lagc_jax.batch import Batch, Summary, simulate_batch
+from lagc_jax.classification import (
+    classification_accuracy,
+    logistic_regression,
+    multinomial_regression,
+)
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.codes import (
     GradientCode,
@@ -10,7 +15,18 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
+from lagc_jax.families import (
+    FAMILIES,
+    Discrete,
+    Gamma,
+    Hyperexponential,
+    Lognormal,
+    ShiftedExponential,
+    Weibull,
+)
+from lagc_jax.fitting import fit, quantile_frame
 from lagc_jax.general import estimate_smoothness, general_problem
+from lagc_jax.networks import initial_network, network_logits, network_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
     iteration_mean,
@@ -22,11 +38,11 @@ from lagc_jax.problems import (
     Problem,
     gaussian_linear_regression,
     linear_regression,
-    logistic_regression,
     synthetic_linear_regression,
 )
 from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
     Complexity,
     Path,
@@ -38,23 +54,33 @@ from lagc_jax.simulate import (
 from lagc_jax.sweep.store import load_results
 
 __all__ = [
+    "FAMILIES",
     "Batch",
     "Complexity",
     "Delays",
+    "Discrete",
     "Exponential",
+    "Gamma",
     "GradientCode",
+    "Hyperexponential",
+    "Lognormal",
     "Pareto",
     "Path",
     "Problem",
     "Scheme",
+    "Shards",
+    "ShiftedExponential",
     "State",
     "Summary",
     "Trajectory",
+    "Weibull",
+    "classification_accuracy",
     "complexity",
     "cyclic_repetition",
     "descend",
     "estimate_smoothness",
     "expected_wall_clock",
+    "fit",
     "fractional_repetition",
     "g_lag",
     "gaussian_linear_regression",
@@ -63,6 +89,7 @@ __all__ = [
     "general_problem",
     "grouping",
     "init",
+    "initial_network",
     "iteration_cdf",
     "iteration_mean",
     "iteration_variance",
@@ -71,9 +98,14 @@ __all__ = [
     "linear_regression",
     "load_results",
     "logistic_regression",
+    "multinomial_regression",
+    "network_logits",
+    "network_problem",
     "order_statistic_mean",
     "order_statistic_variance",
+    "quantile_frame",
     "sample_iteration_times",
+    "shard",
     "simulate",
     "simulate_batch",
     "step",

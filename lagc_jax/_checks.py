@@ -55,12 +55,21 @@ def finite(name: str, value: Any) -> np.ndarray | None:
     array = real_array(name, value)
     if array is not None:
         bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
+        if len(bad):
             where = tuple(int(i) for i in bad[0])
+            place = list(where) if where else ""
             raise ValueError(
-                f"{name}{list(where)}={array[where]} is not finite; remove or replace such entries"
+                f"{name}{place}={array[where]} is not finite; remove or replace such entries"
             )
     return array
+
+
+def one_axis(name: str, value: Any, minimum: int = 0) -> None:
+    """Raise ValueError unless `value` is a number or a list of at least `minimum` of them."""
+    if np.ndim(value) > 1 or np.size(value) < minimum:
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; give a list of at least {minimum} numbers"
+        )
 
 
 def not_negative(name: str, value: Any) -> None:
@@ -68,6 +77,13 @@ def not_negative(name: str, value: Any) -> None:
     array = real_array(name, value)
     if array is not None and not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{name}={value} must be finite and not negative; give {name} >= 0")
+
+
+def probability(name: str, value: Any) -> None:
+    """Raise ValueError unless every known entry of `value` lies in [0, 1]."""
+    array = real_array(name, value)
+    if array is not None and not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{name}={value} must lie in [0, 1]; give probabilities")
 
 
 def finite_data(name: str, value: Any) -> np.ndarray:

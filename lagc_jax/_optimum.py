@@ -28,13 +28,18 @@ def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.nda
     scale = np.linalg.norm(gradient)
     for _ in range(200):
         direction = np.linalg.lstsq(hessian, -gradient)[0]
-        # The Newton decrement bounds the gap; below the rounding of the value nothing is left.
-        if -gradient @ direction <= np.finfo(float).eps ** 2 * max(abs(value), 1.0):
+        # The Newton decrement bounds the gap.
+        decrement, size = -gradient @ direction, max(abs(value), 1.0)
+        if decrement <= np.finfo(float).eps ** 2 * size:
             break
+        # Below the rounding of the value, steps go on only as long as they shrink the gradient.
+        settled = decrement <= np.finfo(float).eps * size
+        norm = np.linalg.norm(gradient)
         step = 1.0
-        while step > 1e-10:
+        while step > (0.5 if settled else 1e-10):
             trial = derivatives(theta + step * direction)
-            if trial[0] <= value or np.linalg.norm(trial[1]) < np.linalg.norm(gradient):
+            trial_norm = np.linalg.norm(trial[1])
+            if trial_norm < norm / 2 if settled else trial[0] <= value or trial_norm < norm:
                 break
             step /= 2
         else:

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, real_array, whole_number
+from lagc_jax._checks import one_axis, positive, real_array, whole_number
 from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
 from lagc_jax.delays import Delays
 from lagc_jax.descent import check_start, flat_start, path_scheme
@@ -146,6 +146,12 @@ def simulate_batch(
     theta = flat_start(problem, theta0)
     sampler = choose_sampler(scheme, delays, sampler)
     positive("accuracies", accuracies)
+    for name, value, minimum in (
+        ("accuracies", accuracies, 1),
+        ("quantiles", quantiles, 0),
+        ("iterates", 0 if iterates is None else iterates, 1),
+    ):
+        one_axis(name, value, minimum)
     levels = real_array("quantiles", quantiles)
     if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
@@ -159,7 +165,7 @@ def simulate_batch(
         realise,
         times,
         key,
-        quantiles=jnp.asarray(quantiles, float),
+        quantiles=jnp.atleast_1d(jnp.asarray(quantiles, float)),
         num_realisations=R,
         keep_samples=keep_samples,
     )
@@ -172,7 +178,7 @@ def simulate_batch(
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
         wall_clock=run(index, reached),
-        curve=None if iterates is None else run(jnp.asarray(iterates), True),
+        curve=None if iterates is None else run(jnp.atleast_1d(jnp.asarray(iterates)), True),
     )
 
 
@@ -234,13 +240,16 @@ def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:
     """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983)."""
     count, mean, squares = moments
     new = valid.sum().astype(mean.dtype)
-    weight = valid[:, None].astype(mean.dtype)
-    block_mean = jnp.sum(drawn * weight, axis=0) / new
-    block_squares = jnp.sum(((drawn - block_mean) * weight) ** 2, axis=0)
+    block_mean = jnp.sum(jnp.where(valid[:, None], drawn, 0), axis=0) / new
+    deviations = jnp.where(valid[:, None], drawn - block_mean, 0)
     total = count + new
     shift = block_mean - mean
-    squares = squares + block_squares + shift**2 * count * new / total
-    return total, mean + shift * new / total, squares
+    between = jnp.where(count > 0, shift**2 * count * new / total, 0)
+    squares = squares + jnp.sum(deviations**2, axis=0) + between
+    # Times that overflow have an infinite mean and variance, not an undefined one.
+    either = mean + block_mean
+    mean = jnp.where(jnp.isinf(either), either, mean + shift * new / total)
+    return total, mean, jnp.where(jnp.isinf(either), either, squares)
 
 
 def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
@@ -251,7 +260,9 @@ def _quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
     R = samples.shape[0]
     ordered = jnp.sort(samples, axis=0)
-    values = jnp.quantile(ordered, levels, axis=0).T.astype(samples.dtype)
+    values = jnp.quantile(ordered, levels, axis=0).astype(samples.dtype)
+    upper = ordered[jnp.ceil(levels * (R - 1)).astype(int)]
+    values = jnp.where(jnp.isinf(upper), upper, values).T  # times may overflow
     margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
     low = jnp.floor(R * levels - margin).astype(int) - 1
     high = jnp.ceil(R * levels + margin).astype(int)

@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax import unequal
+from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.delays import Delays, check_delays
 from lagc_jax.order_stats import iteration_mean, iteration_variance
@@ -146,26 +148,23 @@ def expected_wall_clock(scheme: Scheme, delays: Delays, selected: ArrayLike) -> 
 
     Args:
         scheme: sizes and trigger.
-        delays: identical delays (parameters of shape ()).
+        delays: distribution of the computing times, parameters () or (M,).
         selected: groups that upload in every iteration, bool (K, G).
 
     Returns:
         (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
-        infinite, with a RuntimeWarning that names `r * shape` if that is known.
+        infinite, with a RuntimeWarning that names `r * shape`, or for worker-dependent delays the
+        sum of tail indices that takes its place, if that is known.
 
     Raises:
-        ValueError: if `selected` is not (K, G), or for worker-dependent delays.
+        ValueError: if `selected` is not (K, G), or parameters have another shape.
 
     >>> from lagc_jax import Exponential, grouping
     >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
     >>> [f"{mean:.4f}" for mean in clock]
     ['0.0000', '1.5000']
     """
-    counts = _count_working(scheme, delays, selected)
-    table = iteration_mean(
-        delays, scheme.group_size, scheme.redundancy, np.arange(scheme.num_groups + 1)
-    )
-    return accumulate(table[counts])
+    return accumulate(moment_along(scheme, delays, selected, order=1))
 
 
 def wall_clock_variance(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
@@ -179,15 +178,15 @@ def wall_clock_variance(scheme: Scheme, delays: Delays, selected: ArrayLike) -> 
     >>> [f"{v:.4f}" for v in variance]
     ['0.0000', '1.2500']
     """
-    counts = _count_working(scheme, delays, selected)
-    table = iteration_variance(
-        delays, scheme.group_size, scheme.redundancy, np.arange(scheme.num_groups + 1)
-    )
-    return accumulate(table[counts])
+    return accumulate(moment_along(scheme, delays, selected, order=2))
 
 
-def _count_working(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array:
-    """Number of groups at work in every iteration of a path, (K,)."""
+def moment_along(scheme: Scheme, delays: Delays, selected: ArrayLike, order: int) -> Array:
+    """Mean (order 1) or variance (2) of the time of every iteration of a path, (K,).
+
+    For identical delays it is looked up by the number of working groups, otherwise integrated once
+    for every set of working groups that occurs.
+    """
     selected = jnp.asarray(selected, bool)
     if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
         raise ValueError(
@@ -195,7 +194,16 @@ def _count_working(scheme: Scheme, delays: Delays, selected: ArrayLike) -> Array
             f"group of the scheme"
         )
     choose_sampler(scheme, delays, None)
-    return scheme.working(selected).sum(-1)
+    working, n, r = scheme.working(selected), scheme.group_size, scheme.redundancy
+    if delays.identical:
+        moment = {1: iteration_mean, 2: iteration_variance}[order]
+        return moment(delays, n, r, np.arange(scheme.num_groups + 1))[working.sum(-1)]
+    unequal.warn_if_infinite(delays, scheme.num_workers, working, r, order)
+    known = concrete(working)
+    if known is None:
+        return unequal.moments(delays, working, n, r)[order - 1]
+    rows, row = np.unique(known, axis=0, return_inverse=True)
+    return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
 
 
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:

@@ -1,12 +1,15 @@
-"""A user's table as a distributed linear regression."""
+"""Data to study: a user's table as a distributed regression, and digits to classify."""
 
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from lagc_jax._checks import whole_number
+from lagc_jax.sharding import gather, generator
 
 UNREADABLE = (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning)
 
@@ -47,14 +50,19 @@ def load_csv(
             f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
         )
     numbers = np.column_stack([_numbers(path, name, table[name]) for name in table.columns])
-    varies = np.ptp(numbers, axis=0) > 0
+    varies = numbers.max(axis=0) > numbers.min(axis=0)
     is_target = np.asarray(table.columns == target)
     if not varies[is_target].all():
         raise ValueError(f"target={target!r} is constant in {path}; give a column that varies")
-    deviation = np.where(varies, numbers.std(axis=0), 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is looked for below
+        deviation = np.where(varies, numbers.std(axis=0), 1.0)
+    for name, spread in zip(table.columns, deviation, strict=True):
+        if not np.isfinite(spread):
+            raise ValueError(f"column {name!r} in {path} has squares beyond float64; rescale it")
     standard = (numbers - numbers.mean(axis=0)) / deviation
     features = np.column_stack([standard[:, varies & ~is_target], np.ones(len(table))])
-    return _deal(features, M), _deal(standard[:, is_target][:, 0], M)
+    parts = [np.arange(m, len(table), M) for m in range(M)]
+    return gather(features, parts), gather(standard[:, is_target][:, 0], parts)
 
 
 def _read(path: str | Path) -> pd.DataFrame:
@@ -87,8 +95,45 @@ def _numbers(path: str | Path, name: str, column: pd.Series) -> np.ndarray:
     return values
 
 
-def _deal(rows: np.ndarray, num_workers: int) -> np.ndarray:
-    """Row `i` to worker `i mod M`, padded with zeros: (rows, ...) to (M, N, ...)."""
-    missing = -len(rows) % num_workers
-    padded = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]))])
-    return padded.reshape(-1, num_workers, *rows.shape[1:]).swapaxes(0, 1)
+class Split(NamedTuple):
+    """A data set for classification, cut in two.
+
+    Attributes:
+        X_train, X_test: (S, d) features, the last a column of ones.
+        y_train, y_test: (S,) classes.
+    """
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_digits_split(key: Array, test_share: float = 0.2) -> Split:
+    """Shuffle scikit-learn's handwritten digits and keep a share of them for testing.
+
+    1797 images of 64 pixels from 0 to 1 in 10 classes (Alpaydin and Kaynak, UCI, 1998); consumes
+    `key`.
+
+    Args:
+        key: a JAX random key.
+        test_share: of the images kept for testing, between 0 and 1.
+
+    Raises:
+        ValueError: if scikit-learn is not installed, or a part would be empty.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise ValueError(
+            "the digits are a data set of scikit-learn, which is not installed; "
+            "pip install 'lagc_jax[data]'"
+        ) from None
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
+    num_tests = round(len(pixels) * test_share)
+    if not 0 < num_tests < len(pixels):
+        raise ValueError(f"test_share={test_share} leaves a part empty; give a share in (0, 1)")
+    X = np.column_stack([pixels / 16, np.ones(len(pixels))])
+    order = generator(key).permutation(len(X))
+    test, train = order[:num_tests], order[num_tests:]
+    return Split(X[train], labels[train], X[test], labels[test])

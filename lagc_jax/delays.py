@@ -5,7 +5,8 @@ unit exponential, the time at which the hazard reaches `x` is a draw of the fami
 survival probability is an `x` of ordinary size: the far tail keeps its precision in float32.
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +39,13 @@ class Delays(Protocol):
     """What the simulator asks of a family of computing times.
 
     A family gives the three hazard functions and its tail index; the rest follows. Parameters have
-    shape () for independent and identically distributed workers or (M,) for one value a worker.
+    shape () for independent and identically distributed workers or (M,) for one value a worker,
+    followed by `support_ndim` axes that do not count workers.
     """
+
+    support_ndim: ClassVar[int] = 0
+    # Whether `inverse_hazard` is smooth for all positive hazards, as one fixed quadrature needs.
+    smooth: ClassVar[bool] = True
 
     @property
     def tail_index(self) -> ArrayLike:
@@ -59,19 +65,27 @@ class Delays(Protocol):
         ...
 
     @property
+    def kinks(self) -> Array:
+        """Times at which the hazard is not smooth, (J,) or (M, J): the start of the support."""
+        return self.inverse_hazard(0.0)[..., None]
+
+    @property
     def dtype(self) -> Any:
         """Floating dtype of the times: that of the parameters."""
         return jnp.result_type(jnp.result_type(*jax.tree.leaves(self)), 0.0)
 
     @property
     def identical(self) -> bool:
-        """Whether all workers share one distribution (every parameter has shape ())."""
-        return all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(self))
+        """Whether all workers share one distribution (no parameter has an axis of workers)."""
+        return all(np.ndim(leaf) <= self.support_ndim for leaf in jax.tree.leaves(self))
 
-    def _check_parameters(self) -> None:
-        """Raise ValueError unless all parameters are positive and finite; keep lists as arrays."""
+    def _check_parameters(self, **checks: Callable[[str, Any], Any]) -> None:
+        """Raise ValueError unless all parameters are sound; keep lists as arrays.
+
+        A parameter must be positive and finite unless `checks` has another rule under its name.
+        """
         for name, value in vars(self).items():
-            positive(name, value)
+            checks.get(name, positive)(name, value)
             object.__setattr__(self, name, as_leaf(value))
 
     def survival(self, t: ArrayLike) -> Array:
@@ -156,10 +170,15 @@ class Pareto(Delays):
 
 
 def check_delays(delays: Delays, num_workers: int) -> None:
-    """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,)."""
+    """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,).
+
+    Axes of a support, which follow that of the workers, may have any length.
+    """
     for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
-        if np.shape(leaf) not in ((), (num_workers,)):
+        shape = np.shape(leaf)
+        support = shape[len(shape) - delays.support_ndim :]
+        if shape[: len(shape) - delays.support_ndim] not in ((), (num_workers,)):
             raise ValueError(
-                f"delays{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}; give () or "
-                f"({num_workers},), one value a worker, and batch with jax.vmap"
+                f"delays{jax.tree_util.keystr(path)} has shape {shape}; give {support} or "
+                f"{(num_workers, *support)}, one value a worker, and batch with jax.vmap"
             )

@@ -87,8 +87,8 @@ def general_problem(
         data: pytree whose leaves have the leading axis M, one entry a partition.
         theta0: parameters in the user's form; where the search for the optimum starts.
         smoothness: (M,) constants of the partitions. By default they are estimated by
-            `estimate_smoothness` at `theta0`, at the optimum found and half way between: a lower
-            bound of the true constants, exact for quadratic losses.
+            `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and half way
+            between: a lower bound of the true constants, exact for quadratic losses.
         strong_convexity: `mu`, if known; only bounds use it.
         optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
             for losses that are not convex (0.0, say).
@@ -107,7 +107,7 @@ def general_problem(
     2.0
     """
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
-    if len(sizes) != 1 or sizes == {()}:
+    if len(sizes) != 1 or sizes in ({()}, {(0,)}):
         raise ValueError(
             f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
         )
@@ -122,20 +122,21 @@ def general_problem(
     unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
     nothing = jnp.asarray(jnp.nan, flat0.dtype)
     draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
-    minimizer = flat0
+    minimizer, points = flat0, [0.0]
     if optimum is None:
         minimizer, found = minimize_lbfgs(draft.loss, flat0)
-        optimum = float(found)
+        optimum, points = float(found), [0.0, 0.5, 1.0]
     if smoothness is None:
         smoothness = jnp.max(
             jnp.stack(
                 [
                     estimate_smoothness(loss, data, unravel(flat0 + s * (minimizer - flat0)))
-                    for s in (0.0, 0.5, 1.0)
+                    for s in points
                 ]
             ),
             axis=0,
         )
+    finite("optimum", optimum)
     positive("smoothness", smoothness)
     if np.shape(smoothness) != (num_partitions,):
         raise ValueError(

@@ -8,7 +8,6 @@ one fixed quadrature over the law of `Z`, which depends on sizes alone (OS, chap
 
 import math
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.delays import Delays
+from lagc_jax.unequal import moments
 
 NUM_NODES = 2048
 
@@ -80,14 +80,20 @@ def _law(group_size: int, redundancy: int, dtype: Any) -> _Law:
     """Gauss-Legendre panels that resolve the law of Z for one group and for up to 1e6 of them.
 
     Panels are half a standard deviation wide around the bulk of one group's statistic, then grow
-    geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision.
-    Nodes without mass fill up to a fixed number, so that all sizes share one compiled function.
+    geometrically up to where its density is a pure exponential `exp(-r x)` to machine precision and
+    times that grow like `exp(sqrt(x))` or a power of x weigh nothing. Towards 0, where a time may
+    start like any power of x, they shrink geometrically. Nodes without mass fill up to a fixed
+    number, so that all sizes share one compiled function.
     """
     n, r = group_size, redundancy
     inverse = 1.0 / np.arange(r, n + 1)
     mean, deviation = inverse.sum(), math.sqrt((inverse**2).sum())
-    end = 54.0 + math.log(n)
+    end = 256.0 + math.log(n)
     edges = list(np.arange(max(0.0, mean - 15 * deviation), mean + 15 * deviation, deviation / 2))
+    if edges[0] == 0:
+        # Below 6^-depth of the first panel lies a mass of 1e-12 at most.
+        depth = math.ceil(16 / (n - r + 1))
+        edges[1:1] = [edges[1] / 6.0**k for k in range(depth, 0, -1)]
     while edges[-1] < end:
         edges.append(min(end, edges[-1] + max(0.25 * (edges[-1] - mean), deviation / 2)))
     lower, width = np.array(edges[:-1]), np.diff(edges)
@@ -177,7 +183,7 @@ def order_statistic_mean(delays: Delays, rank: int, num_samples: int) -> Array:
     '1.5000'
     """
     n, r = _check_order(delays, rank, num_samples, order=1)
-    return _mean(delays, _law(n, r, delays.dtype), np.ones(1), 1.0)[0]
+    return _moment(1, delays, n, r, np.ones(1), 1.0)[0]
 
 
 def order_statistic_variance(delays: Delays, rank: int, num_samples: int) -> Array:
@@ -191,7 +197,7 @@ def order_statistic_variance(delays: Delays, rank: int, num_samples: int) -> Arr
     '1.2500'
     """
     n, r = _check_order(delays, rank, num_samples, order=2)
-    return _variance(delays, _law(n, r, delays.dtype), np.ones(1), 1.0)[0]
+    return _moment(2, delays, n, r, np.ones(1), 1.0)[0]
 
 
 def iteration_mean(
@@ -219,18 +225,27 @@ def iteration_mean(
     ['0.0000', '1.0000', '1.5000']
     """
     n, r = check_iteration(delays, group_size, redundancy, order=1)
-    return _iteration_moment(_mean, delays, n, r, num_selected)
+    return _iteration_moment(1, delays, n, r, num_selected)
 
 
-def _iteration_moment(
-    moment: Callable[..., Array], delays: Delays, n: int, r: int, num_selected: ArrayLike
+def _moment(
+    order: int, delays: Delays, n: int, r: int, num_groups: ArrayLike, load: float
 ) -> Array:
+    """Mean (order 1) or variance (2) of `load` times the maximum over `s` groups, (S,)."""
+    if delays.smooth:
+        function = {1: _mean, 2: _variance}[order]
+        return function(delays, _law(n, r, delays.dtype), num_groups, load)
+    counts = jnp.asarray(num_groups)[:, None]
+    return (load / r) ** order * moments(delays, counts, n, r)[order - 1]
+
+
+def _iteration_moment(order: int, delays: Delays, n: int, r: int, num_selected: ArrayLike) -> Array:
     """A moment for every entry of `num_selected`, of its shape."""
     counts = concrete(num_selected)
     if counts is not None and not ((counts >= 0) & (counts % 1 == 0)).all():
         raise ValueError(f"num_selected={num_selected} must be whole numbers >= 0")
     groups = jnp.atleast_1d(num_selected) if counts is None else np.atleast_1d(counts)
-    values = moment(delays, _law(n, r, delays.dtype), groups, float(r))
+    values = _moment(order, delays, n, r, groups, float(r))
     return values.reshape(np.shape(num_selected))
 
 
@@ -246,7 +261,7 @@ def iteration_variance(
     ['0.0000', '1.0000', '1.2500']
     """
     n, r = check_iteration(delays, group_size, redundancy, order=2)
-    return _iteration_moment(_variance, delays, n, r, num_selected)
+    return _iteration_moment(2, delays, n, r, num_selected)
 
 
 def iteration_cdf(

@@ -57,7 +57,7 @@ def plot_curves(curves: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         for name, curve in curves.groupby("scheme", sort=False):
-            style = _style(str(name))
+            style = scheme_style(str(name))
             band = _finite(curve["gap"], curve["wall-clock 5 %"], curve["wall-clock 95 %"])
             axes[0].fill_betweenx(*band, color=style["color"], alpha=0.2, linewidth=0)
             axes[0].plot(curve["wall-clock mean"], curve["gap"], ":", color=style["color"])
@@ -86,12 +86,12 @@ def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
         axes = figure.subplots(1, 3)
         for (name, family), group in redundancy.groupby(["scheme", "delays"], sort=False):
-            style = _style(str(name)) | dict(linestyle=FAMILIES[str(family)][1])
+            style = scheme_style(str(name)) | dict(linestyle=FAMILIES[str(family)][1])
             axes[0].plot(group["redundancy"], group["wall-clock mean"], **style)
         for name, group in redundancy.groupby("scheme", sort=False):
             once = group[group["delays"] == group["delays"].iloc[0]]
             for axis, column in zip(axes[1:], ("communication", "computation"), strict=True):
-                axis.plot(once["redundancy"], once[column], **_style(str(name)))
+                axis.plot(once["redundancy"], once[column], **scheme_style(str(name)))
         for axis, label in zip(axes, COSTS.values(), strict=True):
             axis.set(xlabel="Redundancy r", ylabel=label)
             axis.locator_params(axis="x", integer=True, nbins=7)
@@ -118,7 +118,7 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
         for name, group in tail.groupby("scheme", sort=False):
             axis.plot(
                 *_finite(group["shape"], group["wall-clock mean"]),
-                **_style(str(name)),
+                **scheme_style(str(name)),
                 markevery=0.2,
             )
         axis.set(
@@ -144,6 +144,30 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_quantiles(quantiles: pd.DataFrame) -> Figure:
+    """Measured against fitted quantiles, one panel a family, best first; a good fit is diagonal.
+
+    Args:
+        quantiles: of `fitting.quantile_frame`.
+    """
+    families = quantiles["family"].unique()
+    rows = -(-len(families) // 4)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 2.0 * rows), layout="constrained")
+        axes = figure.subplots(rows, 4, squeeze=False).ravel()
+        limits = quantiles["measured"].min(), quantiles["measured"].max()
+        for axis, name in zip(axes, families, strict=False):
+            group = quantiles[quantiles["family"] == name]
+            axis.plot(limits, limits, color="0.6", linewidth=0.9)
+            axis.plot(group["fitted"], group["measured"], ".", color="#0072B2", markersize=2.5)
+            axis.set(xscale="log", yscale="log", title=str(name).replace("_", " "))
+        for axis in axes[len(families) :]:
+            axis.set_axis_off()
+        figure.supxlabel("Fitted quantile (unit of the delays)", fontsize="medium")
+        figure.supylabel("Measured", fontsize="medium")
+    return figure
+
+
 def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".csv")]
@@ -154,7 +178,8 @@ def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     return paths
 
 
-def _style(scheme: str) -> dict:
+def scheme_style(scheme: str) -> dict[str, Any]:
+    """Colour and marker of a scheme, the same in every figure."""
     return STYLES.get(scheme, dict(color="#CC79A7", marker="x"))
 
 
@@ -175,5 +200,7 @@ def _finite(*columns: pd.Series) -> list[np.ndarray]:
 def _legend(
     figure: Figure, schemes: Iterable[str], extra: list[Any], columns: int | None = None
 ) -> None:
-    handles: list[Any] = [Line2D([], [], label=name, **_style(name)) for name in schemes] + extra
+    handles: list[Any] = [
+        Line2D([], [], label=name, **scheme_style(name)) for name in schemes
+    ] + extra
     figure.legend(handles=handles, loc="outside upper center", ncols=columns or len(handles))

@@ -17,7 +17,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite, finite_data, not_negative, positive, whole_number
-from lagc_jax._optimum import minimize_newton
 from lagc_jax._pytree import EXACT, pytree
 
 
@@ -79,7 +78,7 @@ class Problem(Protocol):
         ...
 
 
-def _merge(array: Array, num_groups: int) -> Array:
+def merge(array: Array, num_groups: int) -> Array:
     """Concatenate the rows of a group's partitions: (M, N, ...) to (G, n N, ...)."""
     return array.reshape(num_groups, -1, *array.shape[2:])
 
@@ -89,15 +88,15 @@ def sum_groups(array: Array, num_groups: int) -> Array:
     return array.reshape(num_groups, -1, *array.shape[1:]).sum(1)
 
 
-def _gram_norms(X: Array) -> Array:
+def gram_norms(X: Array) -> Array:
     """Largest eigenvalue of `X_g^T X_g` for every g, through the smaller product: (G,)."""
     wide = X.shape[-1] > X.shape[-2]
     product = "gid,gjd->gij" if wide else "gni,gnj->gij"
     return jnp.linalg.eigvalsh(jnp.einsum(product, X, X, precision=EXACT))[..., -1]
 
 
-def _host_gram_norms(X: np.ndarray) -> np.ndarray:
-    """`_gram_norms` in float64 on the host."""
+def host_gram_norms(X: np.ndarray) -> np.ndarray:
+    """`gram_norms` in float64 on the host."""
     wide = X.shape[-1] > X.shape[-2]
     gram = X @ X.swapaxes(-1, -2) if wide else X.swapaxes(-1, -2) @ X
     return np.linalg.eigvalsh(gram)[..., -1]
@@ -131,7 +130,7 @@ class LinearRegression(Problem):
         gram = self._group_gram(num_groups)
         if gram is not None:
             return lambda theta: tilt + jnp.matmul(gram, theta - self.minimizer, precision=EXACT)
-        X = _merge(self.X, num_groups)
+        X = merge(self.X, num_groups)
 
         def through_data(theta: Array) -> Array:
             residual = jnp.matmul(X, theta - self.minimizer, precision=EXACT)
@@ -143,7 +142,7 @@ class LinearRegression(Problem):
         """Gram matrices of the groups (G, d, d), None where they are the dearer way."""
         if self.gram is not None:
             return sum_groups(self.gram, num_groups)
-        X = _merge(self.X, num_groups)
+        X = merge(self.X, num_groups)
         if not _gram_is_cheaper(X.shape[1], X.shape[2]):
             return None
         return jnp.einsum("gni,gnj->gij", X, X, precision=EXACT)
@@ -155,7 +154,7 @@ class LinearRegression(Problem):
             return self.smoothness
         gram = self._group_gram(num_groups)
         if gram is None:
-            return _gram_norms(_merge(self.X, num_groups))
+            return gram_norms(merge(self.X, num_groups))
         return jnp.linalg.eigvalsh(gram)[..., -1]
 
     def gap(self, theta: Array) -> Array:
@@ -191,7 +190,7 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     >>> problem.smoothness.tolist()
     [1.0, 4.0]
     """
-    features, targets, dtype = _partitioned(X, y)
+    features, targets, dtype = partitioned(X, y)
     _, N, d = features.shape
     flat = features.reshape(-1, d)
     minimizer, _, rank, singular = np.linalg.lstsq(flat, targets.reshape(-1))
@@ -205,20 +204,21 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
         gram=gram,
         tilt=np.einsum("mn,mnd->md", residual, features),
         root=np.linalg.qr(flat, mode="r"),
-        smoothness=_host_gram_norms(features),
+        smoothness=host_gram_norms(features),
         total_smoothness=singular[0] ** 2,
         strong_convexity=singular[rank - 1] ** 2,
         minimizer=minimizer,
         optimum=0.5 * np.sum(residual**2),
     )
-    return LinearRegression(**{k: _as(v, dtype) for k, v in values.items()})
+    return LinearRegression(**{k: stored(v, dtype) for k, v in values.items()})
 
 
-def _as(value: Any, dtype: Any) -> Any:
+def stored(value: Any, dtype: Any) -> Any:
+    """A constant of a problem, rounded to the dtype to simulate in."""
     return None if value is None else jnp.asarray(value, dtype)
 
 
-def _partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
+def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
     """Check a partitioned data set; return it in float64 with the dtype to simulate in."""
     features, targets = finite_data("X", X), finite_data("y", y)
     if features.ndim != 3 or 0 in features.shape:
@@ -230,7 +230,12 @@ def _partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, An
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    return features, targets, jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    dtype = jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    for name, array in (("X", features), ("y", targets)):
+        with np.errstate(over="ignore"):
+            if not np.sum(array**2) <= jnp.finfo(dtype).max:
+                raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
+    return features, targets, dtype
 
 
 def synthetic_linear_regression(
@@ -316,113 +321,5 @@ def gaussian_linear_regression(
     X, theta_true, errors = np.split(draws, [M * N * d, M * N * d + d])
     X = X.reshape(M, N, d)
     smoothness = np.geomspace(1, spread, M)
-    X = X * np.sqrt(smoothness / _host_gram_norms(X))[:, None, None]
+    X = X * np.sqrt(smoothness / host_gram_norms(X))[:, None, None]
     return linear_regression(X, X @ theta_true + noise * errors.reshape(M, N))
-
-
-@pytree()
-class LogisticRegression(Problem):
-    """`L_m = sum log(1 + exp(-y x.theta)) + l2/2 |theta|^2`; made by `logistic_regression`.
-
-    Attributes:
-        signed: (M, N, d) `-y x`, features times the negative label.
-        l2: () weight of the penalty of every partition.
-        weight: (M, N) 1 for data, 0 for padding.
-        tilt: (d,) gradient of the whole loss at the stored (rounded) minimiser.
-    """
-
-    signed: Array
-    l2: Array
-    tilt: Array
-    smoothness: Array
-    total_smoothness: Array
-    strong_convexity: Array
-    minimizer: Array
-    optimum: Array
-
-    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
-        signed = _merge(self.signed, num_groups)
-        l2 = self.l2 * (self.num_partitions // num_groups)
-
-        def gradients(theta: Array) -> Array:
-            slope = jax.nn.sigmoid(jnp.matmul(signed, theta, precision=EXACT))
-            return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * theta
-
-        return gradients
-
-    def group_smoothness(self, num_groups: int) -> Array:
-        if num_groups == 1:
-            return self.total_smoothness[None]
-        if num_groups == self.num_partitions:
-            return self.smoothness
-        penalty = self.l2 * (self.num_partitions // num_groups)
-        return 0.25 * _gram_norms(_merge(self.signed, num_groups)) + penalty
-
-    def gap(self, theta: Array) -> Array:
-        # The loss minus its tangent at the optimum, sample by sample: no cancellation of optima.
-        move = theta - self.minimizer
-        at_optimum = jnp.matmul(self.signed, self.minimizer, precision=EXACT)
-        shift = jnp.matmul(self.signed, move, precision=EXACT)
-        slope = jax.nn.sigmoid(at_optimum)
-        near = jnp.log1p(slope * jnp.expm1(jnp.clip(shift, -1, 1)))
-        far = jax.nn.softplus(at_optimum + shift) - jax.nn.softplus(at_optimum)
-        samples = jnp.where(jnp.abs(shift) <= 1, near, far) - slope * shift
-        penalty = 0.5 * self.l2 * self.num_partitions * jnp.sum(move**2)
-        return jnp.sum(samples) + penalty + jnp.dot(self.tilt, move, precision=EXACT)
-
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
-
-
-def logistic_regression(X: ArrayLike, y: ArrayLike, *, l2: float) -> LogisticRegression:
-    """Build a logistic regression over M partitions, solved by Newton's method in float64.
-
-    Args:
-        X: features, (M, N, d).
-        y: labels in {-1, +1}, (M, N).
-        l2: penalty `l2/2 |theta|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
-
-    Returns:
-        The problem in the dtype of `X`. `smoothness` is a quarter of the largest eigenvalue of
-        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`.
-
-    Raises:
-        ValueError: if shapes do not fit, data are not finite, labels are not -1 or 1, `l2` is
-            negative, or no optimum is found (separable data with `l2 = 0`).
-
-    >>> problem = logistic_regression([[[1.0]], [[2.0]]], [[1], [-1]], l2=1.0)
-    >>> problem.smoothness.tolist()
-    [1.25, 2.0]
-    """
-    features, labels, dtype = _partitioned(X, y)
-    wrong = labels[np.abs(labels) != 1]
-    if wrong.size:
-        raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
-    not_negative("l2", l2)
-    M, _, d = features.shape
-    signed = -labels[:, :, None] * features
-    flat = signed.reshape(-1, d)
-
-    def derivatives(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        z = flat @ theta
-        slope = 0.5 * (1 + np.tanh(0.5 * z))
-        loss = np.logaddexp(0, z).sum() + 0.5 * M * l2 * theta @ theta
-        gradient = flat.T @ slope + M * l2 * theta
-        hessian = (flat * (slope * (1 - slope))[:, None]).T @ flat + M * l2 * np.eye(d)
-        return loss, gradient, hessian
-
-    minimizer, optimum = minimize_newton(derivatives, np.zeros(d))
-    if l2 == 0 and (flat @ minimizer)[flat.any(axis=1)].max(initial=-np.inf) < 0:
-        raise ValueError(f"no optimum found: X separates the labels y and l2={l2}; give l2 > 0")
-    stored = np.asarray(jnp.asarray(minimizer, dtype), np.float64)
-    values = dict(
-        signed=signed,
-        l2=l2,
-        tilt=derivatives(stored)[1],
-        smoothness=0.25 * _host_gram_norms(features) + l2,
-        total_smoothness=0.25 * _host_gram_norms(flat[None])[0] + M * l2,
-        strong_convexity=M * l2,
-        minimizer=minimizer,
-        optimum=optimum,
-    )
-    return LogisticRegression(**{k: _as(v, dtype) for k, v in values.items()})

@@ -219,7 +219,9 @@ class Times(Protocol):
             summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
             term = jnp.sum(summed) - lost
             updated = total + term
-            return updated, (updated - total) - term, start, stop
+            # A sum that overflows stays infinite.
+            lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
+            return updated, lost, start, stop
 
         def advance(carry: tuple, stop: Array) -> tuple:
             total, lost, start = carry

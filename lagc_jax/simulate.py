@@ -39,12 +39,14 @@ class Path(NamedTuple):
         selected: (K, G) bool, groups that uploaded.
         theta: the last iterate `theta^K`, in the form of the problem's parameters.
         diverged: () bool, whether the gap stopped being finite or ended above its start.
+        recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
     """
 
     gap: Array
     selected: Array
     theta: Any
     diverged: Array
+    recorded: Any = None
 
 
 class Trajectory(NamedTuple):
@@ -59,6 +61,7 @@ class Trajectory(NamedTuple):
         computation: (K+1,) partition gradients, exact integers.
         theta: the last iterate, in the form of the problem's parameters.
         diverged: () bool, whether the gap stopped being finite or ended above its start.
+        recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
     """
 
     gap: Array
@@ -69,6 +72,7 @@ class Trajectory(NamedTuple):
     computation: Array
     theta: Any
     diverged: Array
+    recorded: Any = None
 
     @property
     def communication(self) -> Array:
@@ -105,6 +109,7 @@ def simulate(
     sampler: str | None = None,
     exact_recovery: bool = True,
     code: GradientCode | None = None,
+    record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
     """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
 
@@ -128,6 +133,8 @@ def simulate(
             coded messages are sent, arrive in the order of the workers' times and are decoded, with
             the numerical error of coding (GC, section 3).
         code: the gradient code then used; by default `cyclic_repetition(n, r)`.
+        record: function of an iterate, in the form of the problem's parameters, to a pytree of
+            arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
 
     Returns:
         A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
@@ -153,7 +160,9 @@ def simulate(
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
         sampler = "workers"
         code = _check_code(problem, scheme, code)
-    return _simulate(problem, scheme, delays, key, step_size, theta, code, K, optimizer, sampler)
+    return _simulate(
+        problem, scheme, delays, key, step_size, theta, code, K, optimizer, sampler, record
+    )
 
 
 def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
@@ -169,7 +178,7 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
     return code
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler"))
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler", "record"))
 def _simulate(
     problem: Problem,
     scheme: Scheme,
@@ -181,15 +190,24 @@ def _simulate(
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
     sampler: str,
+    record: Callable[[Any], Any] | None,
 ) -> Trajectory:
     if code is None:
-        path = find_path(problem, path_scheme(scheme), step_size, theta, num_iterations, optimizer)
+        path = find_path(
+            problem,
+            path_scheme(scheme),
+            step_size,
+            theta,
+            num_iterations,
+            optimizer,
+            record=record,
+        )
         wall_clock = accumulate(times_along(scheme, delays, path.selected, sampler).whole(key))
     else:
         times = sample_worker_times(delays, key, num_iterations, scheme.num_workers)
         start = begin(problem, scheme, step_size, theta, optimizer)
         arrived = (code, fastest(scheme, times))
-        path = _descend(problem, scheme, start, num_iterations, optimizer, arrived)
+        path = _descend(problem, scheme, start, num_iterations, optimizer, arrived, record=record)
         working = scheme.working(path.selected)
         wall_clock = accumulate(iteration_times(scheme, times, working))
     downlink, uplink, computation = count_costs(scheme, path.selected)
@@ -202,6 +220,7 @@ def _simulate(
         computation,
         path.theta,
         path.diverged,
+        path.recorded,
     )
 
 
@@ -214,12 +233,14 @@ def descend(
     theta0: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     accuracy: ArrayLike | None = None,
+    record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Run `K` iterations and record the path alone.
 
     Arguments and errors are those of `simulate`, and `accuracy`: the path then stops soon after its
-    gap has come within it or is not finite any more, and what was not run has gap NaN and selects
-    no group (all groups where the gap is not finite, as running on would have given). Under `vmap`
+    gap has come within it or is not finite any more, and what was not run has gap NaN, records NaN
+    (integers 0) and selects no group (all groups where the gap is not finite, as running on would
+    have given). Under `vmap`
     every member stops for itself, and the batch stops with its last member. For many members,
     `jax.lax.map` with a `batch_size` of about 128 keeps them in a CPU's cache.
 
@@ -233,10 +254,10 @@ def descend(
     theta = flat_start(problem, theta0)
     if accuracy is not None:
         positive("accuracy", accuracy)
-    return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy)
+    return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy, record)
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer"))
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
 def find_path(
     problem: Problem,
     scheme: Scheme,
@@ -245,10 +266,13 @@ def find_path(
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
     accuracy: ArrayLike | None = None,
+    record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """`descend` with a scheme of `path_scheme` and a start (d,); it trusts its arguments."""
     start = begin(problem, scheme, step_size, theta, optimizer)
-    return _descend(problem, scheme, start, num_iterations, optimizer, accuracy=accuracy)
+    return _descend(
+        problem, scheme, start, num_iterations, optimizer, accuracy=accuracy, record=record
+    )
 
 
 def _descend(
@@ -259,53 +283,70 @@ def _descend(
     optimizer: optax.GradientTransformation | None,
     arrived: tuple[GradientCode, Array] | None = None,
     accuracy: ArrayLike | None = None,
+    record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Scan the step; given a code and survivors (K, G, n), on gradients decoded from them."""
     code, survivors = (None, None) if arrived is None else arrived
     gradients_from = _gradient_source(problem, scheme, code)
 
-    def iterate(state: State, alive: Array | None) -> tuple[State, tuple[Array, Array]]:
+    def look(theta: Array) -> tuple[Array, Any]:
+        return problem.gap(theta), None if record is None else record(problem.unflatten(theta))
+
+    def iterate(state: State, alive: Array | None) -> tuple[State, tuple[Any, Array]]:
         state = advance(scheme, gradients_from(alive), state, optimizer)
-        return state, (problem.gap(state.theta), state.uploaded)
+        return state, (look(state.theta), state.uploaded)
 
     if accuracy is None:
-        last, (gaps, selected) = jax.lax.scan(iterate, start, survivors, length=num_iterations)
+        last, (seen, selected) = jax.lax.scan(iterate, start, survivors, length=num_iterations)
     else:
-        last, gaps, selected = _scan_until(iterate, start, num_iterations, accuracy)
-    first = problem.gap(start.theta)
+        last, seen, selected = _scan_until(iterate, start, num_iterations, accuracy)
+    first = look(start.theta)
+    gap, recorded = jax.tree.map(
+        lambda one, rest: jnp.concatenate([jnp.asarray(one)[None], rest]), first, seen
+    )
     resolution = _gap_resolution(problem, start.theta)
-    diverged = ~(problem.gap(last.theta) <= jnp.maximum(first, resolution))
-    gap = jnp.concatenate([first[None], gaps])
-    return Path(gap, selected, problem.unflatten(last.theta), diverged)
+    diverged = ~(problem.gap(last.theta) <= jnp.maximum(gap[0], resolution))
+    return Path(gap, selected, problem.unflatten(last.theta), diverged, recorded)
 
 
 def _scan_until(
     iterate: Callable, start: State, num_iterations: int, accuracy: ArrayLike
-) -> tuple[State, Array, Array]:
+) -> tuple[State, Any, Array]:
     """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
     size = min(STRETCH, num_iterations)
     stretches, rest = divmod(num_iterations, size)
-    groups = start.uploaded.shape[0]
-    gaps = jnp.full((stretches, size), jnp.nan, start.theta.dtype)
-    selected = jnp.zeros((stretches, size, groups), bool)
+
+    def blank(leaf: jax.ShapeDtypeStruct) -> Array:
+        return jnp.full((stretches, size, *leaf.shape), _not_run(leaf.dtype), leaf.dtype)
 
     def unfinished(carry: tuple) -> Array:
-        return (carry[0] < stretches) & ~carry[4]
+        return (carry[0] < stretches) & ~carry[3]
 
     def run(carry: tuple) -> tuple:
-        i, state, gaps, selected, _ = carry
-        state, (gap, uploaded) = jax.lax.scan(iterate, state, None, length=size)
+        i, state, kept, _ = carry
+        state, made = jax.lax.scan(iterate, state, None, length=size)
+        gap = made[0][0]
         done = jnp.any(gap <= accuracy) | ~jnp.isfinite(gap[-1])
-        return i + 1, state, gaps.at[i].set(gap), selected.at[i].set(uploaded), done
+        return i + 1, state, jax.tree.map(lambda old, new: old.at[i].set(new), kept, made), done
 
-    carry = (0, start, gaps, selected, jnp.zeros((), bool))
-    _, state, gaps, selected, done = jax.lax.while_loop(unfinished, run, carry)
-    last, (gap, uploaded) = jax.lax.scan(iterate, state, None, length=rest)
+    kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
+    carry = (0, start, kept, jnp.zeros((), bool))
+    _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
+    last, made = jax.lax.scan(iterate, state, None, length=rest)
     last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
-    gaps = jnp.concatenate([gaps.ravel(), jnp.where(done, jnp.nan, gap)])
-    selected = jnp.concatenate([selected.reshape(-1, groups), uploaded & ~done])
+
+    def join(old: Array, new: Array) -> Array:
+        new = jnp.where(done, _not_run(new.dtype), new)
+        return jnp.concatenate([old.reshape(-1, *old.shape[2:]), new])
+
+    seen, selected = jax.tree.map(join, kept, made)
     overflowed = ~jnp.all(jnp.isfinite(last.theta))
-    return last, gaps, selected | (jnp.isnan(gaps)[:, None] & overflowed)
+    return last, seen, selected | (jnp.isnan(seen[0])[:, None] & overflowed)
+
+
+def _not_run(dtype: jnp.dtype) -> Array:
+    """What stands for an iterate that was not run: NaN, or 0 where there is none."""
+    return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
 
 
 def _gradient_source(

@@ -1,7 +1,7 @@
 """What can be said without sampling: bounds, expectations and Table I.
 
 Expectations follow the exact path of the iterates: only the clock is random, and its mean and
-variance are exact for identical delays.
+variance are exact.
 """
 
 import math
@@ -17,8 +17,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
+from lagc_jax.clock import moment_along
 from lagc_jax.delays import Delays
-from lagc_jax.order_stats import iteration_mean, iteration_variance
+from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
 from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import Path, descend, first_hit
@@ -205,16 +206,17 @@ def expected_complexity(
 
     Args:
         scheme: the scheme of the path.
-        delays: identical delays (parameters of shape ()).
+        delays: distribution of the computing times, parameters () or (M,).
         path: of `descend`.
         accuracy: gap to reach, () or (A,).
 
     Returns:
         An `Expectation` of arrays of the shape of `accuracy`; a mean is `inf`, with a
-        RuntimeWarning, unless `r * tail_index > 1`, a variance unless `r * tail_index > 2`.
+        RuntimeWarning, unless `r * tail_index > 1`, a variance unless `r * tail_index > 2` (for
+        worker-dependent delays: the sum of the `r` smallest tail indices of a working group).
 
     Raises:
-        ValueError: for worker-dependent delays.
+        ValueError: for parameters of another shape.
     """
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
     selected = np.asarray(path.selected)
@@ -222,11 +224,10 @@ def expected_complexity(
     counts = np.asarray(scheme.working(path.selected)).sum(-1)
     uploads = selected.sum(-1)
     working, uploading = _sums(counts), _sums(uploads)
-    groups = np.arange(scheme.num_groups + 1)
-    mean = _sums(np.asarray(iteration_mean(delays, n, r, groups), float)[counts])
+    mean = _sums(np.asarray(moment_along(scheme, delays, path.selected, 1), float))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
-        variance = _sums(np.asarray(iteration_variance(delays, n, r, groups), float)[counts])
+        variance = _sums(np.asarray(moment_along(scheme, delays, path.selected, 2), float))
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)
 
@@ -292,7 +293,7 @@ def table1(
     Args:
         problem: loss over M partitions.
         schemes: by the name of their rows.
-        delays: identical delays, by the name of their columns.
+        delays: by the name of their columns, parameters () or (M,).
         accuracy: gap to reach.
         num_iterations: longest path.
         step_size: `alpha`, by default `1/L`.

@@ -10,11 +10,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import integrate, special
+from scipy import integrate, optimize, special
 
 
 class Data(NamedTuple):
-    """M partitions: features X (M, N, d), targets or labels y (M, N), l2; kind names the loss."""
+    """M partitions: features X (M, N, d), targets or labels y (M, N), l2; kind names the loss.
+
+    Kinds are linear, logistic (labels -1, 1) and multinomial (classes from 0, parameters (d, C)).
+    """
 
     kind: str
     X: np.ndarray
@@ -45,6 +48,9 @@ def partition_loss(data, m, theta):
     z = data.X[m] @ theta
     if data.kind == "linear":
         return 0.5 * np.sum((z - data.y[m]) ** 2)
+    if data.kind == "multinomial":
+        rights = z[np.arange(len(z)), data.y[m]]
+        return np.sum(special.logsumexp(z, axis=1) - rights) + data.l2 / 2 * np.sum(theta**2)
     return np.sum(np.logaddexp(0.0, -data.y[m] * z)) + data.l2 / 2 * theta @ theta
 
 
@@ -53,6 +59,9 @@ def partition_gradient(data, m, theta):
     z = data.X[m] @ theta
     if data.kind == "linear":
         return data.X[m].T @ (z - data.y[m])
+    if data.kind == "multinomial":
+        errors = special.softmax(z, axis=1) - np.eye(z.shape[1])[data.y[m]]
+        return data.X[m].T @ errors + data.l2 * theta
     return data.X[m].T @ (-data.y[m] * special.expit(-data.y[m] * z)) + data.l2 * theta
 
 
@@ -72,15 +81,25 @@ def smoothness(data, sizes):
     n = len(data.X) // sizes
     groups = [np.concatenate(data.X[g * n : (g + 1) * n]) for g in range(sizes)]
     largest = np.array([np.linalg.svd(X, compute_uv=False)[0] ** 2 for X in groups])
-    return largest if data.kind == "linear" else largest / 4 + n * data.l2
+    curvature = {"linear": 1.0, "logistic": 0.25, "multinomial": 0.5}[data.kind]
+    return curvature * largest + n * data.l2
 
 
 def minimiser(data):
-    """Least-squares solution, or Newton's method from zero for the logistic loss (section 1)."""
+    """Least squares, BFGS (multinomial) or Newton's method from zero (logistic; section 1)."""
     d = data.X.shape[2]
     X, y = data.X.reshape(-1, d), data.y.reshape(-1)
     if data.kind == "linear":
         return np.linalg.lstsq(X, y, rcond=None)[0]
+    if data.kind == "multinomial":
+        shape = d, data.y.max() + 1
+        found = optimize.minimize(
+            lambda theta: loss(data, theta.reshape(shape)),
+            np.zeros(d * shape[1]),
+            jac=lambda theta: group_gradient(data, 1, 0, theta.reshape(shape)).ravel(),
+            options={"gtol": 1e-8},
+        )
+        return found.x.reshape(shape)
     theta, l2 = np.zeros(d), len(data.X) * data.l2
     for _ in range(50):
         p = special.expit(-y * (X @ theta))

@@ -133,3 +133,32 @@ def test_a_batch_by_vmap_is_a_loop(problem, what):
         np.testing.assert_array_equal(batch.selected[i], each.selected)
         np.testing.assert_allclose(batch.mean[i], each.mean, rtol=1e-12)
         np.testing.assert_allclose(batch.quantiles[i], each.quantiles, rtol=1e-12)
+
+
+def test_a_single_number_is_a_list_of_one(problem):
+    scheme, delays = lagc_jax.gd(6), lagc_jax.Exponential(1.0)
+    sizes = dict(num_iterations=3, num_realisations=4)
+    key = jax.random.key(0)
+    one = dict(accuracies=1.0, quantiles=0.5, iterates=2)
+    listed = {name: [value] for name, value in one.items()}
+    alone = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes, **one)
+    several = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes, **listed)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), alone, several))
+    assert alone.quantiles.shape == (1, 1)
+
+
+@pytest.mark.parametrize("sampler", ["direct", "workers"])
+def test_times_that_overflow_are_infinite_not_undefined(sampler):
+    ones = np.ones((4, 1), np.float32)
+    problem = lagc_jax.linear_regression(ones[:, :, None], ones)
+    # One time in 7000 is beyond float32: all sums of 20000 overflow but for a chance of 1e-5.
+    delays = lagc_jax.Pareto(np.float32(1), np.float32(0.1))
+    sizes = dict(num_iterations=20_000, num_realisations=5, sampler=sampler)
+    more = dict(accuracies=(1e9,), iterates=(1, 20_000), keep_samples=True)
+    curve = lagc_jax.simulate_batch(problem, lagc_jax.gd(4), delays, KEY, **sizes, **more).curve
+    assert np.isfinite(curve.samples[0]).all()
+    # Draws beyond the five fill up a block, and must not count.
+    np.testing.assert_allclose(curve.mean[0], curve.samples[0].mean(), rtol=1e-5)
+    assert np.isinf(curve.samples[1]).all()
+    for statistic in (curve.mean[1], curve.variance[1], curve.quantiles[1]):
+        assert np.isinf(statistic).all()

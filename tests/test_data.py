@@ -109,6 +109,7 @@ GOOD = "a,b\n1,2\n2,4\n3,5\n"
         (GOOD, dict(num_workers=4), r"has 3 rows for num_workers=4; give at least one row"),
         (GOOD, dict(num_workers=0), r"num_workers=0 is too small; give"),
         (GOOD, dict(num_workers=1.5), r"num_workers=1.5 is not a whole number; give"),
+        ("a,b\n1e308,2\n-1e308,3\n0,4\n", {}, r"column 'a' in .* has squares beyond float64"),
         ("a,b\n1,2\n2,2\n3,2\n", {}, r"target='b' is constant in .*; give a column that varies"),
         ("a,b\n1,2,3\n2,4,6\n3,5,1\n", {}, r"csv=.*table\.csv"),
         ("a,b\n1,2\n2,4,9,9\n", {}, r"(?s)csv=.* cannot be read as a table .*; mend"),

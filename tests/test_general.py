@@ -153,6 +153,8 @@ def test_general_problem_passes_through_jit(general):
         (dict(data=(jnp.full((2, 1, 1), jnp.nan), jnp.ones((2, 1)))), "data.*is not finite"),
         (dict(loss=lambda theta, part: theta), "not a finite scalar"),
         (dict(loss=lambda theta, part: jnp.nan * theta[0]), "not a finite scalar"),
+        (dict(data=jnp.ones((0, 1))), "data has leading axes"),
+        (dict(optimum=np.nan), "optimum=nan is not finite"),
         (dict(smoothness=np.ones(1), optimum=0.0), r"smoothness has shape \(1,\); give \(2,\)"),
         (
             dict(smoothness=np.array([1.0, 0.0]), optimum=0.0),

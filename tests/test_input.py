@@ -78,6 +78,18 @@ PROBLEMS = [
     ),
     (lambda: lagc_jax.linear_regression(X[0], Y), r"X has shape \(2, 1\); give \(M, N, d\)"),
     (lambda: lagc_jax.linear_regression(X[:0], Y[:0]), r"X has shape \(0, 2, 1\); give"),
+    (
+        lambda: lagc_jax.linear_regression(np.float32(1e20) * X.astype(np.float32), Y),
+        r"X has squares beyond float32; give it in smaller units",
+    ),
+    (
+        lambda: lagc_jax.logistic_regression(1e200 * X, SIGNS, l2=1.0),
+        r"X has squares beyond float64; give it in smaller units",
+    ),
+    (
+        lambda: lagc_jax.linear_regression(X, 1e200 * Y),
+        r"y has squares beyond float64; give it in smaller units",
+    ),
     (lambda: lagc_jax.linear_regression(0 * X, Y), r"X has only zeros; give features that vary"),
     (
         lambda: lagc_jax.linear_regression(replaced(X, NAN), Y),
@@ -192,6 +204,11 @@ BATCHES = [
     (dict(accuracies=(NAN,)), r"accuracies=\(nan,\) must be positive and finite; give"),
     (dict(quantiles=(0.5, 1.1)), r"quantiles=\(0.5, 1.1\) must lie in \[0, 1\]; give"),
     (dict(quantiles=(-0.1,)), r"quantiles=\(-0.1,\) must lie in \[0, 1\]; give"),
+    (dict(accuracies=()), r"accuracies has shape \(0,\); give a list of at least 1 numbers"),
+    (dict(accuracies=[[1e-2]]), r"accuracies has shape \(1, 1\); give a list of at least 1"),
+    (dict(quantiles=[[0.5]]), r"quantiles has shape \(1, 1\); give a list of at least 0"),
+    (dict(iterates=[]), r"iterates has shape \(0,\); give a list of at least 1 numbers"),
+    (dict(iterates=[[1]]), r"iterates has shape \(1, 1\); give a list of at least 1 numbers"),
     (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
 ]
 CODED = [

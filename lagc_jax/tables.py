@@ -1,0 +1,260 @@
+"""The tidy table of a sweep: which parameters vary, which rows are looked at, and the frontier.
+
+A row is a (point, accuracy). Its columns are the results named here and everything else a
+parameter, NaN where a scheme or a family of delays has none.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+RESULTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
+REQUIRED = (*RESULTS, "problem", "scheme", "num_workers", "delays", "time_mean")
+# What a user chooses; the other parameters are the conditions under which it is compared.
+DESIGN = ("scheme", "num_groups", "redundancy", "xi", "memory", "trigger", "step_size")
+CATEGORIES = ("problem", "delays", "scheme")
+COSTS: tuple[str, ...] = ("time", "communication", "computation")
+
+
+def select(
+    table: pd.DataFrame,
+    where: Mapping[str, str] | None = None,
+    accuracy: float | None = None,
+    time: str = "mean",
+) -> pd.DataFrame:
+    """Take the rows of one accuracy, fix some parameters, and say which time is compared.
+
+    Args:
+        table: of `load_results`, a row a (point, accuracy).
+        where: values, as text, of parameters to fix. Rows without the parameter stay.
+        accuracy: gap to reach, one of the table's; the finest by default.
+        time: "mean", which is exact where the exact mean is known and that of the realisations
+            elsewhere, or the level of a quantile of the table, such as "0.95".
+
+    Returns:
+        A row a point, with the columns `time` and, in words, `time_statistic`. `xi` and `memory`
+        are NaN for schemes that have no trigger.
+
+    Raises:
+        ValueError: if a column is missing, a name, value, accuracy or level is not in the table, or
+            two points agree in all parameters.
+
+    >>> row = dict.fromkeys(REQUIRED, 1.0)
+    >>> select(pd.DataFrame([row, row | dict(accuracy=0.5)]))["accuracy"].tolist()
+    [0.5]
+    """
+    missing = [name for name in REQUIRED if name not in table.columns]
+    if missing or table.empty:
+        raise ValueError(
+            f"the table has {len(table)} rows and lacks the columns {missing}; give that of a sweep"
+        )
+    gap = table["accuracy"].min() if accuracy is None else accuracy
+    rows = table[table["accuracy"] == _choose("accuracy", table["accuracy"], gap)]
+    rows = rows.assign(**dict(zip(("time", "time_statistic"), _times(rows, time), strict=True)))
+    if "trigger" in rows.columns:
+        idle = [name for name in ("xi", "memory") if name in rows.columns]
+        rows[idle] = rows[idle].mask(rows["trigger"] == "always")
+    for name, text in (where or {}).items():
+        if name not in parameters(rows):
+            near = difflib.get_close_matches(name, parameters(rows), n=1)
+            raise ValueError(
+                f"{name!r} is not a parameter of the table; give "
+                f"{near[0] if near else 'one of ' + ', '.join(parameters(rows))}"
+            )
+        rows = fix(rows, name, _choose(name, rows[name], text))
+    same = rows.duplicated(parameters(rows), keep=False)
+    if same.any():
+        raise ValueError(
+            f"points {rows.loc[same, 'point'].tolist()[:6]} agree in every parameter; give a table "
+            f"with a column for what differs"
+        )
+    return rows.reset_index(drop=True)
+
+
+def parameters(table: pd.DataFrame) -> list[str]:
+    """Columns that are parameters, in the order of the table."""
+    return [
+        name for name in table.columns if name not in (*RESULTS, "time") and name[:5] != "time_"
+    ]
+
+
+def _times(table: pd.DataFrame, time: str) -> tuple[pd.Series, str]:
+    """The statistic of the wall-clock time that is compared, and its name."""
+    if time == "mean":
+        return mean_time(table)
+    known = quantile_levels(table)
+    try:
+        return table[known[float(time)]], f"{100 * float(time):g} % quantile"
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"time={time!r} is not in the table; give 'mean' or one of the levels "
+            f"{', '.join(f'{level:g}' for level in known)}"
+        ) from None
+
+
+def mean_time(table: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Mean wall-clock time, exact where that is known, and what to call it."""
+    exact = table.get("time_expected", pd.Series(np.nan, table.index))
+    known = exact.notna()
+    name = "exact mean" if known.all() else "mean" if known.any() else "sample mean"
+    return exact.fillna(table["time_mean"]), name
+
+
+def quantile_levels(table: pd.DataFrame) -> dict[float, str]:
+    """Columns of quantiles of the time by rising level."""
+    names = [name for name in table.columns if name.startswith("time_q")]
+    return dict(sorted((float(name.removeprefix("time_q")), name) for name in names))
+
+
+def _choose(name: str, column: pd.Series, wanted: Any) -> Any:
+    """The entry of a column that is `wanted`, a number or a text of it."""
+    entries = values_of(column)
+    for entry in entries:
+        try:
+            same = math.isclose(float(entry), float(wanted), rel_tol=1e-9)
+        except ValueError:
+            same = str(entry) == wanted
+        if same:
+            return entry
+    raise ValueError(
+        f"{name}={wanted} is not in the table; give one of {', '.join(map(show, entries))}"
+    )
+
+
+def values_of(column: pd.Series) -> list[Any]:
+    """Distinct values of a parameter, without NaN: numbers rise, names keep their order."""
+    values = list(column.dropna().unique())
+    return sorted(values) if is_numeric_dtype(column) else values
+
+
+def show(value: Any) -> str:
+    """A value as short text."""
+    return f"{value:.6g}" if isinstance(value, int | float | np.number) else str(value)
+
+
+def fix(table: pd.DataFrame, name: str, value: Any) -> pd.DataFrame:
+    """Rows in which a parameter has a value, or that have no such parameter."""
+    return table[(table[name] == value) | table[name].isna()]
+
+
+def free_parameters(table: pd.DataFrame, axes: Sequence[str] = ()) -> list[str]:
+    """Parameters that tell the points of a table apart, those that follow from others left out.
+
+    Under GD, for example, the number of groups follows from the number of workers.
+
+    Args:
+        table: of `select`.
+        axes: parameters to keep whether or not they follow from others.
+    """
+    varied = [name for name in parameters(table) if table[name].nunique(dropna=False) > 1]
+    conditions = [name for name in varied if name not in DESIGN]
+    # What follows from what is a matter of order: the last that can go goes first.
+    order = ["xi", "memory", "num_groups", "redundancy", "step_size", "trigger"]
+    candidates = [*conditions, *(name for name in order if name in varied)]
+    free = list(varied)
+    for name in reversed(candidates):
+        others = [other for other in free if other != name]
+        kept = name in (*axes, *CATEGORIES)
+        if not kept and others and not table.duplicated(others).any():
+            free = others
+    return free
+
+
+def numeric(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Those of the names that hold at least two numbers."""
+    return [name for name in names if not is_name(table, name) and table[name].nunique() > 1]
+
+
+def is_name(table: pd.DataFrame, name: str) -> bool:
+    """Whether a parameter's values are names without a scale; a seed is one, too."""
+    return name.endswith("seed") or not is_numeric_dtype(table[name])
+
+
+def count_combinations(table: pd.DataFrame, names: Sequence[str]) -> int:
+    """Number of distinct rows of some columns, 1 for none."""
+    return len(table[list(names)].drop_duplicates()) if names else 1
+
+
+def narrow(
+    table: pd.DataFrame, names: Sequence[str], limit: int
+) -> tuple[pd.DataFrame, dict[str, list[Any]]]:
+    """Fix parameters until the others have at most `limit` combinations.
+
+    Numbers are fixed before names. A condition is fixed at the middle one of its values, a choice
+    at that of the fastest point.
+
+    Args:
+        table: of `select`.
+        names: parameters that may be fixed.
+        limit: largest number of combinations.
+
+    Returns:
+        The rows left, and for every parameter fixed its value followed by all that it had.
+    """
+    fixed = {}
+    numbers = sorted(
+        numeric(table, names), key=lambda name: (name in DESIGN, -table[name].nunique())
+    )
+    rest = [name for name in names if name not in numbers]
+    for name in (*numbers, *rest):
+        if count_combinations(table, names) <= limit:
+            break
+        values = values_of(table[name])
+        value = values[len(values) // 2] if name not in DESIGN else _fastest(table)[name]
+        if not pd.isna(value):
+            fixed[name] = [value, *values]
+            table = fix(table, name, value)
+    return table, fixed
+
+
+def _fastest(table: pd.DataFrame) -> pd.Series:
+    """The point of least time; among points that never arrive, the first."""
+    return table.sort_values(list(COSTS), kind="stable").iloc[0]
+
+
+def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:
+    """Points that no other beats in time, communication and computation at once.
+
+    Points compete under equal conditions only: the same problem, number of workers and delays.
+
+    Args:
+        table: of `select`.
+
+    Returns:
+        Those rows by rising time within the conditions. A point with an infinite cost has no place
+        on the frontier.
+
+    >>> row = dict.fromkeys(REQUIRED, 1.0)
+    >>> costs = [dict(point=i, scheme=i, time_mean=t, communication=c)
+    ...          for i, (t, c) in enumerate([(1, 3), (2, 2), (3, 3)])]
+    >>> pareto_frontier(select(pd.DataFrame([row | cost for cost in costs])))["point"].tolist()
+    [0, 1]
+    """
+    costs = list(COSTS)
+    finite = np.isfinite(table[costs].to_numpy(float)).all(axis=1)
+    arrived = table.iloc[np.flatnonzero(finite)].sort_values(costs)
+    groups = arrived.groupby(conditions(table), dropna=False)
+    kept = [group[_not_dominated(group[costs].to_numpy(float))] for _, group in groups]
+    return pd.concat(kept) if kept else arrived
+
+
+def conditions(table: pd.DataFrame) -> list[str]:
+    """Parameters that are no choice: problem, number of workers, delays and theirs."""
+    return [name for name in parameters(table) if name not in DESIGN]
+
+
+def _not_dominated(costs: np.ndarray) -> np.ndarray:
+    """Mark the rows (N, 3) that no other row beats, bool (N,); rows are in rising order.
+
+    Only an earlier row can beat a later one, and one on the frontier does if any does.
+    """
+    kept = np.zeros(len(costs), bool)
+    for i, row in enumerate(costs):
+        rivals = costs[:i][kept[:i]]
+        kept[i] = not ((rivals <= row).all(1) & (rivals < row).any(1)).any()
+    return kept

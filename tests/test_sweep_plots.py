@@ -1,0 +1,290 @@
+"""The table of a sweep and its figures: what is shown, what is refused, and the frontier."""
+
+import importlib.util
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PatchCollection, QuadMesh
+
+import lagc_jax
+from lagc_jax import sweep_plots, tables
+
+SCRIPT = Path(__file__).parents[1] / "sweeps" / "plot.py"
+SIZES = [(G, r) for G in (1, 2, 3, 6) for r in (1, 2, 3, 6) if r <= 6 // G]
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("plot", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+plot = load_script()
+
+
+def run_script(*arguments):
+    """Exit status of the script run in this process; warnings stay errors."""
+    try:
+        return plot.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+def make_table():
+    """LAGC over G x r x xi and GD, under two families of delays, at two accuracies."""
+    choices = [
+        ("LAGC", G, r, xi, 10, "server") for (G, r), xi in itertools.product(SIZES, (0.1, 1))
+    ]
+    choices.append(("GD", 6, 1, 0.0, 1, "always"))
+    names = ("scheme", "num_groups", "redundancy", "xi", "memory", "trigger")
+    worlds = [("pareto", 1.0, 0.8, np.nan), ("pareto", 1.0, 2.0, np.nan)]
+    worlds.append(("exponential", np.nan, np.nan, 1.0))
+    pairs = itertools.product(worlds, choices)
+    rows = [
+        dict(point=i, problem="synthetic", num_workers=6, step_size=1.0)
+        | dict(zip(("delays", "scale", "shape", "rate"), world, strict=True))
+        | dict(zip(names, choice, strict=True))
+        for i, (world, choice) in enumerate(pairs)
+    ]
+    frame = pd.concat([pd.DataFrame(rows).assign(accuracy=gap) for gap in (1e-2, 1e-6)])
+    frame = frame.sort_values("point", kind="stable").reset_index(drop=True)
+    draws = np.random.default_rng(0).uniform(1, 2, (len(frame), 3))
+    iterations = 100 * draws[:, 0] * (1 + (frame["accuracy"] < 1e-3))
+    iterations[frame["num_groups"] == 1] = np.inf
+    time = iterations * draws[:, 1] / frame["redundancy"]
+    infinite = frame["redundancy"] * frame["shape"].fillna(9) <= 1
+    return frame.assign(
+        iterations=iterations,
+        communication=iterations * draws[:, 2],
+        computation=iterations * frame["redundancy"],
+        time_mean=time,
+        time_standard_error=0.01 * time,
+        **{f"time_q{level}": time * (0.5 + level) for level in (0.05, 0.5, 0.95)},
+        time_expected=np.where(infinite, np.inf, time),
+        diverged=1.0 * ((frame["num_groups"] == 1) & (frame["xi"] == 1)),
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_table()
+
+
+@pytest.fixture(scope="module")
+def rows(table):
+    return tables.select(table)
+
+
+@pytest.fixture(scope="module")
+def lagc(table):
+    return tables.select(table, {"scheme": "LAGC", "delays": "pareto", "shape": "2", "xi": "1"})
+
+
+def test_the_finest_accuracy_is_the_default_and_others_can_be_asked_for(table, rows):
+    assert (rows["accuracy"] == 1e-6).all()
+    assert len(rows) == len(table) / 2
+    assert (tables.select(table, accuracy=0.01)["accuracy"] == 0.01).all()
+
+
+def test_the_time_is_the_exact_mean_where_known_and_a_quantile_on_request(table, rows):
+    assert (rows["time"] == rows["time_expected"]).all()
+    assert set(rows["time_statistic"]) == {"exact mean"}
+    unknown = tables.select(table.assign(time_expected=np.nan))
+    assert (unknown["time"] == unknown["time_mean"]).all()
+    assert set(unknown["time_statistic"]) == {"sample mean"}
+    assert (tables.select(table, time="0.950")["time"] == rows["time_q0.95"]).all()
+
+
+def test_fixing_a_parameter_keeps_points_without_it(table):
+    rows = tables.select(table, {"shape": "2", "xi": "1.0"})
+    assert set(rows["delays"]) == {"pareto", "exponential"}
+    assert set(rows["scheme"]) == {"LAGC", "GD"}
+    assert set(rows["shape"].dropna()) == {2.0}
+    assert set(rows["xi"].dropna()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("where", "more", "message"),
+    [
+        ({"redundncy": "2"}, {}, r"'redundncy' is not a parameter of the table; give redundancy"),
+        ({"time_mean": "2"}, {}, r"'time_mean' is not a parameter of the table; give one of"),
+        ({"num_groups": "5"}, {}, r"num_groups=5 is not in the table; give one of 1, 2, 3, 6"),
+        ({"delays": "gamma"}, {}, r"delays=gamma is not .*; give one of pareto, exponential"),
+        ({}, {"accuracy": 1e-3}, r"accuracy=0.001 is not .*; give one of 1e-06, 0.01"),
+        ({}, {"time": "0.9"}, r"time='0.9' is not .*; give 'mean' or .* 0.05, 0.5, 0.95"),
+        ({}, {"time": "mode"}, r"time='mode' is not .*; give 'mean' or"),
+    ],
+)
+def test_what_the_table_does_not_hold_is_refused(table, where, more, message):
+    with pytest.raises(ValueError, match=message):
+        tables.select(table, where, **more)
+
+
+def test_tables_that_are_none_of_a_sweep_are_refused(table):
+    with pytest.raises(ValueError, match=r"lacks the columns \['iterations'\]"):
+        tables.select(table.drop(columns="iterations"))
+    with pytest.raises(ValueError, match="the table has 0 rows"):
+        tables.select(table[:0])
+    with pytest.raises(ValueError, match=r"points \[.*\] agree in every parameter"):
+        tables.select(table.drop(columns="redundancy"))
+
+
+def test_parameters_that_follow_from_others_are_not_free(rows):
+    free = ["scheme", "num_groups", "redundancy", "xi", "delays", "shape"]
+    assert sorted(tables.free_parameters(rows)) == sorted(free)
+    gd = pd.DataFrame(dict(scheme="GD", num_workers=[2, 4], num_groups=[2, 4]))
+    assert tables.free_parameters(gd) == ["num_workers"]
+    assert tables.free_parameters(gd, ["num_groups"]) == ["num_groups"]
+
+
+def dominated(costs, i):
+    return any((c <= costs[i]).all() and (c < costs[i]).any() for c in costs)
+
+
+def test_the_frontier_is_that_of_brute_force_under_equal_conditions(rows):
+    expected = []
+    for _, world in rows.groupby(["delays", "shape"], dropna=False):
+        costs = world[list(tables.COSTS)].to_numpy()
+        expected += [
+            point
+            for i, point in enumerate(world["point"])
+            if np.isfinite(costs[i]).all() and not dominated(costs, i)
+        ]
+    frontier = tables.pareto_frontier(rows)["point"].tolist()
+    assert sorted(frontier) == sorted(expected)
+    assert 3 < len(expected) < len(rows)
+
+
+def test_equal_points_share_the_frontier_and_a_worse_one_never_joins():
+    costs = np.array([[1.0, 1, 1], [1, 1, 1], [1, 1, 2], [2, 1, 0]])
+    assert tables._not_dominated(costs).tolist() == [True, True, False, True]
+
+
+def test_narrowing_fixes_conditions_in_the_middle_and_choices_at_the_fastest(rows):
+    shown, fixed = tables.narrow(rows, ["shape", "xi"], 1)
+    assert fixed["shape"] == [2.0, 0.8, 2.0]
+    best = rows[rows["shape"].isna() | (rows["shape"] == 2)].sort_values("time").iloc[0]
+    assert fixed["xi"] == [best["xi"], 0.1, 1.0]
+    assert set(shown["xi"].dropna()) == {best["xi"]}
+    assert tables.narrow(rows, ["shape", "xi"], 9)[1] == {}
+
+
+def test_a_line_shows_the_tables_numbers_and_marks_its_gaps(lagc):
+    figure = sweep_plots.plot_lines(lagc, "num_groups")
+    time, communication, _ = figure.axes
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:4] == ["r = 1", "r = 2", "r = 3", "r = 6"]
+    assert labels[4:] == ["median", "exact mean", "5-95 %", "diverged"]
+    assert "shape\u00a0=\u00a02" in figure.legends[0].get_title().get_text()
+    first = lagc[lagc["redundancy"] == 1].sort_values("num_groups")
+    # A gap where G = 1 diverged, and a mark above it.
+    drawn = communication.lines[0].get_ydata()
+    np.testing.assert_array_equal(drawn, first["communication"].replace(np.inf, np.nan))
+    assert np.isnan(drawn[0])
+    assert communication.lines[1].get_xdata().tolist() == [1]
+    median = [line.get_ydata() for line in time.lines]
+    assert any(np.array_equal(y, first["time_q0.5"].replace(np.inf, np.nan), True) for y in median)
+
+
+def test_a_scheme_without_the_parameter_is_a_level_line(table):
+    rows = tables.select(table, {"delays": "exponential", "num_groups": "6"})
+    level = sweep_plots.plot_lines(rows, "xi").axes[1].lines[1]
+    gd = rows.loc[rows["scheme"] == "GD", "communication"].item()
+    assert level.get_xdata().tolist() == [0.1, 1.0]
+    assert level.get_ydata().tolist() == [gd, gd]
+
+
+def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
+    figure = sweep_plots.plot_heat_map(lagc, "num_groups", "redundancy")
+    for axis, cost in zip(figure.axes, tables.COSTS, strict=False):
+        grid = next(c for c in axis.collections if isinstance(c, QuadMesh)).get_array()
+        boxes = [c for c in axis.collections if isinstance(c, PatchCollection) and c.get_paths()]
+        numbers = np.sort(grid.compressed())
+        np.testing.assert_array_equal(numbers, np.sort(lagc[cost][np.isfinite(lagc[cost])]))
+        assert sum(len(c.get_paths()) for c in boxes) == np.isinf(lagc[cost]).sum() == 4
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["smallest", "diverged", "no point"]
+
+
+def test_states_tell_divergence_from_accuracies_and_means_out_of_reach(rows):
+    states = sweep_plots._states(rows, "time")
+    finite, one = np.isfinite(rows["time"]), rows["num_groups"] == 1
+    assert (states[finite] == "finite").all()
+    assert (states[one & (rows["xi"] == 1)] == "diverged").all()
+    assert (states[one & (rows["xi"] != 1)] == "accuracy not reached").all()
+    assert (states[~finite & ~one] == "infinite mean").all()
+    assert (states == "infinite mean").any()
+    assert sweep_plots._states(rows.assign(time=np.nan), "time")[-1] == "undefined"
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (("xi", None), r"33 combinations .* than the 8 .*; fix .*redundancy of 1, 2, 3, 6"),
+        (("xi", "shape"), r"10 combinations .* than the 6 .*; fix .*num_groups of 1, 2, 3, 6"),
+        (("scheme", None), r"'scheme' is no numeric parameter that varies; give one of shape, num"),
+        (("memory", None), r"'memory' is no numeric parameter that varies; give one of"),
+        (("xi", "xi"), r"both axes are 'xi'; give two parameters"),
+        ((None, "xi"), r"y='xi' is given without x; give both"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(rows, axes, message):
+    with pytest.raises(ValueError, match=message):
+        next(sweep_plots.draw(rows, *axes))
+
+
+def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tmp_path, capsys):
+    path = tmp_path / "table.parquet"
+    table[(table["delays"] == "pareto") & (table["accuracy"] == 1e-6)].to_parquet(path)
+    assert run_script(path) == 0
+    out = capsys.readouterr().out
+    lines = [f"lines_{x}" for x in ("num_groups", "redundancy", "xi", "shape")]
+    maps = ["heat_num_groups_redundancy", "heat_num_groups_shape", "heat_redundancy_shape"]
+    names = {*lines, *maps, "frontier"}
+    files = {f"{name}{end}" for name in names for end in (".pdf", ".png", ".csv")}
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == files
+    assert "shape fixed at 2, one of 0.8, 2" in out
+    frontier = pd.read_csv(tmp_path / "figures" / "frontier.csv")
+    assert f"{len(frontier)} of 42 points" in out
+
+
+def test_a_directory_is_read_by_load_results(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lagc_jax, "load_results", lambda path: table, raising=False)
+    fixed = ("--where", "scheme=LAGC", "--where", "xi=1", "--where", "delays=exponential")
+    arguments = ("--x", "num_groups", "--y", "redundancy", "--accuracy", "0.01", "--time", "0.95")
+    assert run_script(tmp_path, *arguments, *fixed) == 0
+    assert (tmp_path / "figures" / "heat_num_groups_redundancy.png").exists()
+    assert "time (95 % quantile)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.parquet"], ["nowhere.parquet does not exist"]),
+        ([SCRIPT], ["is no parquet file"]),
+        (["{}", "--where", "xi"], ["'xi' is not of the form KEY=VALUE"]),
+        (["{}", "--accuracy", "x"], ["'x' is not a number"]),
+        (["{}", "--x", "xi"], ["combinations", "where"]),
+    ],
+)
+def test_bad_options_exit_with_2_and_one_line(table, arguments, words, tmp_path, capsys):
+    path = tmp_path / "table.parquet"
+    table.to_parquet(path)
+    assert run_script(*[str(a).format(path) for a in arguments], "--out", tmp_path / "out") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("plot.py: error: ")
+    assert all(word in lines[0] for word in words)
+
+
+def test_help_names_every_option():
+    shown = subprocess.run(
+        [sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(f"--{name}" in shown for name in ["x", "y", "where", "accuracy", "time", "out"])

@@ -1,14 +1,15 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
-from lagc_jax.batch import Batch, Summary, simulate_batch
+from lagc_jax.batch import Batch, Counts, Summary, simulate_batch
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
+from lagc_jax.cluster import Cluster, Link
 from lagc_jax.codes import (
     GradientCode,
     cyclic_repetition,
     fractional_repetition,
     worst_condition,
 )
-from lagc_jax.delays import Delays, Exponential, Pareto
+from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
 from lagc_jax.general import estimate_smoothness, general_problem
 from lagc_jax.order_stats import (
@@ -34,19 +35,28 @@ from lagc_jax.simulate import (
     descend,
     simulate,
 )
+from lagc_jax.stragglers import Bursty, Failures
+from lagc_jax.traces import Trace
 
 __all__ = [
     "Batch",
+    "Bursty",
+    "Cluster",
     "Complexity",
+    "Counts",
     "Delays",
     "Exponential",
+    "Failures",
     "GradientCode",
+    "Link",
     "Pareto",
     "Path",
     "Problem",
     "Scheme",
     "State",
     "Summary",
+    "TimeSource",
+    "Trace",
     "Trajectory",
     "complexity",
     "cyclic_repetition",

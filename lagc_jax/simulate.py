@@ -171,13 +171,13 @@ def simulate(
                 "exact_recovery=False needs messages that arrive in the order of computing; give a "
                 "link that is not shared, with latency and bandwidth of shape ()"
             )
-    _warn_if_short(delays, K)
+    warn_if_short(delays, K)
     return run_trajectory(
         problem, scheme, delays, cluster, key, step_size, theta, code, K, optimizer, sampler
     )
 
 
-def _warn_if_short(delays: TimeSource, num_iterations: int) -> None:
+def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
     """Warn where a replayed trace starts anew within a run."""
     length = delays.length
     if length is not None and length < num_iterations:

@@ -9,6 +9,8 @@ import lagc_jax
 
 jax.config.update("jax_enable_x64", True)
 
+collect_ignore = ["victims.py"]  # a script that test_sweep_processes.py runs
+
 _COMPILED = []
 
 

@@ -10,12 +10,13 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import real_array
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.families import Gamma, Hyperexponential, Lognormal, ShiftedExponential, Weibull
+from lagc_jax.traces import Trace
 
 # A family's estimate and its log-likelihood, from positive times (N,).
 Fit = tuple[Delays, float]
 
 
-def fit(times: ArrayLike) -> pd.DataFrame:
+def fit(times: ArrayLike | Trace) -> pd.DataFrame:
     """Fit every family by maximum likelihood to measured times, best first.
 
     All times are taken as independent draws of one law. `Discrete` is not among the families: its
@@ -24,7 +25,8 @@ def fit(times: ArrayLike) -> pd.DataFrame:
     term of order `1/N`.
 
     Args:
-        times: positive times of any shape, iterations x workers say; NaN where one is missing.
+        times: a `Trace`, or positive times of any shape, iterations x workers say; NaN or `inf`
+            where a worker never answered: such entries are left out.
 
     Returns:
         A frame indexed by family, sorted by rising AIC, with the columns `delays` (the fitted
@@ -59,7 +61,7 @@ def fit(times: ArrayLike) -> pd.DataFrame:
     return table.sort_values("AIC", kind="stable")
 
 
-def quantile_frame(times: ArrayLike, table: pd.DataFrame) -> pd.DataFrame:
+def quantile_frame(times: ArrayLike | Trace, table: pd.DataFrame) -> pd.DataFrame:
     """Measured against fitted quantiles, in long form, for `plotting.plot_quantiles`.
 
     Args:
@@ -86,19 +88,19 @@ def quantile_frame(times: ArrayLike, table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _sample(times: ArrayLike) -> np.ndarray:
+def _sample(times: ArrayLike | Trace) -> np.ndarray:
     """The times that are not missing, sorted, (N,)."""
-    array = real_array("times", times)
+    array = real_array("times", times.times if isinstance(times, Trace) else times)
     if array is None:
         raise ValueError("times is traced; fit outside jit and vmap")
-    bad = np.argwhere(~(np.isnan(array) | ((array > 0) & np.isfinite(array))))
+    bad = np.argwhere(~(np.isnan(array) | (array > 0)))
     if bad.size:
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"times{list(where)}={array[where]} is not a positive time; mend the entry, or give "
             f"NaN where one is missing"
         )
-    sample = np.sort(array[~np.isnan(array)].astype(np.float64))
+    sample = np.sort(array[np.isfinite(array)].astype(np.float64))
     if sample.size < 2 or sample[0] == sample[-1]:
         raise ValueError(
             f"times has fewer than two distinct values; give more, or use "

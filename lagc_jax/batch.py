@@ -225,7 +225,7 @@ def realise(
     samples = None
     if drawn is not None:
         samples = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
-        levels, bounds = _quantiles(samples, quantiles)
+        levels, bounds = sample_quantiles(samples, quantiles)
         samples = samples.T if keep_samples else None
     by_iterate = Summary(mean, variance, error, levels, bounds, samples)
 
@@ -256,7 +256,7 @@ def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
     return jnp.zeros((num_times, 0), dtype), jnp.zeros((num_times, 0, 2), dtype)
 
 
-def _quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
+def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
     R = samples.shape[0]
     ordered = jnp.sort(samples, axis=0)

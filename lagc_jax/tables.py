@@ -239,7 +239,7 @@ def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:
     finite = np.isfinite(table[costs].to_numpy(float)).all(axis=1)
     arrived = table.iloc[np.flatnonzero(finite)].sort_values(costs)
     groups = arrived.groupby(conditions(table), dropna=False)
-    kept = [group[_not_dominated(group[costs].to_numpy(float))] for _, group in groups]
+    kept = [group[not_dominated(group[costs].to_numpy(float))] for _, group in groups]
     return pd.concat(kept) if kept else arrived
 
 
@@ -248,7 +248,7 @@ def conditions(table: pd.DataFrame) -> list[str]:
     return [name for name in parameters(table) if name not in DESIGN]
 
 
-def _not_dominated(costs: np.ndarray) -> np.ndarray:
+def not_dominated(costs: np.ndarray) -> np.ndarray:
     """Mark the rows (N, 3) that no other row beats, bool (N,); rows are in rising order.
 
     Only an earlier row can beat a later one, and one on the frontier does if any does.

@@ -15,6 +15,7 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto
 from lagc_jax.descent import State, init, step
+from lagc_jax.design import Design, design
 from lagc_jax.families import (
     FAMILIES,
     Discrete,
@@ -58,6 +59,7 @@ __all__ = [
     "Batch",
     "Complexity",
     "Delays",
+    "Design",
     "Discrete",
     "Exponential",
     "Gamma",
@@ -78,6 +80,7 @@ __all__ = [
     "complexity",
     "cyclic_repetition",
     "descend",
+    "design",
     "estimate_smoothness",
     "expected_wall_clock",
     "fit",

@@ -1,4 +1,4 @@
-"""Which scheme to use: a search over schemes and parameters, priced by time, messages and gradients.
+"""Which scheme to use: a search over schemes and parameters, priced by what they cost.
 
 A path depends neither on the delays nor on the redundancy, so there is one batch of paths for every
 number of groups, and all redundancies share it. The clock is the exact mean where the delays have
@@ -48,6 +48,7 @@ class Design(NamedTuple):
         scheme: the first candidate.
         step_size: its step size `alpha`.
         num_iterations: the iterations that it needs.
+        accuracy: gap that it reaches.
     """
 
     table: pd.DataFrame
@@ -55,6 +56,7 @@ class Design(NamedTuple):
     scheme: Scheme
     step_size: float
     num_iterations: int
+    accuracy: float
 
     @property
     def frontier(self) -> pd.DataFrame:
@@ -188,6 +190,7 @@ def design(
         Scheme(M, int(best["num_groups"]), int(best["redundancy"]), *trigger),
         float(best["step_size"]) / float(problem.total_smoothness),
         int(best["iterations"]),
+        accuracy,
     )
 
 
@@ -506,8 +509,8 @@ def _reason(
     best = table.iloc[0]
     time = f"{'exact ' if best['exact'] else ''}{best['statistic']} time {best['time']:.4g}"
     sentences = [
-        f"{_describe(best)} costs {best['cost']:.4g} ({time}, {best['communication']:.0f} messages, "
-        f"{best['computation']:.0f} gradients)."
+        f"{_describe(best)} costs {best['cost']:.4g} ({time}, {best['communication']:.0f} "
+        f"messages, {best['computation']:.0f} gradients)."
     ]
     if best["statistic"] == "median":
         sentences.append(

@@ -134,7 +134,15 @@ def values_of(column: pd.Series) -> list[Any]:
 
 def show(value: Any) -> str:
     """A value as short text."""
-    return f"{value:.6g}" if isinstance(value, int | float | np.number) else str(value)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return f"{value:.6g}" if number else str(value)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame without its index as a Markdown table, numbers to six digits."""
+    rows = table.map(show)
+    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def fix(table: pd.DataFrame, name: str, value: Any) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def design(
     price_time: float = 1.0,
     price_message: float = 0.0,
     price_gradient: float = 0.0,
-    xi: Sequence[float] = (0.1, 0.3, 1.0),
+    xi: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
     step_sizes: Sequence[float] = (0.5, 1.0, 1.5),
     memory: int = 10,
     num_iterations: int | None = None,

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import lagc_jax
+from lagc_jax.clock import sample_worker_times
 from lagc_jax.scripts import configure_jax
 from lagc_jax.stragglers import Bursty
 from lagc_jax.traces import Trace
@@ -25,7 +26,7 @@ directory = Path(tempfile.mkdtemp())
 
 # %% Make a trace of 6 workers in 192 iterations, and save it as a cluster's log would be.
 cluster = Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
-times = np.asarray(cluster.sample_chunk(key, 0, (192, 1, 6)))[:, 0]
+times = np.asarray(sample_worker_times(cluster, key, 192, 6))
 log = pd.DataFrame(times, columns=[f"worker {m + 1}" for m in range(6)])
 log.to_csv(directory / "trace.csv", index=False)
 print(
@@ -41,12 +42,12 @@ print(fits.drop(columns="delays").to_string(), end="\n\n")
 
 # %% How sure are we of the mean of the slowest worker? Resample the trace itself.
 keys = jax.random.split(key, 200)
-resampled = jax.vmap(lambda one: trace.sample_chunk(one, 0, (192, 1, 6)))(keys)[:, :, 0]
+resampled = jax.vmap(lambda one: sample_worker_times(trace, one, 192, 6))(keys)
 slowest = np.asarray(resampled.max(-1).mean(-1))
 low, high = np.quantile(slowest, [0.025, 0.975])
 print(f"An iteration of GD takes {slowest.mean():.3g} on average (95 %: {low:.3g} to {high:.3g})\n")
 
-# %% Choose a scheme: a worker can store three partitions, a message costs a tenth of a unit of time.
+# %% Choose a scheme: workers can store three partitions, ten messages cost a unit of time.
 problem = lagc_jax.synthetic_linear_regression(key, num_workers=6, num_features=20)
 advice = lagc_jax.design(
     6, trace, storage=3, problem=problem, accuracy=1e-6, price_message=0.1, key=key

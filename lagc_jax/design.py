@@ -31,6 +31,7 @@ from lagc_jax.study import default_iterations
 from lagc_jax.tables import COSTS, not_dominated
 
 PAPER_GROWTH, PAPER_WORKERS = 1.3, 12
+BLOCK_ENTRIES = 2**22  # workers' times held at once
 PROBLEM = np.uint32(2**32 - 1)  # folded into the key for the problem; realisations count from 0
 
 
@@ -165,10 +166,11 @@ def design(
     if not exact:
         warn_if_short(delays, longest)
     measure = _exact_times if exact else _sampled_times
-    table, samples = _tabulate(batches, delays, largest, measure, key, R)
+    table, samples = _tabulate(batches, largest, measure(batches, delays, largest, key, R))
     if not np.isfinite(table["time"]).any():
         exact = False
-        table, samples = _tabulate(batches, delays, largest, _sampled_medians, key, R)
+        medians = _sampled_medians(batches, delays, largest, key, R)
+        table, samples = _tabulate(batches, largest, medians)
         if not np.isfinite(table["time"]).any():
             raise ValueError(
                 "delays has workers that never answer and every candidate waits for them in more "
@@ -344,8 +346,14 @@ class _Times(NamedTuple):
     samples: np.ndarray | None
 
 
-def _exact_times(paths: _Paths, delays: Any, largest: int, key: Array, R: int) -> _Times:
+def _exact_times(
+    batches: Sequence[_Paths], delays: Any, largest: int, key: Array, num_realisations: int
+) -> list[_Times]:
     """Exact means: how often every set of groups works, times the mean of its time."""
+    return [_exact_means(paths, delays, min(largest, paths.scheme.group_size)) for paths in batches]
+
+
+def _exact_means(paths: _Paths, delays: Any, largest: int) -> _Times:
     G = paths.scheme.num_groups
     if delays.identical:
         counts = paths.selected.sum(-1)
@@ -354,7 +362,7 @@ def _exact_times(paths: _Paths, delays: Any, largest: int, key: Array, R: int) -
     else:
         rows, row = np.unique(paths.selected.reshape(-1, G), axis=0, return_inverse=True)
         row = row.reshape(paths.selected.shape[:2])
-        often = (row[..., None] == np.arange(len(rows))).sum(1)
+        often = np.stack([np.bincount(one, minlength=len(rows)) for one in row])
     often = np.where(rows.any(1), often, 0)
     means = []
     for r in range(1, largest + 1):
@@ -367,63 +375,103 @@ def _exact_times(paths: _Paths, delays: Any, largest: int, key: Array, R: int) -
     return _Times("mean", time, time, time, None)
 
 
-def _sampled_times(paths: _Paths, delays: TimeSource, largest: int, key: Array, R: int) -> _Times:
+def _sampled_times(
+    batches: Sequence[_Paths],
+    delays: TimeSource,
+    largest: int,
+    key: Array,
+    num_realisations: int,
+) -> list[_Times]:
     """Means of realisations, infinite where the source is known to have no other."""
-    samples = np.asarray(_sample_totals(delays, key, paths.selected, paths.scheme, largest, R))
-    infinite = ~np.isfinite(samples).all(-1)
-    indices = _tail_indices(delays, paths.scheme.num_workers)
-    by_group = np.sort(indices.reshape(paths.scheme.num_groups, -1), axis=-1)
-    decay = np.cumsum(by_group, axis=-1)[:, :largest].min(0)
-    infinite |= (decay <= 1)[:, None]
-    known = np.where(infinite[..., None], 0, samples)
-    mean = known.mean(-1)
-    margin = 1.96 * known.std(-1, ddof=1) / math.sqrt(R)
-    time, low, high = (np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
-    return _Times("mean", time, low, high, samples)
+    indices = _tail_indices(delays, batches[0].scheme.num_workers)
+    results = []
+    for paths, samples in zip(
+        batches, _sample_totals(batches, delays, largest, key, num_realisations), strict=True
+    ):
+        by_group = np.sort(indices.reshape(paths.scheme.num_groups, -1), axis=-1)
+        decay = np.cumsum(by_group, axis=-1)[:, : len(samples)].min(0)
+        infinite = ~np.isfinite(samples).all(-1) | (decay <= 1)[:, None]
+        known = np.where(infinite[..., None], 0, samples)
+        mean = known.mean(-1)
+        margin = 1.96 * known.std(-1, ddof=1) / math.sqrt(num_realisations)
+        bounds = (np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
+        results.append(_Times("mean", *bounds, samples))
+    return results
 
 
-def _sampled_medians(paths: _Paths, delays: TimeSource, largest: int, key: Array, R: int) -> _Times:
-    samples = np.asarray(_sample_totals(delays, key, paths.selected, paths.scheme, largest, R))
-    values, bounds = sample_quantiles(
-        jnp.asarray(samples.reshape(-1, R).T), jnp.asarray([0.5], samples.dtype)
-    )
-    shape = samples.shape[:2]
-    time, low, high = (
-        np.asarray(x, float).reshape(shape) for x in (values, bounds[..., 0], bounds[..., 1])
-    )
-    return _Times("median", time, low, high, samples)
+def _sampled_medians(
+    batches: Sequence[_Paths],
+    delays: TimeSource,
+    largest: int,
+    key: Array,
+    num_realisations: int,
+) -> list[_Times]:
+    """Medians of realisations with bounds that need no moment."""
+    results = []
+    for samples in _sample_totals(batches, delays, largest, key, num_realisations):
+        flat = jnp.asarray(samples.reshape(-1, num_realisations).T)
+        values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
+        columns = (values, bounds[..., 0], bounds[..., 1])
+        shaped = (np.asarray(x, float).reshape(samples.shape[:2]) for x in columns)
+        results.append(_Times("median", *shaped, samples))
+    return results
 
 
-@partial(jax.jit, static_argnames=("largest", "num_realisations"))
 def _sample_totals(
+    batches: Sequence[_Paths],
+    delays: TimeSource,
+    largest: int,
+    key: Array,
+    num_realisations: int,
+) -> list[np.ndarray]:
+    """Times of every batch's B paths with all redundancies in R realisations, (N, B, R).
+
+    Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`, and serves all candidates:
+    one compiled program draws it, and NumPy takes from it what each waits for.
+    """
+    M = batches[0].scheme.num_workers
+    K = max(paths.selected.shape[1] for paths in batches)
+    size = min(max(BLOCK_ENTRIES // (K * M), 1), num_realisations)
+    blocks: list[list[np.ndarray]] = [[] for _ in batches]
+    for first in range(0, num_realisations, size):
+        drawn = np.asarray(_draw(delays, key, first, size, K, M), float)
+        for paths, totals in zip(batches, blocks, strict=True):
+            totals.append(_totals(paths, drawn[: num_realisations - first], largest))
+    return [np.concatenate(totals, axis=-1) for totals in blocks]
+
+
+@partial(jax.jit, static_argnames=("size", "num_iterations", "num_workers"))
+def _draw(
     delays: TimeSource,
     key: Array,
-    selected: ArrayLike,
-    scheme: Scheme,
-    largest: int,
-    num_realisations: int,
+    first: ArrayLike,
+    size: int,
+    num_iterations: int,
+    num_workers: int,
 ) -> Array:
-    """Times of B paths with all redundancies in R realisations, (N, B, R).
-
-    Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`; one sort serves them all.
-    """
-    chosen = jnp.asarray(selected)
-    K, G = chosen.shape[1:]
-    load = jnp.arange(1, largest + 1)
+    """Workers' times in some realisations, (size, K, M)."""
 
     def realise(i: Array) -> Array:
         realisation = jax.random.fold_in(key, i)
-        times = sample_worker_times(delays, realisation, K, scheme.num_workers)
-        ordered = jnp.sort(times.reshape(K, G, -1), axis=-1)
-        waited = load * jnp.flip(ordered, axis=-1)[..., :largest]
+        return sample_worker_times(delays, realisation, num_iterations, num_workers)
 
-        def total(working: Array) -> Array:
-            slowest = jnp.max(jnp.where(working[..., None], waited, 0), axis=1)
-            return jnp.sum(slowest, axis=0)
+    return jax.lax.map(realise, first + jnp.arange(size))
 
-        return jax.lax.map(total, chosen)
 
-    return jnp.transpose(jax.lax.map(realise, jnp.arange(num_realisations)), (2, 1, 0))
+def _totals(paths: _Paths, times: np.ndarray, largest: int) -> np.ndarray:
+    """Times of B paths with r = 1, .., N in realisations (R, K, M) of the workers', (N, B, R)."""
+    G, n = paths.scheme.num_groups, paths.scheme.group_size
+    B, K = paths.selected.shape[:2]
+    load = np.arange(1, min(largest, n) + 1)
+    ordered = np.sort(times[:, :K].reshape(len(times), K, G, n), axis=-1)
+    waited = load * ordered[..., n - load]
+    totals = np.empty((load.size, B, len(times)))
+    for b, chosen in enumerate(paths.selected):
+        last = np.flatnonzero(chosen.any(-1)).max(initial=-1) + 1
+        working = chosen[:last, :, None]
+        slowest = np.where(working, waited[:, :last], 0).max(axis=2)
+        totals[:, b] = slowest.sum(1).T
+    return totals
 
 
 def _tail_indices(delays: Any, num_workers: int) -> np.ndarray:
@@ -436,18 +484,14 @@ def _tail_indices(delays: Any, num_workers: int) -> np.ndarray:
 
 def _tabulate(
     batches: Sequence[_Paths],
-    delays: TimeSource,
     largest: int,
-    measure: Any,
-    key: Array,
-    num_realisations: int,
+    measured: Sequence[_Times],
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
     """A row for every candidate, and its realisations (rows, R) if there are any."""
     frames, samples = [], []
-    for paths in batches:
+    for paths, times in zip(batches, measured, strict=True):
         M, G, n = paths.scheme.num_workers, paths.scheme.num_groups, paths.scheme.group_size
         adaptive = paths.scheme.adaptive
-        times = measure(paths, delays, min(largest, n), key, num_realisations)
         uploads = paths.selected.sum((1, 2))
         reached = np.isfinite(paths.iterations)
         for i, r in enumerate(range(1, min(largest, n) + 1)):

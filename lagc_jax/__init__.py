@@ -1,19 +1,20 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
-from lagc_jax.batch import Batch, Summary, simulate_batch
+from lagc_jax.batch import Batch, Counts, Summary, simulate_batch
 from lagc_jax.classification import (
     classification_accuracy,
     logistic_regression,
     multinomial_regression,
 )
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
+from lagc_jax.cluster import Cluster, Link
 from lagc_jax.codes import (
     GradientCode,
     cyclic_repetition,
     fractional_repetition,
     worst_condition,
 )
-from lagc_jax.delays import Delays, Exponential, Pareto
+from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
 from lagc_jax.design import Design, design
 from lagc_jax.families import (
@@ -52,19 +53,26 @@ from lagc_jax.simulate import (
     descend,
     simulate,
 )
+from lagc_jax.stragglers import Bursty, Failures
 from lagc_jax.sweep.store import load_results
+from lagc_jax.traces import Trace
 
 __all__ = [
     "FAMILIES",
     "Batch",
+    "Bursty",
+    "Cluster",
     "Complexity",
+    "Counts",
     "Delays",
     "Design",
     "Discrete",
     "Exponential",
+    "Failures",
     "Gamma",
     "GradientCode",
     "Hyperexponential",
+    "Link",
     "Lognormal",
     "Pareto",
     "Path",
@@ -74,6 +82,8 @@ __all__ = [
     "ShiftedExponential",
     "State",
     "Summary",
+    "TimeSource",
+    "Trace",
     "Trajectory",
     "Weibull",
     "classification_accuracy",

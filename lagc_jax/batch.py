@@ -12,16 +12,25 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, real_array, whole_number
 from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
-from lagc_jax.delays import Delays
+from lagc_jax.cluster import Cluster
+from lagc_jax.delays import TimeSource
 from lagc_jax.descent import check_start, flat_start, path_scheme
 from lagc_jax.problems import Problem
 from lagc_jax.sampling import DirectTimes, Times
 from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import at_hit, find_path, first_hit
+from lagc_jax.simulate import (
+    Trajectory,
+    at_hit,
+    find_path,
+    first_hit,
+    path_depends_on_delays,
+    run_trajectory,
+    warn_if_short,
+)
 
 # Realisations drawn together, always padded to this number, so that results do not depend on how
 # many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
-BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
+BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64, Trajectory: 64}
 
 
 class Summary(NamedTuple):
@@ -45,17 +54,37 @@ class Summary(NamedTuple):
     samples: Array | None
 
 
+class Counts(NamedTuple):
+    """What realisations with paths of their own took to reach each of A accuracies.
+
+    Attributes:
+        iterations, communication, computation: as in `Complexity`.
+        timeouts: times that a group was given up; `inf`, like all else, where not reached.
+    """
+
+    iterations: Summary
+    communication: Summary
+    computation: Summary
+    timeouts: Summary
+
+
 class Batch(NamedTuple):
     """Many realisations of the delays along one path, summarised.
 
+    With a timeout in the cluster every realisation has a path of its own: `gap`, `iterations`,
+    `communication` and `computation` are then means over the realisations, and `selected`,
+    `received` and `diverged` the shares of them of which it is true.
+
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`.
-        selected: (K, G) bool, groups that uploaded.
+        selected: (K, G) bool, groups that were to upload, and did unless they were given up.
         diverged: () bool, as in `Path`.
         iterations, communication, computation: (A,) complexity at each accuracy.
         wall_clock: `Summary` of the wall-clock complexity at each accuracy; `inf` where the path
             does not reach it.
         curve: `Summary` of the cumulative time at the iterates asked for, None without any.
+        received: (K, G) bool, groups whose gradient arrived.
+        counts: `Counts` with a timeout, None without.
     """
 
     gap: Array
@@ -66,6 +95,8 @@ class Batch(NamedTuple):
     computation: Array
     wall_clock: Summary
     curve: Summary | None
+    received: Array
+    counts: Counts | None
 
     @property
     def mean(self) -> Array:
@@ -86,7 +117,7 @@ class Batch(NamedTuple):
 def simulate_batch(
     problem: Problem,
     scheme: Scheme,
-    delays: Delays,
+    delays: TimeSource,
     key: Array,
     *,
     num_iterations: int,
@@ -99,6 +130,7 @@ def simulate_batch(
     theta0: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     sampler: str | None = None,
+    cluster: Cluster | None = None,
 ) -> Batch:
     """Simulate many realisations of the delays along one path and summarise them.
 
@@ -109,6 +141,9 @@ def simulate_batch(
     the same delays (common random numbers; `keep_samples=True` for paired differences). Pure:
     `jit`- and `vmap`-able over all that is not a size, so `jax.vmap` adds axes of `xi`, step sizes,
     delay parameters or problems; over delay parameters the path is still computed once.
+
+    With a timeout in the cluster the path depends on the delays: whole trajectories are run, in
+    blocks of a fixed size, and memory holds those of one block besides.
 
     Args:
         problem: as for `simulate`.
@@ -126,6 +161,7 @@ def simulate_batch(
         theta0: as for `simulate`.
         optimizer: as for `simulate`.
         sampler: as for `simulate`.
+        cluster: as for `simulate`.
 
     Returns:
         A `Batch`.
@@ -144,7 +180,7 @@ def simulate_batch(
     R = whole_number("num_realisations", num_realisations)
     check_start(problem, scheme, step_size)
     theta = flat_start(problem, theta0)
-    sampler = choose_sampler(scheme, delays, sampler)
+    sampler = choose_sampler(scheme, delays, sampler, cluster)
     positive("accuracies", accuracies)
     for name, value, minimum in (
         ("accuracies", accuracies, 1),
@@ -158,14 +194,22 @@ def simulate_batch(
     points = real_array("iterates", () if iterates is None else iterates)
     if points is not None and not ((points >= 0) & (points <= K) & (points % 1 == 0)).all():
         raise ValueError(f"iterates={iterates} must be whole numbers from 0 to {K}")
+    warn_if_short(delays, K)
+    targets = jnp.atleast_1d(jnp.asarray(accuracies, float))
+    probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
+    stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
+    if path_depends_on_delays(cluster):
+        start = (step_size, theta)
+        run = (problem, scheme, delays, cluster, key, start, targets, stops, probabilities)
+        return _realise_paths(*run, K, R, optimizer, keep_samples)
     path = find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
-    index, reached = first_hit(path.gap, jnp.atleast_1d(jnp.asarray(accuracies, float)))
-    times = times_along(scheme, delays, path.selected, sampler)
+    index, reached = first_hit(path.gap, targets)
+    times = times_along(scheme, delays, path.selected, sampler, cluster)
     run = partial(
         realise,
         times,
         key,
-        quantiles=jnp.atleast_1d(jnp.asarray(quantiles, float)),
+        quantiles=probabilities,
         num_realisations=R,
         keep_samples=keep_samples,
     )
@@ -178,7 +222,90 @@ def simulate_batch(
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
         wall_clock=run(index, reached),
-        curve=None if iterates is None else run(jnp.atleast_1d(jnp.asarray(iterates)), True),
+        curve=None if stops is None else run(stops, True),
+        received=path.selected,
+        counts=None,
+    )
+
+
+@partial(
+    jax.jit, static_argnames=("num_iterations", "num_realisations", "optimizer", "keep_samples")
+)
+def _realise_paths(
+    problem: Problem,
+    scheme: Scheme,
+    delays: TimeSource,
+    cluster: Cluster | None,
+    key: Array,
+    start: tuple[ArrayLike | None, ArrayLike],
+    accuracies: Array,
+    iterates: Array | None,
+    quantiles: Array,
+    num_iterations: int,
+    num_realisations: int,
+    optimizer: optax.GradientTransformation | None,
+    keep_samples: bool,
+) -> Batch:
+    """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
+    size = BLOCK[Trajectory]
+    ks = jnp.arange(num_iterations + 1)
+
+    def run_one(number: Array) -> tuple[tuple, tuple]:
+        own = jax.random.fold_in(key, number)
+        run = run_trajectory(
+            problem,
+            scheme,
+            delays,
+            cluster,
+            own,
+            *start,
+            None,
+            num_iterations,
+            optimizer,
+            "workers",
+        )
+        index, reached = first_hit(run.gap, accuracies)
+        spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts)
+        costs = tuple(at_hit(values, index, reached) for values in spent)
+        curve = None if iterates is None else run.wall_clock[iterates]
+        return (run.gap, run.selected, run.received, run.diverged), (costs, curve)
+
+    def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
+        numbers = block * size + jnp.arange(size)
+        paths, samples = jax.vmap(run_one)(numbers)
+
+        def add(total: Array, values: Array) -> Array:
+            valid = jnp.reshape(numbers < num_realisations, (-1,) + (1,) * total.ndim)
+            return total + jnp.sum(jnp.where(valid, values, 0), axis=0, dtype=total.dtype)
+
+        return jax.tree.map(add, totals, paths), samples
+
+    shapes, _ = jax.eval_shape(run_one, jnp.zeros((), int))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.result_type(leaf, 0.0)), shapes)
+    blocks = -(-num_realisations // size)
+    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
+    gap, selected, received, diverged = (total / num_realisations for total in totals)
+
+    def summarise(drawn: Array) -> Summary:
+        flat = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
+        nothing = jnp.zeros(flat.shape[1], flat.dtype)
+        moments = (jnp.zeros((), flat.dtype), nothing, nothing)
+        moments = _merge(moments, flat, jnp.ones(num_realisations, bool))
+        return _summary(moments, flat, quantiles, num_realisations, keep_samples)
+
+    (clock, *others), curve = jax.tree.map(summarise, samples)
+    counts = Counts(*others)
+    return Batch(
+        gap=gap,
+        selected=selected,
+        diverged=diverged,
+        iterations=counts.iterations.mean,
+        communication=counts.communication.mean,
+        computation=counts.computation.mean,
+        wall_clock=clock,
+        curve=curve,
+        received=received,
+        counts=counts,
     )
 
 
@@ -217,17 +344,11 @@ def realise(
     dtype = jax.eval_shape(times.until, key, rising).dtype
     zeros = jnp.zeros(iterates.shape, dtype)
     start = (jnp.zeros((), dtype), zeros, zeros)
-    (_, mean, squares), drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
+    moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
     back = jnp.argsort(order)
-    variance = squares / (num_realisations - 1)
-    error = jnp.sqrt(variance / num_realisations)
-    levels, bounds = _no_quantiles(iterates.shape[0], dtype)
-    samples = None
     if drawn is not None:
-        samples = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
-        levels, bounds = sample_quantiles(samples, quantiles)
-        samples = samples.T if keep_samples else None
-    by_iterate = Summary(mean, variance, error, levels, bounds, samples)
+        drawn = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
+    by_iterate = _summary(moments, drawn, quantiles, num_realisations, keep_samples)
 
     def unsort(leaf: Array) -> Array:
         known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
@@ -236,8 +357,25 @@ def realise(
     return jax.tree.map(unsort, by_iterate)
 
 
+def _summary(
+    moments: tuple, samples: Array | None, levels: Array, num_realisations: int, keep: bool
+) -> Summary:
+    """Put together moments as of `_merge` and quantiles of the samples (R, A), if there are any."""
+    _, mean, squares = moments
+    variance = squares / (num_realisations - 1)
+    error = jnp.sqrt(variance / num_realisations)
+    values, bounds = _no_quantiles(mean.shape[0], mean.dtype)
+    if samples is not None:
+        values, bounds = sample_quantiles(samples, levels)
+    kept = samples.T if keep and samples is not None else None
+    return Summary(mean, variance, error, values, bounds, kept)
+
+
 def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:
-    """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983)."""
+    """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983).
+
+    An infinite time makes both moments infinite.
+    """
     count, mean, squares = moments
     new = valid.sum().astype(mean.dtype)
     block_mean = jnp.sum(jnp.where(valid[:, None], drawn, 0), axis=0) / new

@@ -222,7 +222,7 @@ def run_trajectory(
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
     sampler: str,
-    record: Callable[[Any], Any] | None,
+    record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
     if code is None and not path_depends_on_delays(cluster):

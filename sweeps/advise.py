@@ -19,7 +19,7 @@ from lagc_jax import plotting, sweep_plots, tables
 from lagc_jax.data import load_csv
 from lagc_jax.delays import TimeSource
 from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
-from lagc_jax.traces import RESAMPLINGS, Trace
+from lagc_jax.traces import RESAMPLINGS
 
 DELAYS = "exponential:rate=1"
 NUM_SHOWN = 10
@@ -85,9 +85,10 @@ def _number(text: str, value: str) -> float:
         raise ValueError(f"delays={text!r} has {value!r} for a number; give one") from None
 
 
-def read_trace(args: argparse.Namespace) -> Trace:
+def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, as parquet if it is called so."""
-    read = Trace.from_parquet if args.trace.suffix == ".parquet" else Trace.from_csv
+    kind = lagc_jax.Trace
+    read = kind.from_parquet if args.trace.suffix == ".parquet" else kind.from_csv
     return read(args.trace, resample=args.resample, block=args.block)
 
 
@@ -124,7 +125,7 @@ def advise(args: argparse.Namespace) -> tuple[lagc_jax.Design, str]:
     return advice, fits
 
 
-def describe_fits(trace: Trace) -> str:
+def describe_fits(trace: lagc_jax.Trace) -> str:
     """How well every family fits the times of a trace, missing ones left out."""
     times = trace.times
     table = lagc_jax.fit(times[times < float("inf")]).drop(columns="delays")

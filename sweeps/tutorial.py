@@ -17,15 +17,13 @@ import pandas as pd
 import lagc_jax
 from lagc_jax.clock import sample_worker_times
 from lagc_jax.scripts import configure_jax
-from lagc_jax.stragglers import Bursty
-from lagc_jax.traces import Trace
 
 configure_jax()
 key = jax.random.key(0)
 directory = Path(tempfile.mkdtemp())
 
 # %% Make a trace of 6 workers in 192 iterations, and save it as a cluster's log would be.
-cluster = Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
+cluster = lagc_jax.Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
 times = np.asarray(sample_worker_times(cluster, key, 192, 6))
 log = pd.DataFrame(times, columns=[f"worker {m + 1}" for m in range(6)])
 log.to_csv(directory / "trace.csv", index=False)
@@ -34,7 +32,7 @@ print(
 )
 
 # %% Read it. Bursts last 5 iterations on average, so blocks of 16 keep most of them whole.
-trace = Trace.from_csv(directory / "trace.csv", resample="blocks", block=16)
+trace = lagc_jax.Trace.from_csv(directory / "trace.csv", resample="blocks", block=16)
 
 # %% Which family comes close? (None has bursts, so the trace itself is used further on.)
 fits = lagc_jax.fit(trace.times)

@@ -46,9 +46,7 @@ def all_schemes(num_workers, storage):
 
 
 def brute_force(problem, storage, cost_of):
-    """Rows (G, r, adaptive, step, iterations, time, communication, computation, cost), cheapest
-    first.
-    """
+    """Rows (G, r, adaptive, step, iterations, and the costs), the cheapest first."""
     rows = []
     for scheme in all_schemes(problem.num_partitions, storage):
         for step in SMALL["step_sizes"]:

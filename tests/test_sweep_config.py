@@ -8,7 +8,7 @@ import pytest
 
 import lagc_jax
 from lagc_jax.sweep import Points, parse_config, read_config
-from lagc_jax.sweep.config import describe_difference, families
+from lagc_jax.sweep.config import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
 
@@ -74,8 +74,24 @@ def test_every_scheme_and_family_has_its_name():
     ]  # fmt: skip
     assert [p.name for p in points[::2]] == [scheme["name"] for scheme in schemes]
     assert [vars(p.scheme) for p in points[::2]] == [vars(scheme) for scheme in expected]
-    assert families()["pareto"] is lagc_jax.Pareto
-    assert families()["exponential"] is lagc_jax.Exponential
+
+
+@pytest.mark.parametrize(
+    "delays",
+    [
+        {"family": "shifted_exponential", "shift": 1.0, "rate": 2.0},
+        {"family": "weibull", "scale": 1.0, "shape": 0.7},
+        {"family": "lognormal", "location": -1.0, "scale": 0.5},
+        {"family": "gamma", "scale": 1.0, "shape": 2.0},
+        {"family": "hyperexponential", "rate": 1.0, "slow_rate": 0.1, "slow_share": 0.2},
+        {"family": "discrete", "values": 3.0},
+    ],
+    ids=lambda delays: delays["family"],
+)
+def test_every_family_of_delays_has_its_name(delays):
+    entry = next(iter(Points(parse_config(tables(delays=[delays]))))).delays
+    assert isinstance(entry.delays, lagc_jax.FAMILIES[delays["family"]])
+    assert vars(entry.delays).items() >= {k: v for k, v in delays.items() if k != "family"}.items()
 
 
 def test_a_configuration_is_made_again_from_its_source():

@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import itertools
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from lagc_jax._checks import not_negative, positive, whole_number
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.data import load_csv
 from lagc_jax.delays import Delays
+from lagc_jax.families import FAMILIES
 from lagc_jax.problems import (
     Problem,
     gaussian_linear_regression,
@@ -399,27 +399,18 @@ def _read_scheme(where: str, table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_delays(where: str, table: dict[str, Any]) -> dict[str, Any]:
-    known = families()
     if "family" not in table:
-        raise ValueError(f"family is missing in {where}; give one of {list(known)}")
-    family = _choice(known, f"{where} family", table["family"])
-    defaults = _signature(known[family])
+        raise ValueError(f"family is missing in {where}; give one of {list(FAMILIES)}")
+    family = _choice(FAMILIES, f"{where} family", table["family"])
+    # A list is a grid here, so a parameter that is an array has no place: Discrete has one value.
+    signature = _signature(FAMILIES[family]).items()
+    defaults = {name: default for name, default in signature if default is not None}
     _check_keys(where, table, ("family", *defaults))
     taken = _take(where, table, defaults, lambda _: partial(_number, lambda *_: None))
     for entry in _expand_delays([{"family": family} | taken]):
         if not entry.delays.identical:
             raise ValueError(f"{where} differs between workers; a sweep takes identical delays")
     return {"family": family} | taken
-
-
-def families() -> dict[str, Callable[..., Delays]]:
-    """All families of delays that are defined, by name: `ShiftedPareto` is "shifted_pareto"."""
-    found: dict[str, Callable[..., Delays]] = {}
-    classes: list[type] = Delays.__subclasses__()
-    for cls in classes:
-        found[re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()] = cls
-        classes += cls.__subclasses__()
-    return found
 
 
 def _split(table: Mapping[str, Any], key: str) -> tuple[Any, dict[str, tuple]]:
@@ -443,11 +434,10 @@ def _expand_problems(problems: list[dict[str, Any]], folder: Path) -> Iterable[P
 
 
 def _expand_delays(delays: list[dict[str, Any]]) -> Iterable[DelayEntry]:
-    known = families()
     for table in delays:
         family, lists = _split(table, "family")
         for parameters in combinations(lists):
-            yield DelayEntry(family, parameters, known[family](**parameters))
+            yield DelayEntry(family, parameters, FAMILIES[family](**parameters))
 
 
 def describe_difference(old: Any, new: Any, name: str = "") -> list[str]:

@@ -147,7 +147,9 @@ def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
         path = find_path(problem, scheme, task.step_size, start, num_iterations, None, lowest)
         index, reached = first_hit(path.gap, accuracies)
         uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
-        chunks = chunk_path(scheme, path.selected, sampler, path.gap.dtype)
+        # Points share clocks whose schemes have no trigger: all groups at work count as uploading.
+        working = scheme.working(path.selected)
+        chunks = chunk_path(scheme, working, sampler, path.gap.dtype)
         return PathRecord(chunks, index, reached, uploads[index], path.diverged)
 
     return body

@@ -16,7 +16,7 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
-from lagc_jax.design import Design, design
+from lagc_jax.design import Design, design, smooth_regression
 from lagc_jax.families import (
     FAMILIES,
     Discrete,
@@ -121,6 +121,7 @@ __all__ = [
     "shard",
     "simulate",
     "simulate_batch",
+    "smooth_regression",
     "step",
     "synthetic_linear_regression",
     "wall_clock_variance",

@@ -18,7 +18,7 @@ from lagc_jax.theory import expected_complexity
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 PRICES = dict(price_time=2.0, price_message=0.3, price_gradient=0.1)
-SMALL = dict(accuracy=1e-3, xi=[0.5], step_sizes=[0.7, 1.0], num_iterations=150)
+SMALL = dict(accuracy=1e-3, xi=[0.5], num_iterations=150)
 QUICK = dict(accuracy=1e-2, xi=[1.0], step_sizes=[1.0])
 
 
@@ -45,11 +45,11 @@ def all_schemes(num_workers, storage):
                     yield Scheme(num_workers, groups, r)
 
 
-def brute_force(problem, storage, cost_of):
+def brute_force(problem, storage, steps, cost_of):
     """Rows (G, r, adaptive, step, iterations, and the costs), the cheapest first."""
     rows = []
     for scheme in all_schemes(problem.num_partitions, storage):
-        for step in SMALL["step_sizes"]:
+        for step in steps:
             alpha = step / float(problem.total_smoothness)
             time, messages, gradients, iterations = cost_of(scheme, alpha)
             cost = 2.0 * time + 0.3 * messages + 0.1 * gradients
@@ -71,7 +71,7 @@ def assert_same(table, rows):
     for name in [*order, *names, "cost"]:
         np.testing.assert_allclose(left[name].astype(float), right[name].astype(float), rtol=1e-10)
     apart = np.flatnonzero(np.diff(costs[np.isfinite(costs)]) > 1e-9 * costs[0])
-    assert apart.size > 5
+    assert apart.size > 4
     firsts = [tuple(row[:4]) for row in rows]
     ranked = list(found[order].itertuples(index=False, name=None))
     for stop in apart + 1:
@@ -79,22 +79,23 @@ def assert_same(table, rows):
 
 
 @pytest.mark.parametrize(
-    ("workers", "storage", "delays"),
+    ("workers", "storage", "steps", "delays"),
     [
-        (4, 4, Pareto(1.0, 1.3)),
-        (6, 2, Exponential([1.0, 2.0, 0.5, 1.0, 1.0, 3.0])),
+        (6, 6, [0.7, 1.0], Pareto(1.0, 1.3)),
+        (4, 2, [1.0], Exponential([1.0, 2.0, 0.5, 1.0])),
     ],
 )
-def test_exact_search_is_a_loop_over_all_candidates(workers, storage, delays, four, problem):
+def test_exact_search_is_a_loop_over_all_candidates(workers, storage, steps, delays, four, problem):
     task = four if workers == 4 else problem
-    advice = design(workers, delays, storage=storage, problem=task, **PRICES, **SMALL)
+    settings = dict(storage=storage, problem=task, step_sizes=steps)
+    advice = design(workers, delays, **settings, **PRICES, **SMALL)
 
     def cost_of(scheme, alpha):
         path = lagc_jax.descend(task, scheme, num_iterations=150, step_size=alpha)
         known = expected_complexity(scheme, delays, path, 1e-3)
         return known.mean, known.communication, known.computation, known.iterations
 
-    assert_same(advice.table, brute_force(task, storage, cost_of))
+    assert_same(advice.table, brute_force(task, storage, steps, cost_of))
     assert advice.table["exact"].all()
     assert (advice.table["time_low"] == advice.table["time_high"]).all()
     best = advice.table.iloc[0]
@@ -107,7 +108,7 @@ def test_exact_search_is_a_loop_over_all_candidates(workers, storage, delays, fo
 def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
     times = np.random.default_rng(0).pareto(1.5, (40, 4)) + 1
     trace, key = Trace.from_array(times, resample="worker"), jax.random.key(5)
-    options = dict(storage=2, problem=four, num_realisations=16, key=key)
+    options = dict(storage=2, problem=four, step_sizes=[1.0], num_realisations=16, key=key)
     advice = design(4, trace, **options, **PRICES, **SMALL)
     margins = {}
 
@@ -127,7 +128,7 @@ def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
         costs = batch.mean, batch.communication, batch.computation, batch.iterations
         return tuple(float(cost[0]) for cost in costs)
 
-    assert_same(advice.table, brute_force(four, 2, cost_of))
+    assert_same(advice.table, brute_force(four, 2, [1.0], cost_of))
     assert not advice.table["exact"].any()
     assert "paired realisations" in advice.reason
     best = advice.table.iloc[0]

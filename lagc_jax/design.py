@@ -394,8 +394,10 @@ def _sampled_times(
         known = np.where(infinite[..., None], 0, samples)
         mean = known.mean(-1)
         margin = 1.96 * known.std(-1, ddof=1) / math.sqrt(num_realisations)
-        bounds = (np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
-        results.append(_Times("mean", *bounds, samples))
+        time, low, high = (
+            np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin)
+        )
+        results.append(_Times("mean", time, low, high, samples))
     return results
 
 
@@ -412,8 +414,8 @@ def _sampled_medians(
         flat = jnp.asarray(samples.reshape(-1, num_realisations).T)
         values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
         columns = (values, bounds[..., 0], bounds[..., 1])
-        shaped = (np.asarray(x, float).reshape(samples.shape[:2]) for x in columns)
-        results.append(_Times("median", *shaped, samples))
+        time, low, high = (np.asarray(x, float).reshape(samples.shape[:2]) for x in columns)
+        results.append(_Times("median", time, low, high, samples))
     return results
 
 

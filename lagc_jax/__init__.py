@@ -16,6 +16,7 @@ from lagc_jax.codes import (
 )
 from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
+from lagc_jax.design import Design, design, smooth_regression
 from lagc_jax.families import (
     FAMILIES,
     Discrete,
@@ -64,6 +65,7 @@ __all__ = [
     "Complexity",
     "Counts",
     "Delays",
+    "Design",
     "Discrete",
     "Exponential",
     "Failures",
@@ -88,6 +90,7 @@ __all__ = [
     "complexity",
     "cyclic_repetition",
     "descend",
+    "design",
     "estimate_smoothness",
     "expected_wall_clock",
     "fit",
@@ -118,6 +121,7 @@ __all__ = [
     "shard",
     "simulate",
     "simulate_batch",
+    "smooth_regression",
     "step",
     "synthetic_linear_regression",
     "wall_clock_variance",

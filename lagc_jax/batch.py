@@ -366,7 +366,7 @@ def _summary(
     error = jnp.sqrt(variance / num_realisations)
     values, bounds = _no_quantiles(mean.shape[0], mean.dtype)
     if samples is not None:
-        values, bounds = _quantiles(samples, levels)
+        values, bounds = sample_quantiles(samples, levels)
     kept = samples.T if keep and samples is not None else None
     return Summary(mean, variance, error, values, bounds, kept)
 
@@ -394,7 +394,7 @@ def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
     return jnp.zeros((num_times, 0), dtype), jnp.zeros((num_times, 0, 2), dtype)
 
 
-def _quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
+def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
     R = samples.shape[0]
     ordered = jnp.sort(samples, axis=0)

@@ -30,6 +30,7 @@ from matplotlib.ticker import (
 )
 
 from lagc_jax import plotting
+from lagc_jax.design import Design
 from lagc_jax.tables import (
     CATEGORIES,
     COSTS,
@@ -399,6 +400,21 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
         lines += [Line2D([], [], label="dominated", **beaten)]
         _legend(figure, table, lines)
     return figure
+
+
+def plot_design(advice: Design) -> Figure:
+    """The candidates of `design` by time, communication and computation, and their frontier.
+
+    Numbers count the ranks from 1, the cheapest.
+    """
+    chosen = [name for name in DESIGN if name in advice.table.columns]
+    frame = advice.table[[*chosen, *COSTS]].assign(
+        num_workers=advice.scheme.num_workers,
+        accuracy=advice.accuracy,
+        point=advice.table.index + 1,
+        time_statistic=advice.table["statistic"],
+    )
+    return plot_frontier(frame)
 
 
 def _draw_points(

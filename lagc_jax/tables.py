@@ -134,7 +134,15 @@ def values_of(column: pd.Series) -> list[Any]:
 
 def show(value: Any) -> str:
     """A value as short text."""
-    return f"{value:.6g}" if isinstance(value, int | float | np.number) else str(value)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return f"{value:.6g}" if number else str(value)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame without its index as a Markdown table, numbers to six digits."""
+    rows = table.map(show)
+    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def fix(table: pd.DataFrame, name: str, value: Any) -> pd.DataFrame:
@@ -239,7 +247,7 @@ def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:
     finite = np.isfinite(table[costs].to_numpy(float)).all(axis=1)
     arrived = table.iloc[np.flatnonzero(finite)].sort_values(costs)
     groups = arrived.groupby(conditions(table), dropna=False)
-    kept = [group[_not_dominated(group[costs].to_numpy(float))] for _, group in groups]
+    kept = [group[not_dominated(group[costs].to_numpy(float))] for _, group in groups]
     return pd.concat(kept) if kept else arrived
 
 
@@ -248,7 +256,7 @@ def conditions(table: pd.DataFrame) -> list[str]:
     return [name for name in parameters(table) if name not in DESIGN]
 
 
-def _not_dominated(costs: np.ndarray) -> np.ndarray:
+def not_dominated(costs: np.ndarray) -> np.ndarray:
     """Mark the rows (N, 3) that no other row beats, bool (N,); rows are in rising order.
 
     Only an earlier row can beat a later one, and one on the frontier does if any does.

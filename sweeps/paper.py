@@ -13,12 +13,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax import Array
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax import plotting, study
+from lagc_jax import plotting, study, tables
 from lagc_jax.data import load_csv
 from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
 
@@ -138,7 +137,7 @@ def write(results: study.Results, directory: Path) -> list[Path]:
     """Write the tables and figures of a study into a directory; return the paths."""
     table, claims = directory / "table1.csv", directory / "claims.csv"
     results.table.to_csv(table)
-    (directory / "table1.md").write_text(markdown(results.table))
+    (directory / "table1.md").write_text(tables.markdown(results.table.reset_index()))
     results.claims.to_csv(claims, index=False)
     figures = {
         "fig2_pareto": (plotting.plot_curves, results.curves["pareto"]),
@@ -150,13 +149,6 @@ def write(results: study.Results, directory: Path) -> list[Path]:
     for name, (plot, frame) in figures.items():
         paths += plotting.save_figure(plot(frame), frame, directory / name)
     return paths
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A frame as a Markdown table, numbers to six digits."""
-    rows = table.map(lambda value: f"{value:.6g}").reset_index()
-    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def report(results: study.Results) -> str:

@@ -163,7 +163,7 @@ def test_the_frontier_is_that_of_brute_force_under_equal_conditions(rows):
 
 def test_equal_points_share_the_frontier_and_a_worse_one_never_joins():
     costs = np.array([[1.0, 1, 1], [1, 1, 1], [1, 1, 2], [2, 1, 0]])
-    assert tables._not_dominated(costs).tolist() == [True, True, False, True]
+    assert tables.not_dominated(costs).tolist() == [True, True, False, True]
 
 
 def test_narrowing_fixes_conditions_in_the_middle_and_choices_at_the_fastest(rows):

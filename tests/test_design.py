@@ -1,0 +1,282 @@
+"""The search for a scheme against loops over all candidates, one by one."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import lagc_jax
+from lagc_jax import Exponential, Failures, Pareto, Scheme, Trace, design
+from lagc_jax.sweep_plots import plot_design
+from lagc_jax.theory import expected_complexity
+
+SWEEPS = Path(__file__).parents[1] / "sweeps"
+PRICES = dict(price_time=2.0, price_message=0.3, price_gradient=0.1)
+SMALL = dict(accuracy=1e-3, xi=[0.5], num_iterations=150)
+QUICK = dict(accuracy=1e-2, xi=[1.0], step_sizes=[1.0])
+
+
+@pytest.fixture(scope="module")
+def four():
+    return lagc_jax.synthetic_linear_regression(jax.random.key(3), num_workers=4, num_features=5)
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("advise", SWEEPS / "advise.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def all_schemes(num_workers, storage):
+    """Every (G, r) with and without the trigger; GD once."""
+    for groups in range(1, num_workers + 1):
+        if num_workers % groups == 0:
+            for r in range(1, min(storage, num_workers // groups) + 1):
+                yield Scheme(num_workers, groups, r, 0.5, 10, "server")
+                if r > 1 or groups == num_workers:
+                    yield Scheme(num_workers, groups, r)
+
+
+def brute_force(problem, storage, steps, cost_of):
+    """Rows (G, r, adaptive, step, iterations, and the costs), the cheapest first."""
+    rows = []
+    for scheme in all_schemes(problem.num_partitions, storage):
+        for step in steps:
+            alpha = step / float(problem.total_smoothness)
+            time, messages, gradients, iterations = cost_of(scheme, alpha)
+            cost = 2.0 * time + 0.3 * messages + 0.1 * gradients
+            key = (scheme.num_groups, scheme.redundancy, scheme.adaptive, step)
+            rows.append((*key, iterations, time, messages, gradients, cost))
+    return sorted(rows, key=lambda row: (row[-1], row[5], row[6], row[7]))
+
+
+def assert_same(table, rows):
+    names = ["num_groups", "redundancy", "iterations", "time", "communication", "computation"]
+    found = table.assign(adaptive=table["xi"].notna())
+    assert len(found) == len(rows)
+    order = ["num_groups", "redundancy", "adaptive", "step_size"]
+    # Summation order alone differs; where costs differ by more, the rank is the same.
+    costs = np.array([row[-1] for row in rows])
+    np.testing.assert_allclose(found["cost"], costs, rtol=1e-10)
+    expected = pd.DataFrame(rows, columns=[*order, *names[2:], "cost"])
+    left, right = (frame.sort_values(order).reset_index(drop=True) for frame in (found, expected))
+    for name in [*order, *names, "cost"]:
+        np.testing.assert_allclose(left[name].astype(float), right[name].astype(float), rtol=1e-10)
+    apart = np.flatnonzero(np.diff(costs[np.isfinite(costs)]) > 1e-9 * costs[0])
+    assert apart.size > 4
+    firsts = [tuple(row[:4]) for row in rows]
+    ranked = list(found[order].itertuples(index=False, name=None))
+    for stop in apart + 1:
+        assert set(ranked[:stop]) == set(firsts[:stop])
+
+
+@pytest.mark.parametrize(
+    ("workers", "storage", "steps", "delays"),
+    [
+        (6, 6, [0.7, 1.0], Pareto(1.0, 1.3)),
+        (4, 2, [1.0], Exponential([1.0, 2.0, 0.5, 1.0])),
+    ],
+)
+def test_exact_search_is_a_loop_over_all_candidates(workers, storage, steps, delays, four, problem):
+    task = four if workers == 4 else problem
+    settings = dict(storage=storage, problem=task, step_sizes=steps)
+    advice = design(workers, delays, **settings, **PRICES, **SMALL)
+
+    def cost_of(scheme, alpha):
+        path = lagc_jax.descend(task, scheme, num_iterations=150, step_size=alpha)
+        known = expected_complexity(scheme, delays, path, 1e-3)
+        return known.mean, known.communication, known.computation, known.iterations
+
+    assert_same(advice.table, brute_force(task, storage, steps, cost_of))
+    assert advice.table["exact"].all()
+    assert (advice.table["time_low"] == advice.table["time_high"]).all()
+    best = advice.table.iloc[0]
+    assert (advice.scheme.num_groups, advice.scheme.redundancy) == (
+        best["num_groups"],
+        best["redundancy"],
+    )
+
+
+def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
+    times = np.random.default_rng(0).pareto(1.5, (40, 4)) + 1
+    trace, key = Trace.from_array(times, resample="worker"), jax.random.key(5)
+    options = dict(storage=2, problem=four, step_sizes=[1.0], num_realisations=16, key=key)
+    advice = design(4, trace, **options, **PRICES, **SMALL)
+    margins = {}
+
+    def cost_of(scheme, alpha):
+        batch = lagc_jax.simulate_batch(
+            four,
+            scheme,
+            trace,
+            key,
+            num_iterations=150,
+            num_realisations=16,
+            accuracies=[1e-3],
+            step_size=alpha,
+            quantiles=(),
+        )
+        margins[float(batch.mean[0])] = 1.96 * float(batch.wall_clock.standard_error[0])
+        costs = batch.mean, batch.communication, batch.computation, batch.iterations
+        return tuple(float(cost[0]) for cost in costs)
+
+    assert_same(advice.table, brute_force(four, 2, [1.0], cost_of))
+    assert not advice.table["exact"].any()
+    assert "paired realisations" in advice.reason
+    best = advice.table.iloc[0]
+    mean = min(margins, key=lambda value: abs(value - best["time"]))
+    np.testing.assert_allclose(best["time_high"] - best["time"], margins[mean], rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def heavy(four):
+    return design(4, Pareto(1.0, 0.4), problem=four, price_message=0.1, **QUICK)
+
+
+def test_frontier_is_what_no_other_candidate_beats(heavy):
+    table = heavy.table
+    costs = table[["time", "communication", "computation"]].to_numpy(float)
+    beaten = [any((other <= row).all() and (other < row).any() for other in costs) for row in costs]
+    finite = np.isfinite(costs).all(axis=1)
+    assert (table["pareto"] == ~np.array(beaten) & finite).all()
+    assert 1 < table["pareto"].sum() < len(table)
+    assert heavy.frontier["time"].is_monotonic_increasing
+
+
+def test_copies_that_make_the_mean_finite_are_named(heavy):
+    finite = np.isfinite(heavy.table["time"]) == (heavy.table["redundancy"] * 0.4 > 1)
+    reached = np.isfinite(heavy.table["iterations"])
+    assert finite[reached].all()
+    assert "Tail index 0.4: three copies make the mean finite" in heavy.reason
+
+
+def test_infinite_means_everywhere_are_ranked_by_the_median(four):
+    advice = design(4, Pareto(1.0, 0.4), storage=2, problem=four, num_realisations=101, **QUICK)
+    table = advice.table
+    assert set(table["statistic"]) == {"median"}
+    assert not table["exact"].any()
+    assert "ranked by the median" in advice.reason
+    reached = table[np.isfinite(table["iterations"])]
+    assert (reached["time_low"] < reached["time"]).all()
+    assert (reached["time"] < reached["time_high"]).all()
+    batch = lagc_jax.simulate_batch(
+        four,
+        advice.scheme,
+        Pareto(1.0, 0.4),
+        jax.random.key(0),
+        num_iterations=advice.num_iterations,
+        num_realisations=101,
+        accuracies=[QUICK["accuracy"]],
+        step_size=advice.step_size,
+        sampler="workers",
+        quantiles=[0.5],
+    )
+    np.testing.assert_allclose(table["time"].iloc[0], batch.quantiles[0, 0], rtol=1e-9)
+
+
+def test_priced_cost_that_makes_the_difference_is_named(four):
+    free = dict(price_time=0.0, price_message=1.0)
+    advice = design(4, Pareto(1.0, 0.2), problem=four, **free, **QUICK)
+    assert "communication makes the difference" in advice.reason or "same" in advice.reason
+    best = advice.table.iloc[0]
+    assert best["cost"] == best["communication"] == advice.table["communication"].min()
+
+
+def test_problem_from_smoothness_constants_has_them():
+    constants = [3.0, 1.0, 20.0, 7.0]
+    problem = lagc_jax.smooth_regression(jax.random.key(0), constants)
+    np.testing.assert_allclose(problem.smoothness, constants, rtol=1e-12)
+    advice = design(4, Exponential(1.0), problem=constants, **QUICK)
+    assert np.isfinite(advice.table["cost"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(price_message=-1.0), "price_message=-1.0"),
+        (dict(price_time=float("nan")), "price_time=nan"),
+        (dict(price_time=0.0), "all prices are zero"),
+        (dict(storage=0), "storage=0 fits no scheme"),
+        (dict(storage=1.5), "storage=1.5 is not a whole number"),
+        (dict(accuracy=1e9), "is not below the gap at the start"),
+        (dict(accuracy=0.0), "accuracy=0.0 must be positive"),
+        (dict(num_realisations=1), "num_realisations=1 is too small"),
+        (dict(num_iterations=1), "reached by no candidate"),
+        (dict(xi=[-1.0]), "xi=.* not negative"),
+        (dict(step_sizes=[]), "step_sizes has shape"),
+        (dict(problem=[1.0, 2.0]), "problem has 2 partitions"),
+        (dict(problem=[1.0, 2.0, 3.0, -4.0]), "smoothness=.* positive"),
+    ],
+)
+def test_bad_input_is_named(options, message, four):
+    settings = dict(problem=four) | QUICK | options
+    with pytest.raises(ValueError, match=message):
+        design(4, Exponential(1.0), **settings)
+
+
+def test_workers_that_never_answer_are_no_choice(four):
+    delays = Failures(Exponential(1.0), once=1.0)
+    with pytest.raises(ValueError, match="never answer"):
+        design(4, delays, problem=four, num_realisations=4, **QUICK)
+
+
+def test_figure_has_a_panel_for_every_pair_of_costs(heavy):
+    assert len(plot_design(heavy).axes) == 3
+
+
+def test_script_advises_on_a_trace(script, tmp_path, capsys):
+    times = np.random.default_rng(1).exponential(size=(30, 4)) + 0.5
+    times[3, 2] = np.nan
+    path = tmp_path / "trace.csv"
+    pd.DataFrame(times, columns=list("abcd")).to_csv(path, index=False)
+    options = ["--trace", str(path), "--accuracy", "1e-2", "--realisations", "8", "--storage", "2"]
+    assert script.main([*options, "--price-message", "0.1", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "lognormal" in text
+    assert "makes the difference" in text
+    table = pd.read_csv(tmp_path / "advice.csv")
+    assert table["cost"].is_monotonic_increasing
+    assert (tmp_path / "advice.md").read_text().count("| scheme |") == 2
+    assert (tmp_path / "frontier.png").stat().st_size > 0
+    assert (tmp_path / "frontier.pdf").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--delays", "cauchy:scale=1"], "delays='cauchy' is unknown"),
+        (["--delays", "pareto:scale=1"], "must give scale, shape"),
+        (["--delays", "pareto:scale=1,shape=x"], "has 'x' for a number"),
+        (["--delays", "pareto:scale=1,shape=-2"], "shape=-2.0 must be positive"),
+        (["--price-time", "0"], "all prices are zero"),
+        (["--storage", "0"], "storage=0"),
+        (["--trace", "none.csv"], "none.csv does not exist"),
+        (["--target", "y"], "give --csv as well"),
+        (["--seed", "-1"], "seed=-1"),
+        (["--workers", "two"], "'two' is not a whole number"),
+    ],
+)
+def test_script_says_in_a_line_what_is_wrong(options, message, script, capsys):
+    with pytest.raises(SystemExit) as stop:
+        script.main(options)
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_tutorial_runs_from_a_trace_to_a_run(tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+    run = [sys.executable, SWEEPS / "tutorial.py"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "made by lagc_jax, not measured" in done.stdout
+    assert "One run: gap" in done.stdout

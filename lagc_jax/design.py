@@ -31,6 +31,9 @@ from lagc_jax.study import default_iterations
 from lagc_jax.tables import COSTS, not_dominated
 
 PAPER_GROWTH, PAPER_WORKERS = 1.3, 12
+# Where workers differ an exact mean costs an integral for every set of working groups: with more
+# workers than this, realisations are faster.
+EXACT_WORKERS = 16
 BLOCK_ENTRIES = 2**22  # workers' times held at once
 PROBLEM = np.uint32(2**32 - 1)  # folded into the key for the problem; realisations count from 0
 
@@ -43,9 +46,15 @@ class Design(NamedTuple):
             `xi` (NaN without adaptive selection), `step_size` (in units of 1/L), `iterations`,
             `time`, `time_low` and `time_high` (95 % confidence of the realisations, a trace taken
             as the truth; equal to `time` where it is exact), `exact`, `statistic` ("mean", or
+<<<<<<< HEAD
             "median" where every mean is infinite), `communication`, `computation`, `cost`,
             `pareto` (whether no candidate beats it in time, communication and computation at
             once). `inf` where the accuracy is not reached.
+=======
+            "median" where every mean is infinite), `communication`, `computation`, `cost`, `pareto`
+            (whether no candidate beats it in time, communication and computation at once). `inf`
+            where the accuracy is not reached.
+>>>>>>> design
         reason: in words, from these numbers.
         scheme: the first candidate.
         step_size: its step size `alpha`.
@@ -105,9 +114,10 @@ def design(
     Candidates are all numbers of groups `G` that divide `M`, all redundancies `r` up to the storage
     and `M/G`, without adaptive selection or with the server trigger and every `xi`, and every step
     size. GC with more than one group is gradient coding within groups; without adaptive selection
-    all candidates with `r = 1` are GD. Times are exact means for families of delays, also
-    worker-dependent ones, and means of realisations for other sources. If every mean is infinite,
-    candidates are ranked by the median of the realisations, which the table and the reason say.
+    all candidates with `r = 1` are GD. Times are exact means for families of delays, if they are
+    identical or there are at most 16 workers, and means of realisations elsewhere. If every mean is
+    infinite, candidates are ranked by the median of the realisations, which the table and the
+    reason say.
 
     Args:
         num_workers: `M`.
@@ -163,7 +173,7 @@ def design(
             f"accuracy={accuracy} is reached by no candidate within num_iterations={K}; give more, "
             f"or smaller step_sizes and xi"
         )
-    exact = hasattr(delays, "hazard")
+    exact = hasattr(delays, "hazard") and (delays.identical or M <= EXACT_WORKERS)
     if not exact:
         warn_if_short(delays, longest)
     measure = _exact_times if exact else _sampled_times

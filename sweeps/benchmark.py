@@ -289,7 +289,7 @@ def numpy_gram_paths(points: Points) -> Cost:
 
 
 def engine_paths(points: Points) -> Cost:
-    """All points as batches that stay in cache."""
+    """All points as batches of 1024, which bounds the memory."""
     problem = paths_problem(points)
     alphas = points.step_size / float(problem.total_smoothness)
 
@@ -300,7 +300,7 @@ def engine_paths(points: Points) -> Cost:
         )
         return jnp.linalg.norm(path.theta - problem.minimizer)
 
-    batch = jax.jit(lambda *values: jax.lax.map(one, values, batch_size=min(128, len(values[0]))))
+    batch = jax.jit(lambda *values: jax.lax.map(one, values, batch_size=min(1024, len(values[0]))))
     values = jnp.asarray(points.xi), jnp.asarray(alphas)
 
     def run() -> jax.Array:

@@ -46,15 +46,9 @@ class Design(NamedTuple):
             `xi` (NaN without adaptive selection), `step_size` (in units of 1/L), `iterations`,
             `time`, `time_low` and `time_high` (95 % confidence of the realisations, a trace taken
             as the truth; equal to `time` where it is exact), `exact`, `statistic` ("mean", or
-<<<<<<< HEAD
             "median" where every mean is infinite), `communication`, `computation`, `cost`,
             `pareto` (whether no candidate beats it in time, communication and computation at
             once). `inf` where the accuracy is not reached.
-=======
-            "median" where every mean is infinite), `communication`, `computation`, `cost`, `pareto`
-            (whether no candidate beats it in time, communication and computation at once). `inf`
-            where the accuracy is not reached.
->>>>>>> design
         reason: in words, from these numbers.
         scheme: the first candidate.
         step_size: its step size `alpha`.

@@ -285,9 +285,9 @@ def descend(
     Arguments and errors are those of `simulate`, and `accuracy`: the path then stops soon after its
     gap has come within it or is not finite any more, and what was not run has gap NaN, records NaN
     (integers 0) and selects no group (all groups where the gap is not finite, as running on would
-    have given). Under `vmap`
-    every member stops for itself, and the batch stops with its last member. For many members,
-    `jax.lax.map` with a `batch_size` of about 1000 bounds the memory at no loss of speed.
+    have given). Under `vmap` every member stops for itself, and the batch stops with its last
+    member. For many members, `jax.lax.map` with a `batch_size` of about 1000 bounds the memory at
+    no loss of speed.
 
     >>> from lagc_jax import gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])

@@ -129,7 +129,7 @@ def numba_parallel(work: Work, lazy: bool = False) -> Cost:
 
     (M, G, r), selected = work.scheme, work.selected
     n, F = M // G, M // G - r + 1
-    part = min(work.realisations, max(256, 2_000_000 // M))
+    part = min(work.realisations, max(16, 40_000_000 // (M * len(selected))))
 
     @numba.njit(parallel=True)
     def run() -> np.ndarray:

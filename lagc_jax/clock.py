@@ -15,7 +15,7 @@ from lagc_jax.arrivals import chunk_of_work, collect
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays import Delays, TimeSource
 from lagc_jax.order_stats import iteration_mean, iteration_variance
-from lagc_jax.sampling import CHUNK, DirectTimes, Times, count_working, make_inverse
+from lagc_jax.sampling import CHUNK, Times, count_working, direct_times
 from lagc_jax.schemes import Scheme
 
 Count = TypeVar("Count", Array, np.ndarray)
@@ -141,10 +141,9 @@ def times_of_chunks(
     """`times_along` a path of K iterations whose `chunk_path` is known."""
     if sampler == "workers":
         return WorkerTimes(scheme, delays, chunks, num_iterations, cluster)
-    identical = cast(Delays, delays)
-    inverse = make_inverse(scheme.group_size, scheme.redundancy, identical.dtype)
+    n, r = scheme.group_size, scheme.redundancy
     overhead = None if cluster is None else cluster.overhead(scheme)
-    return DirectTimes(inverse, identical, chunks, num_iterations, overhead)
+    return direct_times(cast(Delays, delays), n, r, chunks, num_iterations, overhead)
 
 
 def accumulate(per_iteration: Array) -> Array:

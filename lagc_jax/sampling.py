@@ -273,13 +273,13 @@ def direct_times(
     delays: Delays,
     group_size: int,
     redundancy: int,
-    working: Array,
+    counts: Array,
+    num_iterations: int,
     overhead: ArrayLike | None = None,
 ) -> DirectTimes:
-    """Times of a path with working groups bool (K, G), groups of `n` and redundancy `r`."""
+    """Times of a path of K iterations with `count_working` groups of `n` and redundancy `r`."""
     inverse = make_inverse(group_size, redundancy, delays.dtype)
-    counts = count_working(working, delays.dtype)
-    return DirectTimes(inverse, delays, counts, working.shape[0], overhead)
+    return DirectTimes(inverse, delays, counts, num_iterations, overhead)
 
 
 @partial(jax.jit, static_argnames="dtype")
@@ -309,4 +309,5 @@ def sample_iteration_times(
         ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
     """
     n, r = check_iteration(delays, group_size, redundancy)
-    return direct_times(delays, n, r, working).whole(key)
+    counts = count_working(working, delays.dtype)
+    return direct_times(delays, n, r, counts, working.shape[0]).whole(key)

@@ -122,7 +122,7 @@ class Cluster:
         link = self.link
         if link is None:
             return startup
-        if not link.uniform or scheme.trigger == "worker":  # then not every answer is an upload
+        if not link.uniform or scheme.rule.everyone_works:  # then not every answer is an upload
             return None
         size = link.download_size + link.upload_size  # type: ignore[operator]
         return startup + 2 * link.latency + size / link.bandwidth  # type: ignore[operator]

@@ -1,10 +1,10 @@
 """The path of the iterates: select, compute, update. It knows no clock.
 
-One step serves every scheme; a scheme's trigger decides only what the left side of the selection
-rule is (LAG, eq. 15).
+One step serves every scheme: the scheme's rule says who uploads what, its optimiser what the server
+does with the sum.
 """
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import positive
 from lagc_jax._pytree import pytree
 from lagc_jax.problems import Problem
+from lagc_jax.rules import Gradients, Proposal, Round
 from lagc_jax.schemes import Scheme
 
 
@@ -25,11 +26,13 @@ class State:
 
     Attributes:
         theta: (d,) iterate `theta^k`.
-        stale_gradients: (G, d) last gradient uploaded by every group.
+        stale_gradients: (G, d) last message of every group, its gradient unless the rule quantises.
         stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was taken.
         differences: (D,) last squared steps `|theta^{k+1-d} - theta^{k-d}|^2`, newest first.
         uploaded: (G,) bool, groups whose gradient arrived in the iteration before.
         known: (G,) bool, groups whose gradient has ever arrived; the others' is taken as zero.
+        silent: (G,) iterations since the last upload.
+        notes: what the scheme's rule remembers.
         k: () number of iterations made.
         group_smoothness: (G,) `L_g`.
         step_size: () `alpha`.
@@ -42,6 +45,8 @@ class State:
     differences: Array
     uploaded: Array
     known: Array
+    silent: Array
+    notes: Any
     k: Array
     group_smoothness: Array
     step_size: Array
@@ -63,8 +68,8 @@ def init(
         scheme: how its gradients are collected.
         step_size: `alpha`, (); by default `1/L`.
         theta0: start, of the shape of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default `optax.sgd(step_size)`. The trigger
-            uses `step_size` whatever the optimiser.
+        optimizer: the server's optax transformation; by default the scheme's. The trigger uses
+            `step_size` whatever the optimiser.
 
     Raises:
         ValueError: if the problem has other than M partitions, `step_size` is not positive and
@@ -105,17 +110,18 @@ def begin(
         differences=jnp.zeros(scheme.memory, theta.dtype),
         uploaded=jnp.zeros(scheme.num_groups, bool),
         known=jnp.zeros(scheme.num_groups, bool),
+        silent=jnp.zeros(scheme.num_groups, jnp.int32),
+        notes=scheme.rule.start(theta, scheme.num_groups),
         k=jnp.zeros((), jnp.int32),
         group_smoothness=problem.group_smoothness(scheme.num_groups),
         step_size=alpha,
-        optimizer=_server(optimizer, alpha).init(theta),
+        optimizer=_server(scheme, optimizer, alpha).init(theta),
     )
 
 
 def path_scheme(scheme: Scheme) -> Scheme:
     """The scheme of full redundancy with the same path: coding changes costs, not iterates."""
-    sizes = (scheme.num_workers, scheme.num_groups, scheme.group_size)
-    return Scheme(*sizes, scheme.xi, scheme.memory, scheme.trigger)
+    return dataclasses.replace(scheme, redundancy=scheme.group_size)
 
 
 def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -> None:
@@ -134,9 +140,9 @@ def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -
 
 
 def _server(
-    optimizer: optax.GradientTransformation | None, step_size: Array
+    scheme: Scheme, optimizer: optax.GradientTransformation | None, step_size: Array
 ) -> optax.GradientTransformation:
-    return optax.sgd(step_size) if optimizer is None else optimizer
+    return scheme.optimizer(step_size) if optimizer is None else optimizer
 
 
 def step(
@@ -160,34 +166,60 @@ def step(
     '1.0000'
     """
     gradients = problem.group_gradients(scheme.num_groups)
-    return advance(scheme, gradients, state, optimizer)
+    proposal = propose(scheme, gradients, state)
+    return update(scheme, state, proposal, select(state, proposal), optimizer)
 
 
-def advance(
-    scheme: Scheme,
-    group_gradients: Callable[[Array], Array],
-    state: State,
-    optimizer: optax.GradientTransformation | None,
-) -> State:
-    """`step` for group gradients given as a function from `theta` (d,) to (G, d)."""
-    fresh = group_gradients(state.theta)
-    return update(state, fresh, select(scheme, state, fresh), optimizer)
+def propose(scheme: Scheme, gradients: Gradients, state: State) -> Proposal:
+    """What the groups would do in iteration `k`, by the scheme's rule.
+
+    Args:
+        scheme: its rule, `xi` and memory.
+        gradients: function to the groups' gradients (G, d) from one point (d,) or one a group.
+        state: before the iteration.
+    """
+    xi = scheme.xi_vector.astype(state.theta.dtype)
+    known = Round(
+        k=state.k,
+        theta=state.theta,
+        held=state.stale_gradients,
+        stale_iterates=state.stale_iterates,
+        silent=state.silent,
+        moved=jnp.sum(xi * state.differences),
+        step_size=state.step_size,
+        smoothness=state.group_smoothness,
+        memory=scheme.memory,
+    )
+    return scheme.rule.propose(gradients, known, state.notes)
+
+
+def select(state: State, proposal: Proposal) -> Array:
+    """Groups that are to upload, bool (G,).
+
+    A group that has never been heard of is always among them, hence all are at `k = 0`.
+    """
+    return ~proposal.skip | ~state.known
 
 
 def update(
-    state: State, fresh: Array, uploaded: Array, optimizer: optax.GradientTransformation | None
+    scheme: Scheme,
+    state: State,
+    proposal: Proposal,
+    uploaded: Array,
+    optimizer: optax.GradientTransformation | None,
 ) -> State:
-    """Step along the gradients that arrived and the stale ones of all other groups.
+    """Step along the messages that arrived and the stale ones of all other groups.
 
     Args:
+        scheme: its rule and optimiser.
         state: before the iteration.
-        fresh: (G, d) gradients of the groups at `theta^k`.
-        uploaded: (G,) bool, groups whose gradient arrived.
+        proposal: what the groups would send.
+        uploaded: (G,) bool, groups whose message arrived.
         optimizer: the one given to `init`.
     """
-    stale_gradients = jnp.where(uploaded[:, None], fresh, state.stale_gradients)
+    stale_gradients = jnp.where(uploaded[:, None], proposal.message, state.stale_gradients)
     stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
-    updates, optimizer_state = _server(optimizer, state.step_size).update(
+    updates, optimizer_state = _server(scheme, optimizer, state.step_size).update(
         stale_gradients.sum(0), state.optimizer, state.theta
     )
     theta = jnp.asarray(optax.apply_updates(state.theta, updates))
@@ -199,40 +231,10 @@ def update(
         differences=jnp.concatenate([newest[None], state.differences[:-1]]),
         uploaded=uploaded,
         known=state.known | uploaded,
+        silent=jnp.where(uploaded, 0, state.silent + 1),
+        notes=scheme.rule.remember(state.notes, proposal.draft, uploaded),
         k=state.k + 1,
         group_smoothness=state.group_smoothness,
         step_size=state.step_size,
         optimizer=optimizer_state,
     )
-
-
-def select(scheme: Scheme, state: State, fresh: Array) -> Array:
-    """Groups that are to upload in iteration `k`, bool (G,) (LAG, eqs. 15a and 15b).
-
-    A group that has never been heard of is always among them, hence all are at `k = 0`.
-
-    Args:
-        scheme: its trigger, `xi` and number of groups.
-        state: before the iteration.
-        fresh: (G, d) gradients of the groups at `theta^k`; only the worker trigger reads them.
-    """
-    xi = scheme.xi_vector.astype(state.theta.dtype)
-    threshold = jnp.sum(xi * state.differences) / (state.step_size * scheme.num_groups) ** 2
-    skip = _LEFT_SIDE[scheme.trigger](state, fresh) <= threshold
-    return ~skip | ~state.known
-
-
-def _always(state: State, fresh: Array) -> Array:
-    return jnp.full(fresh.shape[0], jnp.inf, fresh.dtype)
-
-
-def _server_side(state: State, fresh: Array) -> Array:
-    moved = state.stale_iterates - state.theta
-    return state.group_smoothness**2 * jnp.sum(moved**2, axis=-1)
-
-
-def _worker_side(state: State, fresh: Array) -> Array:
-    return jnp.sum((state.stale_gradients - fresh) ** 2, axis=-1)
-
-
-_LEFT_SIDE = {"always": _always, "server": _server_side, "worker": _worker_side}

@@ -1,21 +1,25 @@
 """The family of schemes: worker groups, gradient coding and adaptive selection as one point each.
 
-Every scheme is a `Scheme` with its sizes; the six constructors name the points that the paper
-compares.
+Every scheme is a `Scheme`: its sizes, its rule of selection and its server's optimiser. The
+constructors name the points that the paper compares and those of later papers.
 """
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, not_negative, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.rules import RULES, Laq, Rule
 
-TRIGGERS = ("always", "server", "worker")
+TRIGGERS = tuple(RULES)
 
 
-@pytree("num_workers", "num_groups", "redundancy", "memory", "trigger")
+@pytree("num_workers", "num_groups", "redundancy", "memory", "trigger", "optimizer")
 class Scheme:
     """`M` workers in `G` groups of `n = M/G`; each stores `r` of its group's `n` partitions.
 
@@ -25,12 +29,14 @@ class Scheme:
         redundancy: `r`, partitions a worker stores and computes, `1 <= r <= n`.
         xi: weights of the trigger, () or (D,); the only array, so it may be traced and batched.
         memory: `D`, number of past differences in the trigger.
-        trigger: "always" (no adaptive selection), "server" (LAG-PS) or "worker" (LAG-WK).
+        trigger: "always" (no adaptive selection), "server" (LAG-PS), "worker" (LAG-WK), another
+            name of `rules.RULES`, or a `Rule` of one's own; static.
+        optimizer: function from the step size to the server's optax transformation; static.
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
-            undefined `xi`, a worker trigger with `r < n` (a worker then never sees its group's
-            gradient), or an unknown trigger.
+            undefined `xi`, a rule in which workers need their group's gradient with `r < n` (they
+            never see it), or an unknown trigger.
 
     >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
     2
@@ -41,7 +47,8 @@ class Scheme:
     redundancy: int
     xi: ArrayLike = 0.0
     memory: int = 1
-    trigger: str = "always"
+    trigger: str | Rule = "always"
+    optimizer: Callable[[ArrayLike], optax.GradientTransformation] = optax.sgd
 
     def __post_init__(self) -> None:
         workers = whole_number("num_workers", self.num_workers)
@@ -55,11 +62,11 @@ class Scheme:
                 f"redundancy={redundancy} exceeds the {workers // groups} partitions of a group; "
                 f"give 1 <= redundancy <= num_workers / num_groups"
             )
-        if self.trigger not in TRIGGERS:
+        if isinstance(self.trigger, str) and self.trigger not in RULES:
             raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
-        if self.trigger == "worker" and redundancy < workers // groups:
+        if self.rule.everyone_works and redundancy < workers // groups:
             raise ValueError(
-                f"trigger='worker' needs workers that know their group's gradient, but "
+                f"trigger={self.trigger!r} needs workers that know their group's gradient, but "
                 f"redundancy={redundancy} is less than the {workers // groups} partitions of a "
                 f"group; give trigger='server' or redundancy={workers // groups}"
             )
@@ -89,6 +96,16 @@ class Scheme:
         return self.group_size - self.redundancy + 1
 
     @property
+    def rule(self) -> Rule:
+        """What the trigger stands for."""
+        return RULES[self.trigger] if isinstance(self.trigger, str) else self.trigger
+
+    @property
+    def load(self) -> int:
+        """Partition gradients that a working worker computes in an iteration."""
+        return self.rule.gradients * self.redundancy
+
+    @property
     def adaptive(self) -> bool:
         """Whether the scheme may leave groups out."""
         return self.trigger != "always"
@@ -101,9 +118,9 @@ class Scheme:
     def working(self, uploaded: Array) -> Array:
         """Groups that download, compute and are waited for, given those that upload, (..., G).
 
-        With the worker trigger all groups compute before each decides whether to upload.
+        With a rule like the worker trigger all groups compute before each decides.
         """
-        return jnp.ones_like(uploaded) if self.trigger == "worker" else uploaded
+        return jnp.ones_like(uploaded) if self.rule.everyone_works else uploaded
 
 
 def gd(num_workers: int) -> Scheme:
@@ -121,7 +138,9 @@ def grouping(num_workers: int, num_groups: int) -> Scheme:
     return Scheme(num_workers, num_groups, _whole_group(num_workers, num_groups))
 
 
-def lag(num_workers: int, xi: ArrayLike = 1.0, memory: int = 10, trigger: str = "server") -> Scheme:
+def lag(
+    num_workers: int, xi: ArrayLike = 1.0, memory: int = 10, trigger: str | Rule = "server"
+) -> Scheme:
     """Lazily aggregated gradients, one worker a group (LAG, eq. 15)."""
     return Scheme(num_workers, num_workers, 1, xi, memory, trigger)
 
@@ -132,7 +151,7 @@ def lagc(
     redundancy: int,
     xi: ArrayLike = 1.0,
     memory: int = 10,
-    trigger: str = "server",
+    trigger: str | Rule = "server",
 ) -> Scheme:
     """Lazily aggregated gradient coding: groups, coding and selection (LAGC)."""
     return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
@@ -143,11 +162,81 @@ def g_lag(
     num_groups: int,
     xi: ArrayLike = 1.0,
     memory: int = 10,
-    trigger: str = "server",
+    trigger: str | Rule = "server",
 ) -> Scheme:
     """Grouped LAG: the fastest worker of every selected group (LAGC)."""
     redundancy = _whole_group(num_workers, num_groups)
     return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+
+
+def lasg(
+    num_workers: int, xi: ArrayLike, memory: int = 10, trigger: str | Rule = "lasg-worker"
+) -> Scheme:
+    """Lazily aggregated stochastic gradients, for problems with minibatches (LASG).
+
+    Args:
+        num_workers: `M`.
+        xi: weights of the squared steps, `c/D` in LASG. They are weighed against squared changes of
+            gradients as they are, so the right size depends on the scale of the loss.
+        memory: `D`, also the longest silence of a worker.
+        trigger: "lasg-worker" (rule WK2) or "lasg-server".
+
+    >>> lasg(4, xi=0.1).load
+    2
+    """
+    return Scheme(num_workers, num_workers, 1, xi, memory, trigger)
+
+
+def cada(
+    num_workers: int, xi: ArrayLike, memory: int = 10, trigger: str | Rule = "cada2"
+) -> Scheme:
+    """Communication-adaptive distributed Adam: LASG's workers, AMSGrad at the server (CADA).
+
+    Args:
+        num_workers: `M`.
+        xi: as for `lasg`.
+        memory: `D`, also the longest silence of a worker and the life of a snapshot.
+        trigger: "cada2" (two points, the same samples) or "cada1" (against a snapshot).
+
+    >>> cada(4, xi=0.1, trigger="cada1").num_groups
+    4
+    """
+    return g_cada(num_workers, num_workers, xi, memory, trigger)
+
+
+def g_cada(
+    num_workers: int,
+    num_groups: int,
+    xi: ArrayLike,
+    memory: int = 10,
+    trigger: str | Rule = "cada2",
+) -> Scheme:
+    """Grouped CADA: the fastest worker of every group, all of which hold the same data.
+
+    Groups of equal workers decide together, on the same samples (Zhu, Zhang, Simeone and Wang,
+    "Adaptive Worker Grouping for Communication-Efficient and Straggler-Tolerant Distributed SGD",
+    2022, arXiv 2201.04301). Arguments as for `cada`.
+
+    >>> g_cada(12, 4, xi=0.1).num_waited
+    1
+    """
+    redundancy = _whole_group(num_workers, num_groups)
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger, optax.amsgrad)
+
+
+def laq(num_workers: int, bits: int = 4, xi: ArrayLike = 0.08, memory: int = 10) -> Scheme:
+    """Lazily aggregated quantised gradients, one worker a group (LAQ; its defaults).
+
+    Args:
+        num_workers: `M`.
+        bits: `b`, of a coordinate of a message.
+        xi: as for `lag`.
+        memory: `D`, also the longest silence of a worker.
+
+    >>> laq(4, bits=3).rule.message_bits(num_parameters=10)
+    62
+    """
+    return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits))
 
 
 def _whole_group(num_workers: int, num_groups: int) -> int:

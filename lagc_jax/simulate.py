@@ -19,11 +19,11 @@ from lagc_jax.codes import GradientCode, cyclic_repetition
 from lagc_jax.delays import TimeSource
 from lagc_jax.descent import (
     State,
-    advance,
     begin,
     check_start,
     flat_start,
     path_scheme,
+    propose,
     select,
     update,
 )
@@ -136,7 +136,7 @@ def simulate(
         num_iterations: `K`; static.
         step_size: `alpha`, (); by default `1/L`.
         theta0: start, in the form of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default `optax.sgd(step_size)`. It is
+        optimizer: the server's optax transformation; by default the scheme's. It is
             static: make it once and reuse it, a new one compiles anew.
         sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
             time; by default the first where it is exact (identical delays, a cluster that adds one
@@ -335,7 +335,8 @@ def _descend(
     look = _observer(problem, record)
 
     def iterate(state: State, _: None) -> tuple[State, tuple[Any, Array]]:
-        state = advance(scheme, gradients, state, optimizer)
+        proposal = propose(scheme, gradients, state)
+        state = update(scheme, state, proposal, select(state, proposal), optimizer)
         return state, (look(state.theta), state.uploaded)
 
     if accuracy is None:
@@ -360,10 +361,10 @@ def _descend_with_arrivals(
     look = _observer(problem, record)
 
     def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
-        fresh = gradients_from(fastest(scheme, work))(state.theta)
-        selected = select(scheme, state, fresh)
+        proposal = propose(scheme, gradients_from(fastest(scheme, work)), state)
+        selected = select(state, proposal)
         arrivals = collect(scheme, cluster, work, selected)
-        state = update(state, fresh, arrivals.received, optimizer)
+        state = update(scheme, state, proposal, arrivals.received, optimizer)
         return state, (look(state.theta), selected, arrivals)
 
     last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)

@@ -96,7 +96,7 @@ def iteration_costs(
             f"num_selected={num_selected} must be whole numbers from 0 to {scheme.num_groups}"
         )
     working = np.full_like(uploading, scheme.num_groups)
-    if scheme.trigger != "worker":
+    if not scheme.rule.everyone_works:
         working = uploading
     n, r = scheme.group_size, scheme.redundancy
     return IterationCosts(
@@ -256,7 +256,7 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
     Storage is in partitions a worker; `stragglers tolerated` counts those that any group survives.
     """
     s = float(expectation.selected)
-    working = scheme.num_groups if scheme.trigger == "worker" else s
+    working = scheme.num_groups if scheme.rule.everyone_works else s
     n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
     return {
         "storage": r,

@@ -1,0 +1,269 @@
+"""Rules of lazy aggregation: which groups skip an upload, and what the others send.
+
+A rule is the only part of a scheme that knows how its groups decide. It is a small frozen object of
+static constants with one function, `propose`; what is batched goes into the scheme's `xi`. The step
+knows no rule by name, so a rule of one's own is a class like those below, given to a `Scheme` as
+its `trigger`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import jax.numpy as jnp
+from jax import Array
+
+from lagc_jax._checks import whole_number
+
+FLOAT_BITS = 32  # of a number that is sent as it is, whatever the precision of the simulation
+
+Gradients = Callable[[Array], Array]
+
+
+class Round(NamedTuple):
+    """What is known before the groups decide in iteration `k`.
+
+    Attributes:
+        k: () number of the iteration.
+        theta: (d,) `theta^k`.
+        held: (G, d) every group's last message, zeros before the first.
+        stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was sent.
+        silent: (G,) iterations without an upload since then.
+        moved: () `sum_d xi_d |theta^{k+1-d} - theta^{k-d}|^2`.
+        step_size: () `alpha`.
+        smoothness: (G,) `L_g`.
+        memory: `D`, a Python int.
+    """
+
+    k: Array
+    theta: Array
+    held: Array
+    stale_iterates: Array
+    silent: Array
+    moved: Array
+    step_size: Array
+    smoothness: Array
+    memory: int
+
+    @property
+    def lag_threshold(self) -> Array:
+        """Right side of LAG's conditions, () (LAG, eq. 15)."""
+        return self.moved / (self.step_size * self.held.shape[0]) ** 2
+
+    @property
+    def fresh_enough(self) -> Array:
+        """Whether a group has kept silent for less than `D` iterations, (G,)."""
+        return self.silent < self.memory
+
+
+class Proposal(NamedTuple):
+    """What the groups would do.
+
+    Attributes:
+        skip: (G,) bool, groups that need not upload; those never heard of do all the same.
+        message: (G, d) what a group uploads: the server sums the groups' last messages.
+        draft: what `Rule.remember` may want to know, any pytree.
+    """
+
+    skip: Array
+    message: Array
+    draft: Any = None
+
+
+class Rule(Protocol):
+    """How the groups of a scheme decide; hashable, for it is static.
+
+    Attributes:
+        everyone_works: whether all groups download and compute before they decide. They must then
+            know their group's whole gradient (`r = n`). Otherwise only those that upload work.
+        gradients: gradients of a partition that a worker computes in an iteration.
+    """
+
+    everyone_works: ClassVar[bool] = False
+    gradients: ClassVar[int] = 1
+
+    def start(self, theta: Array, num_groups: int) -> Any:
+        """What the rule remembers before the first iteration, a pytree of arrays; nothing here."""
+        return None
+
+    def propose(self, gradients: Gradients, round: Round, notes: Any) -> Proposal:
+        """Decide in iteration `k`.
+
+        Args:
+            gradients: function to the groups' gradients (G, d) from one point (d,) or one point a
+                group (G, d); on the samples of iteration `k` if the problem has minibatches.
+            round: what is known.
+            notes: what the rule remembers.
+        """
+        ...
+
+    def remember(self, notes: Any, draft: Any, uploaded: Array) -> Any:
+        """What the rule remembers after the iteration, given who uploaded, bool (G,)."""
+        return notes
+
+    def message_bits(self, num_parameters: int) -> int:
+        """Bits of one uploaded message."""
+        return FLOAT_BITS * num_parameters
+
+
+def squared_norms(vectors: Array) -> Array:
+    """Squared Euclidean norms (G,) of (G, d)."""
+    return jnp.sum(vectors**2, axis=-1)
+
+
+@dataclass(frozen=True)
+class Always(Rule):
+    """Nobody skips: gradient descent."""
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        return Proposal(jnp.zeros(round.held.shape[0], bool), gradients(round.theta))
+
+
+@dataclass(frozen=True)
+class LagServer(Rule):
+    """LAG-PS: the server bounds the change of a gradient by `L_g^2 |theta_hat_g - theta|^2`.
+
+    (LAG, eq. 15b.)
+    """
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        moved = squared_norms(round.stale_iterates - round.theta)
+        skip = round.smoothness**2 * moved <= round.lag_threshold
+        return Proposal(skip, gradients(round.theta))
+
+
+@dataclass(frozen=True)
+class LagWorker(Rule):
+    """LAG-WK: workers see the change `|grad_hat_g - grad_g|^2` of a gradient (LAG, eq. 15a)."""
+
+    everyone_works: ClassVar[bool] = True
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        fresh = gradients(round.theta)
+        return Proposal(squared_norms(round.held - fresh) <= round.lag_threshold, fresh)
+
+
+@dataclass(frozen=True)
+class LasgServer(Rule):
+    """LASG-PS: as LAG-PS, beside the plain steps: `L_g^2 |theta_hat_g - theta|^2 <= moved`.
+
+    (Chen, Sun and Yin, "LASG: Lazily Aggregated Stochastic Gradients", 2020, arXiv 2002.11360.)
+    """
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        moved = squared_norms(round.stale_iterates - round.theta)
+        skip = (round.smoothness**2 * moved <= round.moved) & round.fresh_enough
+        return Proposal(skip, gradients(round.theta))
+
+
+@dataclass(frozen=True)
+class LasgWorker(Rule):
+    """LASG-WK2 and CADA2: the change of the gradient between two points on the same samples.
+
+    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2; CADA, arXiv
+    2012.15469, rule CADA2).
+    """
+
+    everyone_works: ClassVar[bool] = True
+    gradients: ClassVar[int] = 2
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        fresh = gradients(round.theta)
+        change = squared_norms(fresh - gradients(round.stale_iterates))
+        return Proposal((change <= round.moved) & round.fresh_enough, fresh)
+
+
+@dataclass(frozen=True)
+class CadaSnapshot(Rule):
+    """CADA1: the change of a variance-reduced gradient since the last upload.
+
+    `|v - v_hat_g|^2 <= moved` with `v = g(theta; b) - g(theta_snapshot; b)` and `v_hat_g` that of
+    the last upload; the snapshot is renewed every `D` iterations (Chen, Guo, Sun and Yin, "CADA:
+    Communication-Adaptive Distributed Adam", 2021, arXiv 2012.15469, rule CADA1).
+    """
+
+    everyone_works: ClassVar[bool] = True
+    gradients: ClassVar[int] = 2
+
+    def start(self, theta: Array, num_groups: int) -> tuple[Array, Array]:
+        return theta, jnp.zeros((num_groups, theta.size), theta.dtype)
+
+    def propose(self, gradients: Gradients, round: Round, notes: tuple[Array, Array]) -> Proposal:
+        snapshot, last = notes
+        snapshot = jnp.where(round.k % round.memory == 0, round.theta, snapshot)
+        fresh = gradients(round.theta)
+        reduced = fresh - gradients(snapshot)
+        skip = (squared_norms(reduced - last) <= round.moved) & round.fresh_enough
+        return Proposal(skip, fresh, (snapshot, reduced))
+
+    def remember(
+        self, notes: tuple[Array, Array], draft: tuple[Array, Array], uploaded: Array
+    ) -> tuple[Array, Array]:
+        snapshot, reduced = draft
+        return snapshot, jnp.where(uploaded[:, None], reduced, notes[1])
+
+
+@dataclass(frozen=True)
+class Laq(Rule):
+    """LAQ: LAG-WK on gradients whose changes are uploaded with `b` bits a coordinate.
+
+    The condition is LAG-WK's on the quantised gradients `Q`, with `3 (|e|^2 + |e_hat_g|^2)` added
+    on the right, `e` the quantisation error of now and `e_hat_g` that of the last upload. A message
+    is `32 + b d` bits: the range and the levels (Sun, Chen, Giannakis and Yang,
+    "Communication-Efficient Distributed Learning via Lazily Aggregated Quantized Gradients",
+    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7).
+
+    Args:
+        bits: `b`, from 1 to 32.
+
+    Raises:
+        ValueError: for another number of bits.
+    """
+
+    bits: int
+    everyone_works: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if whole_number("bits", self.bits) > FLOAT_BITS:
+            raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
+
+    def start(self, theta: Array, num_groups: int) -> Array:
+        return jnp.zeros(num_groups, theta.dtype)
+
+    def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
+        fresh = gradients(round.theta)
+        change = quantize(fresh - round.held, self.bits)
+        error = squared_norms(fresh - (round.held + change))
+        skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
+        return Proposal(skip & round.fresh_enough, round.held + change, error)
+
+    def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
+        return jnp.where(uploaded, draft, notes)
+
+    def message_bits(self, num_parameters: int) -> int:
+        return FLOAT_BITS + self.bits * num_parameters
+
+
+def quantize(vectors: Array, bits: int) -> Array:
+    """Round vectors (G, d) to a uniform grid of `2^bits` points over their range (LAQ, eq. 5).
+
+    The grid of a vector reaches from `-R` to `R`, the largest absolute value of its entries; the
+    error of an entry is at most `R / (2^bits - 1)`.
+
+    >>> quantize(jnp.array([[1.0, 0.2, -0.9]]), bits=2).round(3).tolist()
+    [[1.0, 0.333, -1.0]]
+    """
+    radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    step = jnp.where(radius > 0, 2 * radius / (2.0**bits - 1), 1)
+    return jnp.where(radius > 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius, 0)
+
+
+RULES: dict[str, Rule] = {
+    "always": Always(),
+    "server": LagServer(),
+    "worker": LagWorker(),
+    "lasg-server": LasgServer(),
+    "lasg-worker": LasgWorker(),
+    "cada1": CadaSnapshot(),
+    "cada2": LasgWorker(),
+}

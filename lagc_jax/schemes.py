@@ -48,7 +48,7 @@ class Scheme:
     xi: ArrayLike = 0.0
     memory: int = 1
     trigger: str | Rule = "always"
-    optimizer: Callable[[ArrayLike], optax.GradientTransformation] = optax.sgd
+    optimizer: Callable[[Array], optax.GradientTransformation] = optax.sgd
 
     def __post_init__(self) -> None:
         workers = whole_number("num_workers", self.num_workers)

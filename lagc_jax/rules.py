@@ -227,6 +227,9 @@ class Laq(Rule):
         if whole_number("bits", self.bits) > FLOAT_BITS:
             raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
 
+    def __str__(self) -> str:
+        return "laq"
+
     def start(self, theta: Array, num_groups: int) -> Array:
         return jnp.zeros(num_groups, theta.dtype)
 

@@ -16,7 +16,18 @@ from pandas.api.types import is_numeric_dtype
 RESULTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
 REQUIRED = (*RESULTS, "problem", "scheme", "num_workers", "delays", "time_mean")
 # What a user chooses; the other parameters are the conditions under which it is compared.
-DESIGN = ("scheme", "num_groups", "redundancy", "xi", "memory", "trigger", "step_size")
+DESIGN = (
+    "scheme",
+    "num_groups",
+    "redundancy",
+    "num_waited",
+    "deadline",
+    "xi",
+    "memory",
+    "trigger",
+    "bits",
+    "step_size",
+)
 CATEGORIES = ("problem", "delays", "scheme")
 COSTS: tuple[str, ...] = ("time", "communication", "computation")
 

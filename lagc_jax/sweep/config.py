@@ -24,7 +24,20 @@ from lagc_jax.problems import (
     linear_regression,
     synthetic_linear_regression,
 )
-from lagc_jax.schemes import TRIGGERS, Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.schemes import (
+    TRIGGERS,
+    Scheme,
+    cada,
+    g_cada,
+    g_lag,
+    gc,
+    gd,
+    grouping,
+    lag,
+    lagc,
+    laq,
+    lasg,
+)
 
 SCHEMES: dict[str, Callable[..., Scheme]] = {
     "GD": gd,
@@ -33,6 +46,10 @@ SCHEMES: dict[str, Callable[..., Scheme]] = {
     "LAG": lag,
     "LAGC": lagc,
     "G-LAG": g_lag,
+    "LAQ": laq,
+    "LASG": lasg,
+    "CADA": cada,
+    "G-CADA": g_cada,
 }
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "synthetic": synthetic_linear_regression,
@@ -107,6 +124,9 @@ PARAMETERS: dict[str, Reader] = {
     "xi": _not_negative,
     "memory": whole_number,
     "trigger": partial(_choice, TRIGGERS[1:]),
+    "bits": whole_number,
+    "num_waited": whole_number,
+    "deadline": _positive,
     "step_size": _positive,
     "seed": _seed,
     "num_features": whole_number,

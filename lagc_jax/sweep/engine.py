@@ -136,12 +136,12 @@ def _spread(body: Callable, mesh: Mesh, shared: Any, items: Any, counts: Any) ->
 @lru_cache(maxsize=256)
 def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
     """The body that computes a path of `K` iterations for sizes of a `_PathKey`."""
-    num_workers, num_groups, trigger, memory = sizes
+    num_workers, num_groups, trigger, memory, optimizer = sizes
 
     def body(shared: tuple[Problem, Array], task: PathTask) -> PathRecord:
         problem, accuracies = shared
-        group_size = num_workers // num_groups
-        scheme = Scheme(num_workers, num_groups, group_size, task.xi, memory, trigger)
+        shape = (num_workers, num_groups, num_workers // num_groups)
+        scheme = Scheme(*shape, task.xi, memory, trigger, optimizer)
         start = jnp.zeros(problem.num_parameters, problem.minimizer.dtype)
         lowest = jnp.min(accuracies)
         path = find_path(problem, scheme, task.step_size, start, num_iterations, None, lowest)
@@ -310,7 +310,7 @@ class Engine:
 def path_key(point: Point) -> _PathKey:
     """What makes two points share a path."""
     s = point.scheme
-    sizes = (s.num_workers, s.num_groups, s.trigger, s.memory)
+    sizes = (s.num_workers, s.num_groups, s.trigger, s.memory, s.optimizer)
     return _PathKey(id(point.problem), sizes, float(np.asarray(s.xi)), point.step_size)
 
 

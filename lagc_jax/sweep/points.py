@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from lagc_jax.sweep.config import (
     combinations,
 )
 
+OPTIONS = ("bits", "num_waited", "deadline")
+
 
 class Point(NamedTuple):
     """One combination of a sweep.
@@ -30,6 +32,7 @@ class Point(NamedTuple):
         name: of the scheme.
         scheme: sizes, trigger and `xi`.
         step_size: in units of `1/L`.
+        options: what few schemes take, by name: `bits`, `num_waited`, `deadline`.
     """
 
     number: int
@@ -38,6 +41,7 @@ class Point(NamedTuple):
     scheme: Scheme
     step_size: float
     delays: DelayEntry
+    options: Mapping[str, Any]
 
 
 class _Cell(NamedTuple):
@@ -118,6 +122,7 @@ class Points:
             _scheme(cell.entry.name, cell.xis[xi], cell.redundancies[redundancy], **cell.sizes),
             cell.steps[step],
             self.config.delays[delays],
+            {name: cell.sizes[name] for name in OPTIONS if name in cell.sizes},
         )
 
     def __iter__(self) -> Iterator[Point]:
@@ -169,7 +174,7 @@ def count_programs(points: Iterable[Point], sampler: str) -> int:
         tabled = 1 < scheme.redundancy < scheme.group_size
         clock = tabled if sampler == "direct" else (*sizes, scheme.redundancy)
         programs |= {
-            ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory),
+            ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory, scheme.optimizer),
             ("clock", family, clock),
             ("means", family, scheme.num_groups),
         }
@@ -192,7 +197,8 @@ def _row(point: Point) -> dict[str, Any]:
         "redundancy": scheme.redundancy,
         "xi": scheme.xi,
         "memory": scheme.memory,
-        "trigger": scheme.trigger,
+        "trigger": str(scheme.trigger),
+        **point.options,
         "step_size": point.step_size,
         "delays": point.delays.family,
         **point.delays.parameters,

@@ -42,8 +42,21 @@ from lagc_jax.problems import (
     linear_regression,
     synthetic_linear_regression,
 )
+from lagc_jax.rules import Proposal, Round, Rule
 from lagc_jax.sampling import sample_iteration_times
-from lagc_jax.schemes import Scheme, g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.schemes import (
+    Scheme,
+    cada,
+    g_cada,
+    g_lag,
+    gc,
+    gd,
+    grouping,
+    lag,
+    lagc,
+    laq,
+    lasg,
+)
 from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
     Complexity,
@@ -77,6 +90,9 @@ __all__ = [
     "Pareto",
     "Path",
     "Problem",
+    "Proposal",
+    "Round",
+    "Rule",
     "Scheme",
     "Shards",
     "ShiftedExponential",
@@ -86,6 +102,7 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Weibull",
+    "cada",
     "classification_accuracy",
     "complexity",
     "cyclic_repetition",
@@ -95,6 +112,7 @@ __all__ = [
     "expected_wall_clock",
     "fit",
     "fractional_repetition",
+    "g_cada",
     "g_lag",
     "gaussian_linear_regression",
     "gc",
@@ -108,6 +126,8 @@ __all__ = [
     "iteration_variance",
     "lag",
     "lagc",
+    "laq",
+    "lasg",
     "linear_regression",
     "load_results",
     "logistic_regression",

@@ -60,26 +60,28 @@ class Counts(NamedTuple):
     Attributes:
         iterations, communication, computation: as in `Complexity`.
         timeouts: times that a group was given up; `inf`, like all else, where not reached.
+        bits: as in `Complexity`.
     """
 
     iterations: Summary
     communication: Summary
     computation: Summary
     timeouts: Summary
+    bits: Summary
 
 
 class Batch(NamedTuple):
     """Many realisations of the delays along one path, summarised.
 
     With a timeout in the cluster every realisation has a path of its own: `gap`, `iterations`,
-    `communication` and `computation` are then means over the realisations, and `selected`,
+    `communication`, `computation` and `bits` are then means over the realisations, and `selected`,
     `received` and `diverged` the shares of them of which it is true.
 
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`.
         selected: (K, G) bool, groups that were to upload, and did unless they were given up.
         diverged: () bool, as in `Path`.
-        iterations, communication, computation: (A,) complexity at each accuracy.
+        iterations, communication, computation, bits: (A,) complexity at each accuracy.
         wall_clock: `Summary` of the wall-clock complexity at each accuracy; `inf` where the path
             does not reach it.
         curve: `Summary` of the cumulative time at the iterates asked for, None without any.
@@ -93,6 +95,7 @@ class Batch(NamedTuple):
     iterations: Array
     communication: Array
     computation: Array
+    bits: Array
     wall_clock: Summary
     curve: Summary | None
     received: Array
@@ -221,6 +224,7 @@ def simulate_batch(
         iterations=at_hit(jnp.arange(K + 1), index, reached),
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
+        bits=at_hit(uplink, index, reached) * scheme.rule.message_bits(problem.num_parameters),
         wall_clock=run(index, reached),
         curve=None if stops is None else run(stops, True),
         received=path.selected,
@@ -265,7 +269,7 @@ def _realise_paths(
             "workers",
         )
         index, reached = first_hit(run.gap, accuracies)
-        spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts)
+        spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts, run.bits)
         costs = tuple(at_hit(values, index, reached) for values in spent)
         curve = None if iterates is None else run.wall_clock[iterates]
         return (run.gap, run.selected, run.received, run.diverged), (costs, curve)
@@ -302,6 +306,7 @@ def _realise_paths(
         iterations=counts.iterations.mean,
         communication=counts.communication.mean,
         computation=counts.computation.mean,
+        bits=counts.bits.mean,
         wall_clock=clock,
         curve=curve,
         received=received,

@@ -67,6 +67,7 @@ class Trajectory(NamedTuple):
         diverged: () bool, whether the gap stopped being finite or ended above its start.
         received: (K, G) bool, groups whose gradient arrived: those selected, less those given up.
         timeouts: (K+1,) times that a group was given up, exact integers.
+        message_bits: () bits of a message to the server.
         recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
     """
 
@@ -80,12 +81,18 @@ class Trajectory(NamedTuple):
     diverged: Array
     received: Array
     timeouts: Array
+    message_bits: Array
     recorded: Any = None
 
     @property
     def communication(self) -> Array:
         """Downlink plus uplink messages, (K+1,)."""
         return self.downlink + self.uplink
+
+    @property
+    def bits(self) -> Array:
+        """Bits sent to the server, (K+1,), of floating type: 32 for every number sent as it is."""
+        return self.uplink * self.message_bits[..., None].astype(jnp.result_type(float))
 
 
 class Complexity(NamedTuple):
@@ -96,12 +103,14 @@ class Complexity(NamedTuple):
         communication: messages.
         computation: partition gradients.
         iterations: first `k` with `L(theta^k) - L(theta*) <= accuracy`.
+        bits: sent to the server.
     """
 
     wall_clock: Array
     communication: Array
     computation: Array
     iterations: Array
+    bits: Array
 
 
 def simulate(
@@ -260,6 +269,7 @@ def run_trajectory(
         path.diverged,
         received,
         timeouts,
+        jnp.asarray(scheme.rule.message_bits(problem.num_parameters)),
         path.recorded,
     )
 
@@ -504,4 +514,5 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
         at_hit(trajectory.communication, index, reached),
         at_hit(trajectory.computation, index, reached),
         at_hit(iterates, index, reached),
+        at_hit(trajectory.bits, index, reached),
     )

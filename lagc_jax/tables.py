@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-RESULTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
-REQUIRED = (*RESULTS, "problem", "scheme", "num_workers", "delays", "time_mean")
+COUNTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
+RESULTS = (*COUNTS, "uplink_bits")
+REQUIRED = (*COUNTS, "problem", "scheme", "num_workers", "delays", "time_mean")
 # What a user chooses; the other parameters are the conditions under which it is compared.
 DESIGN = (
     "scheme",

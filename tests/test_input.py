@@ -280,7 +280,7 @@ def test_bad_starts_of_single_steps_are_refused(small, start, message):
 
 @pytest.mark.parametrize("accuracy", [0.0, -1e-8, NAN, INF])
 def test_bad_accuracies_are_refused(small, accuracy):
-    run = lagc_jax.Trajectory(*[jnp.ones(3)] * 10)
+    run = lagc_jax.Trajectory(*[jnp.ones(3)] * 11)
     schemes = {"GD": lagc_jax.gd(4)}
     delays = {"exponential": lagc_jax.Exponential(1.0)}
     for call in (

@@ -46,6 +46,7 @@ class PathRecord(NamedTuple):
         index, reached: (A,) first hits of the accuracies, as of `first_hit`.
         uploaded: (A,) groups that uploaded until then.
         diverged: (), as in `Path`.
+        message_bits: () of a message to the server.
         occurrences: (A, G+1) iterations until then in which 0, 1, .., G groups worked; made on the
             host.
     """
@@ -55,6 +56,7 @@ class PathRecord(NamedTuple):
     reached: Any
     uploaded: Any
     diverged: Any
+    message_bits: Any
     occurrences: Any = None
 
 
@@ -150,7 +152,8 @@ def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
         # Points share clocks whose schemes have no trigger: all groups at work count as uploading.
         working = scheme.working(path.selected)
         chunks = chunk_path(scheme, working, sampler, path.gap.dtype)
-        return PathRecord(chunks, index, reached, uploads[index], path.diverged)
+        bits = jnp.asarray(scheme.rule.message_bits(problem.num_parameters))
+        return PathRecord(chunks, index, reached, uploads[index], path.diverged, bits)
 
     return body
 
@@ -299,6 +302,7 @@ class Engine:
             "iterations": where_reached(record.index),
             "communication": where_reached(downlink + uplink),
             "computation": where_reached(computation),
+            "uplink_bits": where_reached(np.float64(record.message_bits) * uplink),
             "time_mean": np.asarray(summary.mean, float),
             "time_standard_error": np.asarray(summary.standard_error, float),
             **quantiles,

@@ -238,9 +238,9 @@ def load_results(directory: str | Path) -> pd.DataFrame:
         `scheme`, `num_workers`, `num_groups`, `redundancy`, `xi`, `memory`, `trigger`, `step_size`
         (in units of `1/L`), `delays` and the family's own, `problem_*` of the problem (NaN where a
         family or problem lacks one), `accuracy`. Complexity, `inf` where the accuracy is not
-        reached: `iterations`, `communication`, `computation`; of the time the sample `time_mean`,
-        `time_standard_error` and `time_q*`, a column a quantile, and `time_expected`, its exact
-        mean. `diverged` is the share of the realisations whose path diverged.
+        reached: `iterations`, `communication`, `computation`, `uplink_bits`; of the time the sample
+        `time_mean`, `time_standard_error` and `time_q*`, a column a quantile, and `time_expected`,
+        its exact mean. `diverged` is the share of the realisations whose path diverged.
 
     Raises:
         ValueError: if the directory holds no sweep, no result yet, or a damaged block.

@@ -10,10 +10,12 @@ from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.codes import (
     GradientCode,
+    balanced_assignment,
     cyclic_repetition,
     fractional_repetition,
     worst_condition,
 )
+from lagc_jax.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
 from lagc_jax.design import Design, design, smooth_regression
@@ -46,7 +48,10 @@ from lagc_jax.rules import Proposal, Round, Rule
 from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import (
     Scheme,
+    approximate_gc,
     cada,
+    fastest_k,
+    first_decodable,
     g_cada,
     g_lag,
     gc,
@@ -56,6 +61,7 @@ from lagc_jax.schemes import (
     lagc,
     laq,
     lasg,
+    stochastic_gc,
 )
 from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
@@ -77,20 +83,24 @@ __all__ = [
     "Cluster",
     "Complexity",
     "Counts",
+    "Decoding",
     "Delays",
     "Design",
     "Discrete",
     "Exponential",
     "Failures",
+    "FirstDecodable",
     "Gamma",
     "GradientCode",
     "Hyperexponential",
+    "LeastSquares",
     "Link",
     "Lognormal",
     "Pareto",
     "Path",
     "Problem",
     "Proposal",
+    "Rescaled",
     "Round",
     "Rule",
     "Scheme",
@@ -102,6 +112,8 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Weibull",
+    "approximate_gc",
+    "balanced_assignment",
     "cada",
     "classification_accuracy",
     "complexity",
@@ -110,6 +122,8 @@ __all__ = [
     "design",
     "estimate_smoothness",
     "expected_wall_clock",
+    "fastest_k",
+    "first_decodable",
     "fit",
     "fractional_repetition",
     "g_cada",
@@ -143,6 +157,7 @@ __all__ = [
     "simulate_batch",
     "smooth_regression",
     "step",
+    "stochastic_gc",
     "synthetic_linear_regression",
     "wall_clock_variance",
     "worst_condition",

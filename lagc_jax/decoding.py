@@ -156,10 +156,14 @@ class Rescaled(Decoding):
     def __post_init__(self) -> None:
         object.__setattr__(self, "assignment", as_leaf(self.assignment))
         known = _square("assignment", self.assignment)
-        if known is not None and not (np.isin(known, (0, 1)).all() and known.any(0).all()):
+        if known is None:
+            return
+        if (strange := known[~np.isin(known, (0, 1))]).size:
+            raise ValueError(f"assignment holds {strange[0]}; give 0 and 1")
+        if not known.any(0).all():
             raise ValueError(
-                f"assignment={known} must hold 0 and 1, and a 1 in every column; give a worker to "
-                f"every partition"
+                f"column {known.any(0).argmin()} of assignment is zero; give a worker to every "
+                f"partition"
             )
 
     @property

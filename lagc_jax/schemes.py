@@ -213,7 +213,7 @@ def first_decodable(num_workers: int, redundancy: int, code: GradientCode | None
         num_workers: `M`.
         redundancy: `r`.
         code: the gradient code; by default fractional repetition where `r` divides `M`, otherwise
-            cyclic repetition, of which few sets decode before the `F`-th worker.
+            cyclic repetition, of which some sets decode before the `F`-th worker.
 
     >>> first_decodable(12, 3).decoding.code.redundancy
     3

@@ -261,7 +261,7 @@ def test_timeouts_and_links_of_a_decoding():
 
 
 # A rule that takes two gradients of every partition, in groups where r = 1 and r = n.
-LOADED = {"lasg": lagc_jax.lasg(M, 0.1), "g-cada": lagc_jax.g_cada(M, 2, 0.1)}
+LOADED = {"lasg": lagc_jax.lasg(M, 0.1), "g-cada": lagc_jax.g_cada(M, 2, 0.1, trigger="cada2")}
 PLAIN = {"lasg": lagc_jax.gd(M), "g-cada": lagc_jax.grouping(M, 2)}
 
 

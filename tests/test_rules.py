@@ -1,13 +1,12 @@
 """The lazy rules of later papers: against their own plain loops, and where they become another."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import own_scheme
 import pytest
 import reference
 import reference_rules
@@ -232,10 +231,6 @@ def test_bad_input_is_refused():
 
 
 def test_the_page_on_a_scheme_of_ones_own_is_ef21():
-    path = Path(__file__).parents[1] / "sweeps" / "own_scheme.py"
-    spec = importlib.util.spec_from_file_location("own_scheme", path)
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
     kept, gradient = 2, full_gradient(M)
     theta, estimates = [START], np.zeros((M, START.size))
     for k in range(K):
@@ -244,7 +239,7 @@ def test_the_page_on_a_scheme_of_ones_own_is_ef21():
             for j in sorted(range(START.size), key=lambda j: -abs(change[j]))[:kept]:
                 estimates[m, j] += change[j]
         theta.append(theta[k] - ALPHA / 2 * estimates.sum(0))
-    scheme = page.ef21(M, kept)
+    scheme = own_scheme.ef21(M, kept)
     path = descend(scheme, PROBLEM, ALPHA / 2, record=lambda point: point)
     np.testing.assert_allclose(path.recorded, theta, rtol=1e-9, atol=1e-12)
     assert scheme.rule.message_bits(START.size) == kept * (32 + 3)

@@ -1,19 +1,16 @@
 """The survey of all schemes: what it runs, its frames, its claims and its script."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+import schemes
 
 import lagc_jax
 from lagc_jax import survey
 
 M, K, R = 6, 20, 3
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
-SCRIPT = Path(__file__).parents[1] / "sweeps" / "schemes.py"
 
 
 def first_parameter(theta):
@@ -107,15 +104,12 @@ def test_claims_are_comparisons_of_the_table():
 
 
 def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("schemes", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     everyone = survey.contenders
     few = "GD", "approximate GC", "CADA1"
     claim = survey.Claim("a paper", "a claim", "CADA1", "GD", "bits")
     monkeypatch.setattr(survey, "CLAIMS", (claim,))
     monkeypatch.setattr(survey, "contenders", lambda *a: {n: everyone(*a)[n] for n in few})
-    assert script.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
+    assert schemes.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "schemes.csv")
     assert set(table["scheme"]) == set(few)
@@ -130,12 +124,9 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
 
 
 def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("schemes", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     for wrong in (["--waited", "13"], ["--groups", "5"], ["--alpha", "-1"]):
         with pytest.raises(SystemExit):
-            script.main(["--quick", "--out", str(tmp_path), *wrong])
+            schemes.main(["--quick", "--out", str(tmp_path), *wrong])
         error = capsys.readouterr().err
         assert error.startswith("schemes.py: error: ")
         assert error.count("\n") == 1

@@ -7,6 +7,9 @@ enters no loss, gradient or constant.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +20,17 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, not_negative, whole_number
 from lagc_jax._optimum import minimize_newton
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems import Problem, gram_norms, host_gram_norms, merge, partitioned, stored
+from lagc_jax.problems import (
+    Problem,
+    draw_samples,
+    gram_norms,
+    group_products,
+    host_gram_norms,
+    merge,
+    partition_keys,
+    partitioned,
+    stored,
+)
 
 # Largest curvature of the log-sum-exp along one logit of two, and in any direction (see Boehning).
 BINARY_CURVATURE, SOFTMAX_CURVATURE = 0.25, 0.5
@@ -49,13 +62,17 @@ class LogisticRegression(Problem):
         l2 = self.l2 * (self.num_partitions // num_groups)
 
         def gradients(theta: Array) -> Array:
-            slope = weights * jax.nn.sigmoid(jnp.matmul(signed, theta, precision=EXACT))
+            slope = weights * jax.nn.sigmoid(group_products(signed, theta))
             return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * theta
 
         return gradients
 
     def group_smoothness(self, num_groups: int) -> Array:
         return _group_constants(self, self.signed, BINARY_CURVATURE, num_groups)
+
+    def sample(self, key: Array, batch_size: int) -> "LogisticRegression":
+        signed, weights = _draw(key, self.signed, self.weights, batch_size)
+        return replace(self, signed=signed, weights=weights)
 
     def gap(self, theta: Array) -> Array:
         move = theta - self.minimizer
@@ -102,7 +119,7 @@ class MultinomialRegression(Problem):
         return jnp.asarray(theta, self.minimizer.dtype).reshape(-1)
 
     def unflatten(self, theta: Array) -> Array:
-        return theta.reshape(self.X.shape[-1], -1)
+        return theta.reshape(*theta.shape[:-1], self.X.shape[-1], -1)
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         X, labels, weights = (merge(a, num_groups) for a in (self.X, self.labels, self.weights))
@@ -120,6 +137,10 @@ class MultinomialRegression(Problem):
     def group_smoothness(self, num_groups: int) -> Array:
         return _group_constants(self, self.X, SOFTMAX_CURVATURE, num_groups)
 
+    def sample(self, key: Array, batch_size: int) -> "MultinomialRegression":
+        (X, labels), weights = _draw(key, (self.X, self.labels), self.weights, batch_size)
+        return replace(self, X=X, labels=labels, weights=weights)
+
     def gap(self, theta: Array) -> Array:
         move = theta - self.minimizer
         logits, shift = (
@@ -133,6 +154,12 @@ class MultinomialRegression(Problem):
 
 
 Logistic = LogisticRegression | MultinomialRegression
+
+
+def _draw(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
+    """`draw_samples` of every partition: leaves (M, B, ...) and weights (M, B)."""
+    keys = partition_keys(key, weights.shape[0])
+    return jax.vmap(partial(draw_samples, batch_size=batch_size))(keys, samples, weights)
 
 
 def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: int) -> Array:

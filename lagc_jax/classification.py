@@ -8,8 +8,6 @@ enters no loss, gradient or constant.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +20,12 @@ from lagc_jax._optimum import minimize_newton
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems import (
     Problem,
-    draw_samples,
     gram_norms,
     group_products,
     host_gram_norms,
     merge,
-    partition_keys,
     partitioned,
+    sample_partitions,
     stored,
 )
 
@@ -71,7 +68,7 @@ class LogisticRegression(Problem):
         return _group_constants(self, self.signed, BINARY_CURVATURE, num_groups)
 
     def sample(self, key: Array, batch_size: int) -> "LogisticRegression":
-        signed, weights = _draw(key, self.signed, self.weights, batch_size)
+        signed, weights = sample_partitions(key, self.signed, self.weights, batch_size)
         return replace(self, signed=signed, weights=weights)
 
     def gap(self, theta: Array) -> Array:
@@ -138,7 +135,8 @@ class MultinomialRegression(Problem):
         return _group_constants(self, self.X, SOFTMAX_CURVATURE, num_groups)
 
     def sample(self, key: Array, batch_size: int) -> "MultinomialRegression":
-        (X, labels), weights = _draw(key, (self.X, self.labels), self.weights, batch_size)
+        samples = (self.X, self.labels)
+        (X, labels), weights = sample_partitions(key, samples, self.weights, batch_size)
         return replace(self, X=X, labels=labels, weights=weights)
 
     def gap(self, theta: Array) -> Array:
@@ -154,12 +152,6 @@ class MultinomialRegression(Problem):
 
 
 Logistic = LogisticRegression | MultinomialRegression
-
-
-def _draw(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
-    """`draw_samples` of every partition: leaves (M, B, ...) and weights (M, B)."""
-    keys = partition_keys(key, weights.shape[0])
-    return jax.vmap(partial(draw_samples, batch_size=batch_size))(keys, samples, weights)
 
 
 def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: int) -> Array:

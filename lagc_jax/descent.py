@@ -5,6 +5,7 @@ does with the sum.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import positive
 from lagc_jax._pytree import pytree
 from lagc_jax.problems import Problem
-from lagc_jax.rules import Gradients, Proposal, Round
+from lagc_jax.rules import Proposal, Round
 from lagc_jax.schemes import Scheme
 
 
@@ -165,17 +166,16 @@ def step(
     >>> f"{step(problem, gd(2), init(problem, gd(2))).theta[0]:.4f}"
     '1.0000'
     """
-    gradients = problem.group_gradients(scheme.num_groups)
-    proposal = propose(scheme, gradients, state)
+    proposal = propose(scheme, problem.group_oracle(scheme.num_groups), state)
     return update(scheme, state, proposal, select(state, proposal), optimizer)
 
 
-def propose(scheme: Scheme, gradients: Gradients, state: State) -> Proposal:
+def propose(scheme: Scheme, oracle: Callable[[Array, Array], Array], state: State) -> Proposal:
     """What the groups would do in iteration `k`, by the scheme's rule.
 
     Args:
         scheme: its rule, `xi` and memory.
-        gradients: function to the groups' gradients (G, d) from one point (d,) or one a group.
+        oracle: of `Problem.group_oracle`.
         state: before the iteration.
     """
     xi = scheme.xi_vector.astype(state.theta.dtype)
@@ -190,7 +190,7 @@ def propose(scheme: Scheme, gradients: Gradients, state: State) -> Proposal:
         smoothness=state.group_smoothness,
         memory=scheme.memory,
     )
-    return scheme.rule.propose(gradients, known, state.notes)
+    return scheme.rule.propose(lambda theta: oracle(theta, state.k), known, state.notes)
 
 
 def select(state: State, proposal: Proposal) -> Array:

@@ -340,12 +340,11 @@ def _descend(
     record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Scan the step."""
-    gradients = problem.group_gradients(scheme.num_groups)
-
+    oracle = problem.group_oracle(scheme.num_groups)
     look = _observer(problem, record)
 
     def iterate(state: State, _: None) -> tuple[State, tuple[Any, Array]]:
-        proposal = propose(scheme, gradients, state)
+        proposal = propose(scheme, oracle, state)
         state = update(scheme, state, proposal, select(state, proposal), optimizer)
         return state, (look(state.theta), state.uploaded)
 

@@ -1,6 +1,7 @@
 """The lazy rules of later papers: against their own plain loops, and where they become another."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import reference
 import reference_rules
 
 import lagc_jax
+from lagc_jax.problems import sample_partitions
 from lagc_jax.rules import CadaSnapshot, Laq, quantize
 
 M, K, D = 6, 40, 4
@@ -28,12 +30,24 @@ def full_gradient(sizes):
     return lambda g, theta, k: reference.group_gradient(DATA, sizes, g, theta)
 
 
+@functools.cache
+def drawn_rows():
+    """Rows that the problem draws, (K, M, 2)."""
+    numbers = jnp.broadcast_to(jnp.arange(DATA.X.shape[1]), DATA.y.shape)
+
+    def draw(k):
+        own = jax.random.fold_in(STOCHASTIC.key, k)
+        return sample_partitions(own, numbers, jnp.ones(DATA.y.shape), 2)[0]
+
+    return np.asarray(jax.vmap(draw)(jnp.arange(K)))
+
+
 def sampled_gradient(sizes):
     """The same on the samples that the problem draws in iteration k."""
     n, count = M // sizes, DATA.X.shape[1]
 
     def gradient(g, theta, k):
-        rows, _ = STOCHASTIC.rows(k)
+        rows = drawn_rows()[k]
         total = np.zeros(theta.size)
         for m in range(g * n, (g + 1) * n):
             X, y = DATA.X[m][rows[m]], DATA.y[m][rows[m]]

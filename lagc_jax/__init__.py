@@ -10,10 +10,12 @@ from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.codes import (
     GradientCode,
+    balanced_assignment,
     cyclic_repetition,
     fractional_repetition,
     worst_condition,
 )
+from lagc_jax.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.descent import State, init, step
 from lagc_jax.design import Design, design, smooth_regression
@@ -47,7 +49,10 @@ from lagc_jax.rules import Proposal, Round, Rule
 from lagc_jax.sampling import sample_iteration_times
 from lagc_jax.schemes import (
     Scheme,
+    approximate_gc,
     cada,
+    fastest_k,
+    first_decodable,
     g_cada,
     g_lag,
     gc,
@@ -57,6 +62,7 @@ from lagc_jax.schemes import (
     lagc,
     laq,
     lasg,
+    stochastic_gc,
 )
 from lagc_jax.sharding import Shards, shard
 from lagc_jax.simulate import (
@@ -78,20 +84,24 @@ __all__ = [
     "Cluster",
     "Complexity",
     "Counts",
+    "Decoding",
     "Delays",
     "Design",
     "Discrete",
     "Exponential",
     "Failures",
+    "FirstDecodable",
     "Gamma",
     "GradientCode",
     "Hyperexponential",
+    "LeastSquares",
     "Link",
     "Lognormal",
     "Pareto",
     "Path",
     "Problem",
     "Proposal",
+    "Rescaled",
     "Round",
     "Rule",
     "Scheme",
@@ -103,6 +113,8 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Weibull",
+    "approximate_gc",
+    "balanced_assignment",
     "cada",
     "classification_accuracy",
     "complexity",
@@ -111,6 +123,8 @@ __all__ = [
     "design",
     "estimate_smoothness",
     "expected_wall_clock",
+    "fastest_k",
+    "first_decodable",
     "fit",
     "fractional_repetition",
     "g_cada",
@@ -145,6 +159,7 @@ __all__ = [
     "simulate_batch",
     "smooth_regression",
     "step",
+    "stochastic_gc",
     "synthetic_linear_regression",
     "wall_clock_variance",
     "worst_condition",

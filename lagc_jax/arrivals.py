@@ -4,8 +4,7 @@ Given when every worker would be done computing and which groups are to upload, 
 long the iteration takes, whose gradients the server then has, and what it cost. Where no group is
 ever given up the path does not need to know, and the clock alone calls it; otherwise the step does,
 in every iteration. It has three parts, each a function: when messages arrive (the link), when a
-group is known (its first `F` messages), and how long the server waits (the timeout). A scheme with
-another rule replaces the second.
+group is known (the scheme's decoding), and how long the server waits (the timeout).
 """
 
 from typing import NamedTuple
@@ -29,24 +28,27 @@ class Arrivals(NamedTuple):
         received: (..., G) bool, groups whose gradient the server gets.
         uplink: (...,) messages that reach the server, exact integers.
         timeouts: (...,) working groups that it gives up, exact integers.
+        taken: (..., G, n) bool, workers of every group whose messages the server takes, were the
+            group to upload.
     """
 
     time: Array
     received: Array
     uplink: Array
     timeouts: Array
+    taken: Array
 
 
 def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Arrivals:
     """What reaches the server from workers that need `work` to compute.
 
-    The server takes the first `F` messages of an uploading group and cancels its other workers.
-    A group that it cannot decode by the timeout is given up then; it has had the downlink messages
-    and is charged the computation of every working group, but of its messages only those that
-    arrived in time (fewer than `F`) count as uplink.
+    The server takes the messages of an uploading group that the scheme's decoding asks for, by
+    default the first `F`, and cancels its other workers. A group that it cannot decode by the
+    timeout is given up then; it has had the downlink messages and is charged the computation of
+    every working group, but of its messages only those that arrived in time count as uplink.
 
     Args:
-        scheme: sizes and trigger.
+        scheme: sizes, trigger and decoding.
         cluster: messages and timeout; None for the paper's.
         work: (..., M) computing times with the whole load, `inf` for a worker that failed.
         selected: (..., G) bool, groups that are to upload.
@@ -54,34 +56,29 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     working = scheme.working(selected)
     link = None if cluster is None else cluster.link
     arrival = work if link is None else _arrival_times(scheme, link, work, selected)
-    first = jnp.sort(_grouped(scheme, arrival), axis=-1)[..., : scheme.num_waited]
-    known = first[..., -1]
+    arrival = _grouped(scheme, arrival)
+    known, taken = scheme.decoder.wait(arrival)
     integer = jnp.result_type(int)
     if cluster is None or cluster.timeout is None:
         time = jnp.max(jnp.where(working, known, 0), axis=-1)
-        uplink = scheme.num_waited * jnp.sum(selected, axis=-1, dtype=integer)
-        return Arrivals(time, selected, uplink, jnp.zeros_like(uplink))
+        uplink = jnp.sum(taken & selected[..., None], axis=(-2, -1), dtype=integer)
+        return Arrivals(time, selected, uplink, jnp.zeros_like(uplink), taken)
     timeout = jnp.asarray(cluster.timeout, work.dtype)
     decoded = known <= timeout
     time = jnp.max(jnp.where(working, jnp.minimum(known, timeout), 0), axis=-1)
-    in_time = jnp.sum(first <= timeout, axis=-1, dtype=integer)
+    in_time = taken & selected[..., None] & (arrival <= timeout)
     return Arrivals(
         time,
         selected & decoded,
-        jnp.sum(jnp.where(selected, in_time, 0), axis=-1),
+        jnp.sum(in_time, axis=(-2, -1), dtype=integer),
         jnp.sum(working & ~decoded, axis=-1, dtype=integer),
+        taken,
     )
 
 
 def _grouped(scheme: Scheme, by_worker: Array) -> Array:
     """(..., M) as (..., G, n)."""
     return by_worker.reshape(*by_worker.shape[:-1], scheme.num_groups, scheme.group_size)
-
-
-def fastest(scheme: Scheme, times: Array) -> Array:
-    """Mark the `F` workers of every group that are first: bool (..., G, n) from (..., M)."""
-    rank = jnp.argsort(jnp.argsort(_grouped(scheme, times), axis=-1), axis=-1)
-    return rank < scheme.num_waited
 
 
 def _arrival_times(scheme: Scheme, link: Link, work: Array, selected: Array) -> Array:
@@ -96,8 +93,8 @@ def _arrival_times(scheme: Scheme, link: Link, work: Array, selected: Array) -> 
         return latency + down + work + jnp.where(uploads, up, 0) + latency
     works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
     ready = jnp.cumsum(works, axis=-1) * down + latency + work
-    first = fastest(scheme, ready).reshape(work.shape)
-    sent = _queue(jnp.where(first & uploads, ready, jnp.inf), up)
+    taken = scheme.decoder.wait(_grouped(scheme, ready))[1].reshape(work.shape)
+    sent = _queue(jnp.where(taken & uploads, ready, jnp.inf), up)
     return jnp.where(uploads, sent, ready) + latency
 
 
@@ -128,7 +125,7 @@ def chunk_of_work(
     """How long every worker would compute in the iterations of one chunk, (CHUNK, M)."""
     draws = 1 if cluster is None else cluster.draws(scheme)
     times = delays.sample_chunk(key, chunk, (CHUNK, draws, scheme.num_workers))
-    work = (scheme.redundancy // draws) * jnp.sum(times, axis=1)
+    work = (scheme.load // draws) * jnp.sum(times, axis=1)
     if cluster is None or cluster.startup is None:
         return work
     return jnp.asarray(cluster.startup, work.dtype) + work

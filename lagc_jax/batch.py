@@ -21,9 +21,10 @@ from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import (
     Trajectory,
     at_hit,
+    check_order,
     find_path,
     first_hit,
-    path_depends_on_delays,
+    needs_arrivals,
     run_trajectory,
     warn_if_short,
 )
@@ -55,7 +56,7 @@ class Summary(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What realisations with paths of their own took to reach each of A accuracies.
+    """What realisations with paths or messages of their own took to reach each of A accuracies.
 
     Attributes:
         iterations, communication, computation: as in `Complexity`.
@@ -73,7 +74,8 @@ class Counts(NamedTuple):
 class Batch(NamedTuple):
     """Many realisations of the delays along one path, summarised.
 
-    With a timeout in the cluster every realisation has a path of its own: `gap`, `iterations`,
+    With a timeout in the cluster, or a decoding other than that of the `F` fastest, every
+    realisation has a path or a number of messages of its own: `gap`, `iterations`,
     `communication`, `computation` and `bits` are then means over the realisations, and `selected`,
     `received` and `diverged` the shares of them of which it is true.
 
@@ -86,7 +88,7 @@ class Batch(NamedTuple):
             does not reach it.
         curve: `Summary` of the cumulative time at the iterates asked for, None without any.
         received: (K, G) bool, groups whose gradient arrived.
-        counts: `Counts` with a timeout, None without.
+        counts: `Counts` where realisations differ in more than their times, else None.
     """
 
     gap: Array
@@ -145,8 +147,9 @@ def simulate_batch(
     `jit`- and `vmap`-able over all that is not a size, so `jax.vmap` adds axes of `xi`, step sizes,
     delay parameters or problems; over delay parameters the path is still computed once.
 
-    With a timeout in the cluster the path depends on the delays: whole trajectories are run, in
-    blocks of a fixed size, and memory holds those of one block besides.
+    With a timeout in the cluster or a decoding that is not exact the path depends on the delays,
+    and with the first decodable set the number of messages: whole trajectories are run, in blocks
+    of a fixed size, and memory holds those of one block besides.
 
     Args:
         problem: as for `simulate`.
@@ -184,6 +187,8 @@ def simulate_batch(
     check_start(problem, scheme, step_size)
     theta = flat_start(problem, theta0)
     sampler = choose_sampler(scheme, delays, sampler, cluster)
+    if not scheme.decoder.exact:
+        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     positive("accuracies", accuracies)
     for name, value, minimum in (
         ("accuracies", accuracies, 1),
@@ -201,7 +206,7 @@ def simulate_batch(
     targets = jnp.atleast_1d(jnp.asarray(accuracies, float))
     probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
     stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
-    if path_depends_on_delays(cluster):
+    if needs_arrivals(scheme, cluster):
         start = (step_size, theta)
         run = (problem, scheme, delays, cluster, key, start, targets, stops, probabilities)
         return _realise_paths(*run, K, R, optimizer, keep_samples)

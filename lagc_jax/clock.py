@@ -13,7 +13,7 @@ from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.arrivals import chunk_of_work, collect
 from lagc_jax.cluster import Cluster
-from lagc_jax.delays import Delays, TimeSource
+from lagc_jax.delays import Delays, Scaled, TimeSource
 from lagc_jax.order_stats import iteration_mean, iteration_variance
 from lagc_jax.sampling import CHUNK, Times, count_working, direct_times
 from lagc_jax.schemes import Scheme
@@ -33,7 +33,7 @@ def choose_sampler(
         delays: distribution of the computing times.
         sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
             None is "direct" where that is exact: for identical delays in a cluster that adds one
-            constant to every answer.
+            constant to every answer, and a decoding that does not depend on who arrives.
         cluster: start-up, messages and timeout; None for the paper's.
 
     Raises:
@@ -47,8 +47,9 @@ def choose_sampler(
         draws = cluster.draws(scheme)
         constant = cluster.overhead(scheme) is not None
     delays.check(scheme.num_workers, draws)
+    anonymous = scheme.decoder.exact and scheme.decoder.fastest is not None
     if sampler is None:
-        return "direct" if delays.identical and constant else "workers"
+        return "direct" if delays.identical and constant and anonymous else "workers"
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
     if sampler == "direct" and not delays.identical:
@@ -57,6 +58,11 @@ def choose_sampler(
         raise ValueError(
             f"sampler='direct' needs a cluster that adds one constant to every answer, but cluster="
             f"{cluster} does not; give sampler='workers'"
+        )
+    if sampler == "direct" and not anonymous:
+        raise ValueError(
+            f"sampler='direct' does not say who arrives, as decoding="
+            f"{type(scheme.decoding).__name__} needs; give sampler='workers'"
         )
     return sampler
 
@@ -141,9 +147,20 @@ def times_of_chunks(
     """`times_along` a path of K iterations whose `chunk_path` is known."""
     if sampler == "workers":
         return WorkerTimes(scheme, delays, chunks, num_iterations, cluster)
-    n, r = scheme.group_size, scheme.redundancy
     overhead = None if cluster is None else cluster.overhead(scheme)
-    return direct_times(cast(Delays, delays), n, r, chunks, num_iterations, overhead)
+    law = order_law(scheme, cast(Delays, delays))
+    return direct_times(*law, chunks, num_iterations, overhead)
+
+
+def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
+    """Delays, `n` and `r` under which a group's time is `r` times the `n - r + 1`-th smallest.
+
+    That is what `order_stats`, `unequal` and `sampling` compute. Where a worker's load is not
+    `n - F + 1`, the delays are scaled to make up for it.
+    """
+    n = scheme.group_size
+    r = n - scheme.num_waited + 1
+    return delays if scheme.load == r else Scaled(delays, scheme.load / r), n, r
 
 
 def accumulate(per_iteration: Array) -> Array:
@@ -170,7 +187,8 @@ def expected_wall_clock(
     Raises:
         ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
             which no exact mean is known (worker-dependent or shared parts, independent partitions,
-            messages with the worker trigger, a timeout).
+            messages with the worker trigger, a timeout) or a decoding that does not wait for a
+            fixed number of messages.
 
     >>> from lagc_jax import Exponential, grouping
     >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
@@ -230,7 +248,8 @@ def moment_along(
             f"cluster={cluster} adds no constant to every answer, so exact moments do not apply; "
             f"sample with simulate_batch"
         )
-    working, n, r = scheme.working(selected), scheme.group_size, scheme.redundancy
+    working = scheme.working(selected)
+    delays, n, r = order_law(scheme, delays)
     if delays.identical:
         moment = {1: iteration_mean, 2: iteration_variance}[order]
         return moment(delays, n, r, np.arange(scheme.num_groups + 1))[working.sum(-1)]
@@ -245,29 +264,43 @@ def moment_along(
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
     """Downlink messages, uplink messages and partition gradients along a path, (K+1,) each.
 
-    Counts are exact integers; `price` says what a group takes.
+    As `count_work`, where the number of messages of a group is constant.
+    """
+    downlink, computation = count_work(scheme, selected)
+    uploaded = jnp.sum(selected, axis=-1, dtype=jnp.result_type(int))
+    return downlink, scheme.num_waited * accumulate(uploaded), computation
+
+
+def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
+    """Downlink messages and partition gradients along a path, (K+1,) each.
+
+    Counts are exact integers: `n` messages and the load of `n` workers for every working group.
 
     Raises:
         ValueError: if the counts could exceed the default integer type.
     """
-    n, r = scheme.group_size, scheme.redundancy
     integer = jnp.result_type(int)
-    largest = selected.shape[0] * scheme.num_groups * r * n
+    largest = selected.shape[0] * scheme.num_workers * scheme.load
     if largest > jnp.iinfo(integer).max:
         raise ValueError(
             f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
             f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
         )
     working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
-    uploaded = accumulate(jnp.sum(selected, axis=-1, dtype=integer))
-    return price(scheme, working, uploaded)
+    return _effort(scheme, working)
 
 
 def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
     """Downlink messages, uplink messages and gradients of numbers of groups (LAGC, Table I).
 
-    A working group takes `n` downlink messages and `r n` gradients, an uploading one `F` uplink
-    messages.
+    A working group takes `n` downlink messages and the load of `n` workers in gradients, an
+    uploading one `F` uplink messages.
     """
-    n, r = scheme.group_size, scheme.redundancy
-    return n * working, scheme.num_waited * uploaded, r * n * working
+    downlink, computation = _effort(scheme, working)
+    return downlink, scheme.num_waited * uploaded, computation
+
+
+def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
+    """Downlink messages and gradients of numbers of working groups."""
+    downlink = scheme.group_size * working
+    return downlink, scheme.load * downlink

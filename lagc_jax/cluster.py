@@ -20,9 +20,10 @@ class Link:
     directions at once. If the link is not shared, every worker has one of its own. If it is shared,
     the server has one: downloads leave it one after another, in the order of the working groups'
     workers, and uploads enter it in the order in which their workers finish computing, each when
-    the one before has left (first come, first served; ties by worker). Only the `F` workers of an
-    uploading group that finish first upload, the others are told to stop. A group that works
-    without uploading (worker trigger) says so in a message of size 0.
+    the one before has left (first come, first served; ties by worker). Only those workers of an
+    uploading group upload whose messages the server takes, by default the `F` that finish first,
+    the others are told to stop. A group that works without uploading (worker trigger) says so in a
+    message of size 0.
 
     Args:
         latency: time, shape () or (M,).
@@ -67,7 +68,8 @@ class Cluster:
     """What differs from the paper's cluster; every part may be left out.
 
     A worker with load `r` computes for `startup + r tau`, or, with `independent` partitions, for
-    `startup` plus the sum of `r` independent draws of `tau`.
+    `startup` plus the sum of `r` independent draws of `tau`; with a rule that takes two gradients
+    of every partition the load is twice the redundancy.
 
     Args:
         startup: time before a worker's first gradient in an iteration, shape () or (M,).
@@ -108,10 +110,10 @@ class Cluster:
 
     def draws(self, scheme: Scheme) -> int:
         """Independent times that a worker needs in an iteration."""
-        return scheme.redundancy if self.independent else 1
+        return scheme.load if self.independent else 1
 
     def overhead(self, scheme: Scheme) -> ArrayLike | None:
-        """Time that every answer takes beyond `r tau`, (); None where it is not one constant.
+        """Time that every answer takes beyond its computing, (); None where it is not one constant.
 
         Where it is, an iteration's time is that of the paper's cluster plus this, so that direct
         sampling and exact moments still apply.

@@ -8,6 +8,7 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -48,17 +49,20 @@ class GradientCode:
     def decoding_vector(self, survivors: Array) -> Array:
         """Decoding vectors `a_W` (..., n) of survivor sets, bool (..., n).
 
-        The first F survivors are used; with fewer than F the gradient is not determined and the
-        vector is NaN. Works inside `jit` and `vmap`.
+        The first F survivors are used; with fewer than F the vector is NaN, unless they happen to
+        decode. Works inside `jit` and `vmap`.
         """
         survivors = jnp.asarray(survivors)
         waited, index = self.num_waited, jnp.arange(self.group_size)
         rows = jnp.argsort(~survivors, axis=-1, stable=True)[..., :waited]
+        present = jnp.take_along_axis(survivors, rows, axis=-1)
+        received = jnp.where(present[..., None], self.encoding[rows], 0)
         # 1^T = a_W B_W is consistent by construction; the pseudoinverse also takes repeated rows.
-        coefficients = jnp.linalg.pinv(self.encoding[rows]).sum(-2)
+        coefficients = jnp.linalg.pinv(received).sum(-2)
         vector = jnp.where(rows[..., None] == index, coefficients[..., None], 0).sum(-2)
-        enough = survivors.sum(-1, keepdims=True) >= waited
-        return jnp.where(enough, vector, jnp.nan)
+        sums = jnp.einsum("...w,...wp->...p", coefficients, received, precision=EXACT)
+        decodes = jnp.all(present, axis=-1) | all_ones(sums)
+        return jnp.where(decodes[..., None], vector, jnp.nan)
 
     def decode(self, messages: Array, survivors: Array) -> Array:
         """Sum of the partitions' gradients (..., d) from the survivors' messages (..., n, d).
@@ -147,6 +151,43 @@ def cyclic_repetition(
             f"smaller groups, float64 or a larger tolerance"
         )
     return GradientCode(encoding, r)
+
+
+def balanced_assignment(
+    key: Array, group_size: int, redundancy: int, *, dtype: DTypeLike | None = None
+) -> Array:
+    """Draw an assignment with `r` partitions a worker and `r` workers a partition.
+
+    Worker `w` holds the partitions `w + s (mod n)`, `s` in a random set of `r` shifts. Any two
+    partitions share `r (r - 1) / (n - 1)` workers on average over the draws: it is pair-wise
+    balanced in expectation (Bitar, Wootters and El Rouayheb, arXiv 1905.05383). It is meant for
+    decodings that are approximate: no set of `n - r + 1` workers is promised to decode.
+
+    Args:
+        key: a JAX random key; consumed.
+        group_size: `n`.
+        redundancy: `r`.
+        dtype: of the matrix; JAX's default float if None.
+
+    Returns:
+        (n, n), 1 where a worker (row) holds a partition (column), 0 elsewhere.
+
+    Raises:
+        ValueError: if sizes are not whole numbers or `r > n`.
+
+    >>> balanced_assignment(jax.random.key(0), 5, 2).sum(0).tolist()
+    [2.0, 2.0, 2.0, 2.0, 2.0]
+    """
+    n, r = _check_sizes(group_size, redundancy)
+    shifts = jax.random.permutation(key, n)[:r]
+    held = (jnp.arange(n)[:, None, None] + shifts[:, None]) % n == jnp.arange(n)
+    return held.any(1).astype(jnp.result_type(float) if dtype is None else dtype)
+
+
+def all_ones(weights: Array) -> Array:
+    """Whether weights (..., n) of partitions are all 1 to half of the digits, (...,)."""
+    tolerance = math.sqrt(jnp.finfo(weights.dtype).eps)
+    return jnp.max(jnp.abs(weights - 1), axis=-1) <= tolerance
 
 
 def worst_condition(code: GradientCode) -> float:

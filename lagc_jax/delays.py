@@ -215,6 +215,48 @@ class Pareto(Delays):
         return jnp.log(self.scale) + jnp.asarray(x) / self.shape
 
 
+@pytree()
+class Scaled(Delays):
+    """Times that are a family's, multiplied: of a load that is not the redundancy, say.
+
+    Args:
+        delays: the family.
+        factor: of its times, ().
+    """
+
+    delays: Delays
+    factor: ArrayLike
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]
+        return self.delays.smooth
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return self.delays.tail_index
+
+    @property
+    def kinks(self) -> Array:
+        return self.delays.kinks * self.factor
+
+    @property
+    def dtype(self) -> Any:
+        return self.delays.dtype
+
+    @property
+    def identical(self) -> bool:
+        return self.delays.identical
+
+    def hazard(self, t: ArrayLike) -> Array:
+        return self.delays.hazard(jnp.asarray(t) / self.factor)
+
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        return self.delays.inverse_hazard(x) * self.factor
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.log(self.factor) + self.delays.log_inverse_hazard(x)
+
+
 def check_delays(delays: Delays, num_workers: int) -> None:
     """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,).
 

@@ -5,7 +5,6 @@ does with the sum.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax._pytree import pytree
-from lagc_jax.problems import Problem
+from lagc_jax.problems import Oracle, Problem
 from lagc_jax.rules import Proposal, Round
 from lagc_jax.schemes import Scheme
 
@@ -122,7 +121,17 @@ def begin(
 
 def path_scheme(scheme: Scheme) -> Scheme:
     """The scheme of full redundancy with the same path: coding changes costs, not iterates."""
-    return dataclasses.replace(scheme, redundancy=scheme.group_size)
+    check_exact(scheme)
+    return dataclasses.replace(scheme, redundancy=scheme.group_size, decoding=None)
+
+
+def check_exact(scheme: Scheme) -> None:
+    """Raise ValueError where the path depends on who arrives, for a step knows no clock."""
+    if not scheme.decoder.exact:
+        raise ValueError(
+            f"decoding={type(scheme.decoding).__name__} is not exact, so the path depends on the "
+            f"delays; give the scheme and delays to simulate or simulate_batch"
+        )
 
 
 def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -> None:
@@ -161,16 +170,20 @@ def step(
         state: made by `init` or by the step before, with the same problem and scheme.
         optimizer: the one given to `init`.
 
+    Raises:
+        ValueError: for a decoding that is not exact: what it decodes depends on who arrives.
+
     >>> from lagc_jax import gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     >>> f"{step(problem, gd(2), init(problem, gd(2))).theta[0]:.4f}"
     '1.0000'
     """
+    check_exact(scheme)
     proposal = propose(scheme, problem.group_oracle(scheme.num_groups), state)
     return update(scheme, state, proposal, select(state, proposal), optimizer)
 
 
-def propose(scheme: Scheme, oracle: Callable[[Array, Array], Array], state: State) -> Proposal:
+def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
     """What the groups would do in iteration `k`, by the scheme's rule.
 
     Args:

@@ -15,7 +15,7 @@ from jax import Array
 
 from lagc_jax._checks import whole_number
 from lagc_jax._pytree import pytree
-from lagc_jax.problems import Problem
+from lagc_jax.problems import Oracle, Problem
 
 
 @pytree("batch_size")
@@ -61,7 +61,7 @@ class MinibatchProblem(Problem):
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         return self.problem.group_gradients(num_groups)
 
-    def group_oracle(self, num_groups: int) -> Callable[[Array, Array], Array]:
+    def group_oracle(self, num_groups: int) -> Oracle:
         def gradients(theta: Array, k: Array) -> Array:
             drawn = self.sample(jax.random.fold_in(self.key, k), self.batch_size)
             return drawn.group_gradients(num_groups)(theta)

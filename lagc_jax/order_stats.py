@@ -324,7 +324,7 @@ def warn_if_infinite(delays: Delays, redundancy: int, order: int) -> None:
         name = {1: "mean", 2: "variance"}[order]
         warnings.warn(
             f"the {name} of an iteration's time is infinite: r * shape = "
-            f"{redundancy * tail_index:g} <= {order}",
+            f"{redundancy * tail_index:g} <= {order}, where r = n - F + 1 = {redundancy}",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -22,6 +22,9 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, not_negative, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
 
+# From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
+Oracle = Callable[[Array, Array], Array]
+
 
 class Problem(Protocol):
     """What the simulator asks of a problem with M partitions and d parameters.
@@ -72,8 +75,8 @@ class Problem(Protocol):
         """
         ...
 
-    def group_oracle(self, num_groups: int) -> Callable[[Array, Array], Array]:
-        """Return the map from points, (d,) or (G, d), and `k` () to the gradients in iteration `k`.
+    def group_oracle(self, num_groups: int) -> Oracle:
+        """Return the map to the groups' gradients in iteration `k`.
 
         They are exact here; `minibatch` makes a problem whose iterations draw samples.
         """

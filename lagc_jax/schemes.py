@@ -1,11 +1,12 @@
 """The family of schemes: worker groups, gradient coding and adaptive selection as one point each.
 
-Every scheme is a `Scheme`: its sizes, its rule of selection and its server's optimiser. The
-constructors name the points that the paper compares and those of later papers.
+Every scheme is a `Scheme`: its sizes, its rule of selection, its server's optimiser and how the
+server decodes. The constructors name the points that the paper compares and those of later papers.
 """
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,6 +15,13 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, not_negative, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.codes import (
+    GradientCode,
+    balanced_assignment,
+    cyclic_repetition,
+    fractional_repetition,
+)
+from lagc_jax.decoding import Decoding, Fastest, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.rules import RULES, Laq, Rule
 
 TRIGGERS = tuple(RULES)
@@ -27,16 +35,18 @@ class Scheme:
         num_workers: `M`.
         num_groups: `G`, a divisor of `M`.
         redundancy: `r`, partitions a worker stores and computes, `1 <= r <= n`.
-        xi: weights of the trigger, () or (D,); the only array, so it may be traced and batched.
+        xi: weights of the trigger, () or (D,); may be traced and batched.
         memory: `D`, number of past differences in the trigger.
         trigger: "always" (no adaptive selection), "server" (LAG-PS), "worker" (LAG-WK), another
             name of `rules.RULES`, or a `Rule` of one's own; static.
         optimizer: function from the step size to the server's optax transformation; static.
+        decoding: how the server waits for a group and decodes; by default its gradient from its `F`
+            fastest workers, `F = n - r + 1`.
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
             undefined `xi`, a rule in which workers need their group's gradient with `r < n` (they
-            never see it), or an unknown trigger.
+            never see it) or with a decoding that is not exact, or an unknown trigger.
 
     >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
     2
@@ -49,6 +59,7 @@ class Scheme:
     memory: int = 1
     trigger: str | Rule = "always"
     optimizer: Callable[[Array], optax.GradientTransformation] = optax.sgd
+    decoding: Decoding | None = None
 
     def __post_init__(self) -> None:
         workers = whole_number("num_workers", self.num_workers)
@@ -70,6 +81,14 @@ class Scheme:
                 f"redundancy={redundancy} is less than the {workers // groups} partitions of a "
                 f"group; give trigger='server' or redundancy={workers // groups}"
             )
+        if self.decoding is not None:
+            self.decoding.check(workers // groups, redundancy)
+            if self.rule.everyone_works and not self.decoding.exact:
+                raise ValueError(
+                    f"trigger={self.trigger!r} needs workers that know their group's gradient, "
+                    f"which decoding={type(self.decoding).__name__} does not recover; give "
+                    f"trigger='server'"
+                )
         object.__setattr__(self, "xi", as_leaf(self.xi))
         if np.shape(self.xi) not in ((), (memory,)):
             raise ValueError(
@@ -91,9 +110,27 @@ class Scheme:
         return self.num_workers // self.num_groups
 
     @property
+    def decoder(self) -> Decoding:
+        """How the server decodes, `Fastest` by default."""
+        if self.decoding is None:
+            return Fastest(self.group_size - self.redundancy + 1)
+        return self.decoding
+
+    @property
     def num_waited(self) -> int:
-        """`F = n - r + 1`, fastest workers of a group that the server waits for."""
-        return self.group_size - self.redundancy + 1
+        """`F`, fastest workers of a group that the server waits for; `n - r + 1` by default.
+
+        Raises:
+            ValueError: if that is no constant.
+        """
+        waited = self.decoder.fastest
+        if waited is None:
+            raise ValueError(
+                f"decoding={type(self.decoding).__name__} takes no fixed number of messages, so "
+                f"its costs are not known beforehand; sample with simulate or simulate_batch, or "
+                f"for the first decodable set of fractional_repetition use grouping"
+            )
+        return waited
 
     @property
     def rule(self) -> Rule:
@@ -167,6 +204,89 @@ def g_lag(
     """Grouped LAG: the fastest worker of every selected group (LAGC)."""
     redundancy = _whole_group(num_workers, num_groups)
     return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+
+
+def first_decodable(num_workers: int, redundancy: int, code: GradientCode | None = None) -> Scheme:
+    """Gradient coding whose server stops at the first set of workers that decodes.
+
+    Args:
+        num_workers: `M`.
+        redundancy: `r`.
+        code: the gradient code; by default fractional repetition where `r` divides `M`, otherwise
+            cyclic repetition, of which few sets decode before the `F`-th worker.
+
+    >>> first_decodable(12, 3).decoding.code.redundancy
+    3
+    """
+    if code is None:
+        fractional = _divides(num_workers, redundancy)
+        code = (fractional_repetition if fractional else cyclic_repetition)(num_workers, redundancy)
+    return Scheme(num_workers, 1, redundancy, decoding=FirstDecodable(code))
+
+
+def fastest_k(num_workers: int, num_waited: int) -> Scheme:
+    """Gradient descent that ignores stragglers: `M/k` times the sum of the `k` fastest gradients.
+
+    With `k = M` it is `gd`, bit for bit on the same times. (Chen, Pan, Monga, Bengio and
+    Jozefowicz, "Revisiting Distributed Synchronous SGD", 2016, arXiv 1604.00981: `M - k` of the
+    workers are back-up workers.)
+
+    >>> fastest_k(12, num_waited=9).num_waited
+    9
+    """
+    workers = whole_number("num_workers", num_workers)
+    return Scheme(workers, 1, 1, decoding=Rescaled(np.eye(workers), num_waited))
+
+
+def stochastic_gc(
+    num_workers: int, redundancy: int, num_waited: int, assignment: ArrayLike | None = None
+) -> Scheme:
+    """Stochastic gradient coding: the scaled sum of the `k` fastest workers, unbiased.
+
+    Args:
+        num_workers: `M`.
+        redundancy: `r`, most partitions of a worker.
+        num_waited: `k`.
+        assignment: (M, M), 1 where a worker (row) holds a partition (column); by default a
+            `balanced_assignment` with a fixed key.
+
+    >>> stochastic_gc(12, redundancy=2, num_waited=9).num_waited
+    9
+    """
+    if assignment is None:
+        assignment = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+    return Scheme(num_workers, 1, redundancy, decoding=Rescaled(assignment, num_waited))
+
+
+def approximate_gc(
+    num_workers: int,
+    redundancy: int,
+    num_waited: int | None = None,
+    deadline: ArrayLike | None = None,
+    encoding: ArrayLike | None = None,
+) -> Scheme:
+    """Approximate gradient coding: least squares from the `k` fastest, or from all by a deadline.
+
+    Args:
+        num_workers: `M`.
+        redundancy: `r`, most partitions of a worker.
+        num_waited: `k`.
+        deadline: time, (); give exactly one of the two.
+        encoding: `B`, (M, M), a row a worker. By default rows of ones, whose partial sums are near
+            the gradient where those of an exact code need not be: fractional repetition where `r`
+            divides `M`, of which Charles et al. (arXiv 1711.06771) show that random stragglers harm
+            it least, otherwise a `balanced_assignment` with a fixed key.
+
+    >>> approximate_gc(12, redundancy=3, num_waited=6).num_waited
+    6
+    """
+    if encoding is None:
+        if _divides(num_workers, redundancy):
+            encoding = fractional_repetition(num_workers, redundancy).encoding
+        else:
+            encoding = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+    decoding = LeastSquares(encoding, num_waited, deadline)
+    return Scheme(num_workers, 1, redundancy, decoding=decoding)
 
 
 def lasg(
@@ -244,6 +364,11 @@ def laq(num_workers: int, bits: int = 4, xi: ArrayLike = 0.08, memory: int = 10)
     62
     """
     return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits))
+
+
+def _divides(num_workers: int, redundancy: int) -> bool:
+    """Whether workers fall into blocks of `r`, as fractional repetition needs."""
+    return whole_number("num_workers", num_workers) % whole_number("redundancy", redundancy) == 0
 
 
 def _whole_group(num_workers: int, num_groups: int) -> int:

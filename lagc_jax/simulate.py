@@ -12,10 +12,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
-from lagc_jax.arrivals import Arrivals, collect, fastest, sample_work
-from lagc_jax.clock import accumulate, choose_sampler, count_costs, times_along
+from lagc_jax.arrivals import Arrivals, collect, sample_work
+from lagc_jax.clock import accumulate, choose_sampler, count_costs, count_work, times_along
 from lagc_jax.cluster import Cluster
 from lagc_jax.codes import GradientCode, cyclic_repetition
+from lagc_jax.decoding import FirstDecodable
 from lagc_jax.delays import TimeSource
 from lagc_jax.descent import (
     State,
@@ -27,7 +28,7 @@ from lagc_jax.descent import (
     select,
     update,
 )
-from lagc_jax.problems import Problem
+from lagc_jax.problems import Oracle, Problem
 from lagc_jax.schemes import Scheme
 
 # Iterations between two looks at whether a path has reached its accuracy: fewer stop sooner, more
@@ -36,7 +37,7 @@ STRETCH = 32
 
 
 class Path(NamedTuple):
-    """The iterates' part of a trajectory: what does not depend on computing times.
+    """The iterates' part of a trajectory; most often it does not depend on computing times.
 
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`.
@@ -132,9 +133,9 @@ def simulate(
     """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
 
     Batch over `key`, `scheme.xi`, `step_size` or the parameters of the delays or the cluster with
-    `jax.vmap`; over keys alone the path is computed once, unless the cluster has a timeout. With a
-    timeout a group may be given up and keep its stale gradient, so the path depends on the times
-    (see `arrivals.collect` for what such a group costs).
+    `jax.vmap`; over keys alone the path is computed once, unless it depends on the times. It does
+    with a timeout, for a group may be given up and keep its stale gradient (see `arrivals.collect`
+    for what such a group costs), and with a decoding that is not exact.
 
     Args:
         problem: loss over M partitions.
@@ -149,11 +150,13 @@ def simulate(
             static: make it once and reuse it, a new one compiles anew.
         sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
             time; by default the first where it is exact (identical delays, a cluster that adds one
-            constant to every answer) and the second elsewhere. Both have the same distribution.
+            constant to every answer, no decoding that depends on who arrives) and the second
+            elsewhere. Both have the same distribution.
         exact_recovery: whether the server is given the groups' gradients themselves. If False,
             coded messages are sent, arrive in the order of the workers' times and are decoded, with
             the numerical error of coding (GC, section 3).
-        code: the gradient code then used; by default `cyclic_repetition(n, r)`.
+        code: the gradient code then used; by default that of the scheme's decoding or
+            `cyclic_repetition(n, r)`.
         record: function of an iterate, in the form of the problem's parameters, to a pytree of
             arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
         cluster: start-up, messages and timeout; None for the paper's cluster.
@@ -182,11 +185,9 @@ def simulate(
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
         sampler = "workers"
         code = _check_code(problem, scheme, code)
-        if cluster is not None and cluster.link is not None and not cluster.link.uniform:
-            raise ValueError(
-                "exact_recovery=False needs messages that arrive in the order of computing; give a "
-                "link that is not shared, with latency and bandwidth of shape ()"
-            )
+        check_order("exact_recovery=False", cluster)
+    if not scheme.decoder.exact:
+        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     warn_if_short(delays, K)
     return run_trajectory(
         problem, scheme, delays, cluster, key, step_size, theta, code, K, optimizer, sampler, record
@@ -205,9 +206,27 @@ def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
         )
 
 
+def check_order(name: str, cluster: Cluster | None) -> None:
+    """Raise ValueError where who arrives first depends on who else uploads."""
+    if cluster is not None and cluster.link is not None and not cluster.link.uniform:
+        raise ValueError(
+            f"{name} needs messages that arrive in the order of computing; give a link that is not "
+            f"shared, with latency and bandwidth of shape ()"
+        )
+
+
 def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
     """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
     n, r = scheme.group_size, scheme.redundancy
+    if not scheme.decoder.exact:
+        raise ValueError(
+            f"exact_recovery=False sends messages of a gradient code, but decoding="
+            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
+        )
+    if isinstance(scheme.decoding, FirstDecodable):
+        if code is not None:
+            raise ValueError("code is given but the scheme's decoding has one; give code=None")
+        return scheme.decoding.code
     if code is None:
         return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
     if (code.group_size, code.redundancy) != (n, r):
@@ -234,7 +253,7 @@ def run_trajectory(
     record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
-    if code is None and not path_depends_on_delays(cluster):
+    if code is None and not needs_arrivals(scheme, cluster):
         path = find_path(
             problem,
             path_scheme(scheme),
@@ -255,7 +274,7 @@ def run_trajectory(
             problem, scheme, start, work, cluster, code, optimizer, record
         )
         times, received = arrivals.time, arrivals.received
-        downlink, _, computation = count_costs(scheme, path.selected)
+        downlink, computation = count_work(scheme, path.selected)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
     wall_clock = accumulate(times)
     return Trajectory(
@@ -274,9 +293,14 @@ def run_trajectory(
     )
 
 
-def path_depends_on_delays(cluster: Cluster | None) -> bool:
-    """Whether groups may be given up, so that what the server knows depends on the times."""
-    return cluster is not None and cluster.timeout is not None
+def path_depends_on_delays(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether groups may be given up or not wholly decoded, so that the path depends on times."""
+    return not scheme.decoder.exact or (cluster is not None and cluster.timeout is not None)
+
+
+def needs_arrivals(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether the path, or the number of messages along it, depends on the times."""
+    return path_depends_on_delays(scheme, cluster) or scheme.decoder.fastest is None
 
 
 def descend(
@@ -365,12 +389,14 @@ def _descend_with_arrivals(
     optimizer: optax.GradientTransformation | None,
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
-    """Scan the step on what arrives of the workers' work (K, M), decoded where there is a code."""
-    gradients_from = _gradient_source(problem, scheme, code)
+    """Scan the step on what the server decodes of the workers' work (K, M)."""
+    oracle_from = _oracle_source(problem, scheme, code)
+    everyone = jnp.ones(scheme.num_groups, bool)
     look = _observer(problem, record)
 
     def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
-        proposal = propose(scheme, gradients_from(fastest(scheme, work)), state)
+        taken = collect(scheme, cluster, work, everyone).taken
+        proposal = propose(scheme, oracle_from(taken), state)
         selected = select(state, proposal)
         arrivals = collect(scheme, cluster, work, selected)
         state = update(scheme, state, proposal, arrivals.received, optimizer)
@@ -449,23 +475,30 @@ def _not_run(dtype: jnp.dtype) -> Array:
     return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
 
 
-def _gradient_source(
+def _oracle_source(
     problem: Problem, scheme: Scheme, code: GradientCode | None
-) -> Callable[[Any], Callable[[Array], Array]]:
-    """The map from the survivors (G, n) of an iteration to its gradient function, (d,) to (G, d).
+) -> Callable[[Any], Oracle]:
+    """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
 
-    Without a code the gradients are exact, whoever survives.
+    With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
     """
-    if code is None:
-        exact = problem.group_gradients(scheme.num_groups)
+    if code is None and scheme.decoder.exact:
+        exact = problem.group_oracle(scheme.num_groups)
         return lambda _: exact
-    partitions = problem.group_gradients(scheme.num_workers)
+    partitions = problem.group_oracle(scheme.num_workers)
     shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
 
-    def coded(survivors: Array, theta: Array) -> Array:
-        return code.decode(code.encode(partitions(theta).reshape(shape)), survivors)
+    def decoded(taken: Array, theta: Array, k: Array) -> Array:
+        points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
+        gradients = partitions(points, k).reshape(shape)
+        if code is not None:
+            return code.decode(code.encode(gradients), taken)
+        weights = scheme.decoder.weights(taken).astype(gradients.dtype)
+        # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
+        # gradients bit for bit.
+        return jnp.sum(weights[..., None] * gradients, axis=1)
 
-    return lambda survivors: partial(coded, survivors)
+    return lambda taken: partial(decoded, taken)
 
 
 def _gap_resolution(problem: Problem, theta0: Array) -> Array:

@@ -15,7 +15,7 @@ import pandas as pd
 from jax import Array
 
 from lagc_jax.batch import Summary, realise
-from lagc_jax.clock import times_along
+from lagc_jax.clock import order_law, times_along
 from lagc_jax.delays import Delays, Pareto
 from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
@@ -111,7 +111,7 @@ def _tail_means(plan: Plan, scheme: Scheme, path: Path) -> np.ndarray:
 
     def means(shape: Array) -> Array:
         family = Pareto(scale, shape)
-        return iteration_mean(family, scheme.group_size, scheme.redundancy, groups)
+        return iteration_mean(*order_law(scheme, family), groups)
 
     table = np.asarray(jax.vmap(means)(jnp.asarray(TAIL_SHAPES)))
     # What never occurs adds nothing, even where its mean is infinite.

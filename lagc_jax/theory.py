@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
-from lagc_jax.clock import moment_along
+from lagc_jax.clock import moment_along, order_law, price
 from lagc_jax.delays import Delays
 from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
@@ -80,7 +80,8 @@ def iteration_costs(
         num_selected: `s`, () or (S,), whole numbers from 0 to G; all groups by default.
 
     Raises:
-        ValueError: if `s` lies outside 0 to G, or for worker-dependent delays.
+        ValueError: if `s` lies outside 0 to G, for worker-dependent delays, or for a decoding that
+            does not wait for a fixed number of messages.
 
     >>> from lagc_jax import Exponential, gc
     >>> costs = iteration_costs(gc(12, 3), Exponential(1.0))
@@ -98,13 +99,8 @@ def iteration_costs(
     working = np.full_like(uploading, scheme.num_groups)
     if not scheme.rule.everyone_works:
         working = uploading
-    n, r = scheme.group_size, scheme.redundancy
-    return IterationCosts(
-        iteration_mean(delays, n, r, working),
-        jnp.asarray(n * working),
-        jnp.asarray(scheme.num_waited * uploading),
-        jnp.asarray(r * n * working),
-    )
+    time = iteration_mean(*order_law(scheme, delays), working)
+    return IterationCosts(time, *(jnp.asarray(c) for c in price(scheme, working, uploading)))
 
 
 def safe_step_size(problem: Problem, scheme: Scheme) -> float:
@@ -115,7 +111,8 @@ def safe_step_size(problem: Problem, scheme: Scheme) -> float:
         scheme: its `xi` must be one number below `1/D`.
 
     Raises:
-        ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1).
+        ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1), or the decoding is not
+            exact.
 
     >>> from lagc_jax import lag, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
@@ -138,8 +135,8 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
         accuracy: gap to reach.
 
     Raises:
-        ValueError: if the accuracy is not positive, `mu` is not known and positive, or `xi` is not
-            one number below `1/D`.
+        ValueError: if the accuracy is not positive, `mu` is not known and positive, `xi` is not one
+            number below `1/D`, or the decoding is not exact.
     """
     positive("accuracy", accuracy)
     mu = float(problem.strong_convexity)
@@ -154,6 +151,11 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
 
 def _contraction(scheme: Scheme) -> float:
     """`1 - sqrt(D xi)`, and 1 without adaptive selection."""
+    if not scheme.decoder.exact:
+        raise ValueError(
+            f"decoding={type(scheme.decoding).__name__} is not exact, so the bounds of full "
+            f"gradients do not hold; give a scheme without it"
+        )
     if not scheme.adaptive:
         return 1.0
     xi = np.unique(np.asarray(scheme.xi))
@@ -220,7 +222,6 @@ def expected_complexity(
     """
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
     selected = np.asarray(path.selected)
-    n, r = scheme.group_size, scheme.redundancy
     counts = np.asarray(scheme.working(path.selected)).sum(-1)
     uploads = selected.sum(-1)
     working, uploading = _sums(counts), _sums(uploads)
@@ -228,6 +229,7 @@ def expected_complexity(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
         variance = _sums(np.asarray(moment_along(scheme, delays, path.selected, 2), float))
+    downlink, uplink, computation = price(scheme, working, uploading)
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)
 
@@ -238,8 +240,8 @@ def expected_complexity(
         iterations=at_hit(np.arange(len(counts) + 1)),
         mean=at_hit(mean),
         variance=at_hit(variance),
-        communication=at_hit(n * working + scheme.num_waited * uploading),
-        computation=at_hit(r * n * working),
+        communication=at_hit(downlink + uplink),
+        computation=at_hit(computation),
         selected=uploading[last] / length,
         time=mean[last] / length,
     )
@@ -257,13 +259,13 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
     """
     s = float(expectation.selected)
     working = scheme.num_groups if scheme.rule.everyone_works else s
-    n, r, waited = scheme.group_size, scheme.redundancy, scheme.num_waited
+    n, waited = scheme.group_size, scheme.num_waited
     return {
-        "storage": r,
+        "storage": scheme.redundancy,
         "workers waited for": waited * working,
-        "stragglers tolerated": r - 1,
+        "stragglers tolerated": n - waited,
         "communication per iteration": n * working + waited * s,
-        "computation per iteration": r * n * working,
+        "computation per iteration": scheme.load * n * working,
         "iterations": float(expectation.iterations),
         "communication": float(expectation.communication),
         "computation": float(expectation.computation),

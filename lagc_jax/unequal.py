@@ -186,7 +186,7 @@ def warn_if_infinite(
         name = {1: "mean", 2: "variance"}[order]
         warnings.warn(
             f"the {name} of an iteration's time is infinite: the "
-            f"tail indices of redundancy={redundancy} workers of a group add up to "
+            f"tail indices of n - F + 1 = {redundancy} workers of a group add up to "
             f"{smallest:g} <= {order}",
             RuntimeWarning,
             stacklevel=4,

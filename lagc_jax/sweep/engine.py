@@ -18,10 +18,11 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from lagc_jax.batch import Summary, realise
-from lagc_jax.clock import chunk_path, price, times_of_chunks
+from lagc_jax.clock import chunk_path, order_law, price, times_of_chunks
 from lagc_jax.delays import Delays
 from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
+from lagc_jax.rules import Rule
 from lagc_jax.sampling import DirectTimes, Times
 from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import find_path, first_hit
@@ -266,10 +267,12 @@ class Engine:
         groups: dict[Any, list[int]] = {}
         tasks = []
         for i, (point, record) in enumerate(zip(points, records, strict=True)):
-            s = point.scheme
-            sizes = _clock_sizes(s.num_workers, s.num_groups, s.redundancy)
             times = times_of_chunks(
-                sizes, point.delays.delays, record.chunks, config.iterations, config.sampler
+                _clock_scheme(point.scheme),
+                point.delays.delays,
+                record.chunks,
+                config.iterations,
+                config.sampler,
             )
             table = _table(times)
             tables[id(table)] = table
@@ -328,22 +331,27 @@ def _count_occurrences(num_groups: int, record: PathRecord) -> PathRecord:
 
 def _expected(point: Point, occurrences: np.ndarray) -> np.ndarray:
     """Exact mean times (A,)."""
-    scheme, delays = point.scheme, point.delays.delays
-    table = _means(delays, scheme.group_size, scheme.redundancy, scheme.num_groups)
+    table = _means(_clock_scheme(point.scheme), point.delays.delays)
     # What never occurs adds nothing, even where its mean is infinite.
     return (occurrences * np.where(occurrences > 0, table, 0)).sum(-1)
 
 
 @lru_cache(maxsize=4096)
-def _means(delays: Delays, group_size: int, redundancy: int, num_groups: int) -> np.ndarray:
+def _means(scheme: Scheme, delays: Delays) -> np.ndarray:
     """Exact mean times of iterations with 0, 1, .., G working groups, `inf` where infinite."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the table says where a mean is infinite
-        means = iteration_mean(delays, group_size, redundancy, np.arange(num_groups + 1))
+        means = iteration_mean(*order_law(scheme, delays), np.arange(scheme.num_groups + 1))
     return np.asarray(means, float)
 
 
+def _clock_scheme(scheme: Scheme) -> Scheme:
+    """The one scheme that stands for all with its clock: that of its sizes and load."""
+    trigger = "always" if scheme.load == scheme.redundancy else scheme.trigger
+    return _scheme_of(scheme.num_workers, scheme.num_groups, scheme.redundancy, trigger)
+
+
 @lru_cache(maxsize=4096)
-def _clock_sizes(num_workers: int, num_groups: int, redundancy: int) -> Scheme:
-    """A scheme of given sizes alone, for neither trigger nor memory tells on the clock."""
-    return Scheme(num_workers, num_groups, redundancy)
+def _scheme_of(num_workers: int, num_groups: int, redundancy: int, trigger: str | Rule) -> Scheme:
+    """Made once, so that `_means` knows it again."""
+    return Scheme(num_workers, num_groups, redundancy, trigger=trigger)

@@ -1,0 +1,429 @@
+"""Decodings against plain NumPy loops over the same times, their limits, and loads."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+import lagc_jax
+from lagc_jax.arrivals import collect, sample_work
+from lagc_jax.clock import choose_sampler, moment_along, order_law
+from lagc_jax.decoding import LeastSquares, Rescaled, first
+from lagc_jax.delays import Scaled
+from lagc_jax.theory import iteration_bound, iteration_costs
+
+M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03
+DELAYS = lagc_jax.Exponential(1.0)
+BALANCED = np.asarray(lagc_jax.balanced_assignment(jax.random.key(1), M, 4))
+CYCLIC = lagc_jax.cyclic_repetition(M, 3)
+# Redundancy, the matrix, what the loop does, and the scheme.
+SCHEMES = {
+    "first decodable, blocks": lagc_jax.first_decodable(M, 3),
+    "first decodable, cyclic": lagc_jax.first_decodable(M, 4),
+    "fastest k": lagc_jax.fastest_k(M, 4),
+    "stochastic": lagc_jax.stochastic_gc(M, 4, 3, BALANCED),
+    "least squares": lagc_jax.approximate_gc(M, 4, num_waited=3),
+    "deadline": lagc_jax.approximate_gc(M, 3, deadline=2.0),
+    "deadline, lazy groups": lagc_jax.Scheme(
+        M, 2, 2, 0.5, 4, "server",
+        decoding=LeastSquares([[1, 1, 0], [0, 1, 1], [1, 0, 1]], deadline=2.5),
+    ),
+}  # fmt: skip
+
+
+def run_of(problem, scheme, **changes):
+    arguments = dict(num_iterations=K, step_size=STEP) | changes
+    return lagc_jax.simulate(problem, scheme, DELAYS, KEY, **arguments)
+
+
+def data_of(problem):
+    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
+
+
+def decodes(rows):
+    """Whether the ones vector is a combination of the rows, by least squares."""
+    if not len(rows):
+        return False
+    vector = np.linalg.lstsq(rows.T, np.ones(rows.shape[1]))[0]
+    return np.abs(vector @ rows - 1).max() < 1e-8
+
+
+def loop_iteration(decoding, arrival):
+    """Time, number of messages and partition weights of one group, by the definitions."""
+    n = len(arrival)
+    order = sorted(range(n), key=lambda w: (arrival[w], w))
+    if isinstance(decoding, lagc_jax.FirstDecodable):
+        B, taken = np.asarray(decoding.code.encoding), []
+        for w in order:
+            if np.linalg.matrix_rank(B[[*taken, w]]) > len(taken):
+                taken.append(w)
+            if decodes(B[taken]):
+                return arrival[w], len(taken), np.ones(n)
+        raise AssertionError("all rows decode")
+    if isinstance(decoding, Rescaled):
+        k, A = decoding.num_waited, np.asarray(decoding.assignment)
+        weights = np.zeros(n)
+        for w in order[:k]:
+            for j in range(n):
+                if A[w, j]:
+                    weights[j] += n / (k * A[:, j].sum())
+        return arrival[order[k - 1]], k, weights
+    B, k, deadline = np.asarray(decoding.encoding), decoding.num_waited, decoding.deadline
+    taken = order[:k] if deadline is None else [w for w in order if arrival[w] <= deadline]
+    time = arrival[order[k - 1]] if deadline is None else min(deadline, arrival[order[-1]])
+    if not taken:
+        return time, 0, np.zeros(n)
+    vector = np.linalg.lstsq(B[taken].T, np.ones(n))[0]
+    return time, len(taken), vector @ B[taken]
+
+
+def loop(data, scheme, work):
+    """A whole trajectory: gap, selected, cumulative time and costs."""
+    G, n, r = scheme.num_groups, scheme.group_size, scheme.redundancy
+    constants = reference.smoothness(data, G)
+    theta, used = [np.zeros(data.X.shape[2])], [None] * G
+    stale, selected = np.zeros((G, data.X.shape[2])), np.zeros((len(work), G), bool)
+    costs = [(0.0, 0, 0, 0)]
+    for k in range(len(work)):
+        steps = [theta[i + 1] - theta[i] for i in range(max(0, k - scheme.memory), k)]
+        bound = float(scheme.xi) * sum(s @ s for s in steps) / (STEP * G) ** 2
+        time, messages = 0.0, 0
+        for g in range(G):
+            if scheme.adaptive and used[g] is not None:
+                moved = np.sum((used[g] - theta[k]) ** 2)
+                if constants[g] ** 2 * moved <= bound:
+                    continue
+            selected[k, g] = True
+            known, taken, weights = loop_iteration(scheme.decoding, work[k, g * n : (g + 1) * n])
+            time, messages = max(time, known), messages + taken
+            used[g] = theta[k]
+            stale[g] = sum(
+                weights[j] * reference.partition_gradient(data, g * n + j, theta[k])
+                for j in range(n)
+            )
+        theta.append(theta[k] - STEP * stale.sum(0))
+        groups = selected[k].sum()
+        spent = (time, n * groups, messages, r * n * groups)
+        costs.append(tuple(a + b for a, b in zip(costs[-1], spent, strict=True)))
+    return reference.gaps(data, theta), selected, [np.array(c) for c in zip(*costs, strict=True)]
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_trajectories_are_those_of_loops(problem, name):
+    scheme = SCHEMES[name]
+    run = run_of(problem, scheme)
+    work = np.asarray(sample_work(scheme, DELAYS, None, KEY, K))
+    gap, selected, (time, downlink, uplink, computation) = loop(data_of(problem), scheme, work)
+    assert np.array_equal(run.selected, selected)
+    assert np.array_equal(run.uplink, uplink)
+    assert np.array_equal(run.downlink, downlink)
+    assert np.array_equal(run.computation, computation)
+    np.testing.assert_allclose(run.wall_clock, time, rtol=1e-12)
+    # A gap is quadratic in the iterate's error, which is rounding of the distance at the start.
+    rounding = 100 * np.finfo(float).eps * np.sqrt(gap * gap[0])
+    assert (abs(run.gap - gap) <= rounding + 1e-10 * gap).all()
+    if "lazy" in name:
+        assert 0 < selected.sum() < selected.size
+
+
+def test_fastest_of_all_is_gradient_descent_bit_for_bit(problem):
+    plain = run_of(problem, lagc_jax.gd(M), sampler="workers")
+    everyone = run_of(problem, lagc_jax.fastest_k(M, M))
+    for field in ("gap", "theta", "wall_clock", "downlink", "uplink", "computation"):
+        assert np.array_equal(getattr(plain, field), getattr(everyone, field)), field
+
+
+def test_first_decodable_with_blocks_is_grouping_bit_for_bit(problem):
+    blocks = run_of(problem, SCHEMES["first decodable, blocks"])
+    groups = run_of(problem, lagc_jax.grouping(M, M // 3), sampler="workers")
+    for field in ("wall_clock", "downlink", "uplink", "computation"):
+        assert np.array_equal(getattr(blocks, field), getattr(groups, field)), field
+    # The same path: sums of two groups' gradients and of the whole differ by rounding.
+    np.testing.assert_allclose(blocks.gap, groups.gap, rtol=1e-9)
+
+
+@pytest.mark.parametrize("code", [lagc_jax.fractional_repetition(8, 2), CYCLIC,
+                                  lagc_jax.cyclic_repetition(8, 4)])  # fmt: skip
+def test_first_decodable_is_never_later_than_any_f_workers(code):
+    n, waited = code.group_size, code.num_waited
+    times = jax.random.exponential(KEY, (500, n))
+    known, taken = lagc_jax.FirstDecodable(code).wait(times)
+    latest, _ = first(times, waited)
+    assert (known <= latest).all()
+    assert (known < latest).any()
+    assert (taken.sum(-1) <= waited).all()
+    # What it takes decodes, in the code's own hands too, and not before the last one of it.
+    sums = code.decoding_vector(taken) @ code.encoding
+    np.testing.assert_allclose(sums, 1, atol=1e-10)
+    before = taken & (times < known[:, None])
+    assert np.isnan(np.asarray(code.decoding_vector(before))).all()
+
+
+def test_a_code_that_never_decodes_takes_for_ever():
+    identity = lagc_jax.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
+    known, _ = lagc_jax.FirstDecodable(identity).wait(jnp.arange(1.0, 7.0))
+    assert np.isinf(known)
+
+
+def test_coded_messages_of_the_first_decodable_set_give_the_gradient(problem):
+    scheme = SCHEMES["first decodable, cyclic"]
+    sent, told = run_of(problem, scheme, exact_recovery=False), run_of(problem, scheme)
+    assert np.array_equal(sent.uplink, told.uplink)
+    # Condition of the code times rounding, over K steps.
+    np.testing.assert_allclose(sent.gap, told.gap, rtol=1e-9)
+
+
+def test_stochastic_weights_are_unbiased_over_all_sets():
+    decoding = SCHEMES["stochastic"].decoding
+    sets = np.array(list(itertools.combinations(range(M), decoding.num_waited)))
+    taken = (sets[..., None] == np.arange(M)).any(1)
+    np.testing.assert_allclose(decoding.weights(taken).mean(0), 1, rtol=1e-12)
+
+
+def test_least_squares_of_enough_workers_of_a_gradient_code_is_exact():
+    decoding = LeastSquares(CYCLIC.encoding, num_waited=CYCLIC.num_waited)
+    sets = np.array(list(itertools.combinations(range(M), CYCLIC.num_waited)))
+    taken = (sets[..., None] == np.arange(M)).any(1)
+    np.testing.assert_allclose(decoding.weights(taken), 1, atol=1e-10)
+    everyone = jnp.ones((1, M), bool)
+    np.testing.assert_allclose(LeastSquares(BALANCED, M).weights(everyone), 1, atol=1e-12)
+    assert (decoding.weights(~everyone) == 0).all()
+
+
+def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
+    run = run_of(problem, lagc_jax.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
+    assert (run.gap == run.gap[0]).all()
+    assert run.uplink[-1] == 0
+    np.testing.assert_allclose(run.wall_clock, 1e-9 * np.arange(4), rtol=1e-12)
+
+
+def test_deadlines_are_batched(problem):
+    def last(deadline):
+        return run_of(problem, lagc_jax.approximate_gc(M, 3, deadline=deadline)).wall_clock[-1]
+
+    together = jax.vmap(last)(np.array([1.0, 4.0]))
+    np.testing.assert_allclose(together, [last(1.0), last(4.0)], rtol=1e-12)
+
+
+def test_assignments_are_regular_and_pairwise_balanced_on_average():
+    keys, n, r = jax.random.split(KEY, 2000), 7, 3
+    drawn = np.asarray(
+        jax.vmap(lambda key: lagc_jax.balanced_assignment(key, n, r))(keys), np.int64
+    )
+    assert (drawn.sum(1) == r).all()
+    assert (drawn.sum(2) == r).all()
+    shared = np.einsum("swi,swj->sij", drawn, drawn)[:, *np.triu_indices(n, 1)]
+    error = shared.std(0) / np.sqrt(len(keys))
+    # Five standard errors, 21 pairs: level 1e-5.
+    assert (abs(shared.mean(0) - r * (r - 1) / (n - 1)) < 5 * error).all()
+
+
+@pytest.mark.parametrize("name", ["first decodable, cyclic", "deadline"])
+def test_batches_are_their_trajectories(problem, name):
+    scheme, R = SCHEMES[name], 5
+    batch = lagc_jax.simulate_batch(
+        problem, scheme, DELAYS, KEY, num_iterations=K, num_realisations=R, accuracies=(1e-2,),
+        step_size=STEP, keep_samples=True,
+    )  # fmt: skip
+    runs = [
+        lagc_jax.simulate(
+            problem, scheme, DELAYS, jax.random.fold_in(KEY, i), num_iterations=K, step_size=STEP
+        )
+        for i in range(R)
+    ]
+    costs = [lagc_jax.complexity(run, 1e-2) for run in runs]
+    assert np.isfinite([cost.wall_clock for cost in costs]).all()
+    np.testing.assert_allclose(
+        batch.wall_clock.samples[0], [cost.wall_clock for cost in costs], rtol=1e-12
+    )
+    messages = [cost.communication for cost in costs]
+    assert np.array_equal(batch.counts.communication.samples[0], messages)
+    assert len(set(map(float, messages))) > 1
+    np.testing.assert_allclose(batch.gap, np.mean([run.gap for run in runs], axis=0), rtol=1e-9)
+
+
+def test_timeouts_and_links_of_a_decoding():
+    blocks = SCHEMES["first decodable, blocks"]
+    work = jnp.array([[1.0, 2.0, 3.0, 9.0, 8.0, 7.0], [1.0, 2.0, 3.0, 4.0, 8.0, 7.0]])
+    selected = np.ones((2, 1), bool)
+    run = collect(blocks, lagc_jax.Cluster(timeout=5.0), work, selected)
+    assert run.time.tolist() == [5.0, 4.0]
+    assert run.received[:, 0].tolist() == [False, True]
+    assert run.uplink.tolist() == [1, 2]
+    assert run.timeouts.tolist() == [1, 0]
+    # Only the two messages that are taken share the link: downloads are free, uploads take 2.
+    link = lagc_jax.Link(0.0, 1.0, 0.0, 2.0, shared=True)
+    run = collect(blocks, lagc_jax.Cluster(link=link), work, selected)
+    assert run.time.tolist() == [9.0, 6.0]
+
+
+# A rule that takes two gradients of every partition, in groups where r = 1 and r = n.
+LOADED = {"lasg": lagc_jax.lasg(M, 0.1), "g-cada": lagc_jax.g_cada(M, 2, 0.1)}
+PLAIN = {"lasg": lagc_jax.gd(M), "g-cada": lagc_jax.grouping(M, 2)}
+
+
+@pytest.mark.parametrize("name", LOADED)
+@pytest.mark.parametrize("rates", [1.0, np.linspace(0.5, 2.0, M)], ids=["alike", "unequal"])
+def test_twice_the_gradients_take_twice_the_time(name, rates):
+    delays, selected = lagc_jax.Exponential(rates), np.ones((3, PLAIN[name].num_groups), bool)
+    twice, once = (
+        [
+            *(moment_along(scheme, delays, selected, order) for order in (1, 2)),
+            sample_work(scheme, delays, None, KEY, 3),
+            iteration_costs(scheme, DELAYS).time,
+            iteration_costs(scheme, DELAYS).computation,
+        ]
+        for scheme in (LOADED[name], PLAIN[name])
+    )
+    for factor, loaded, plain in zip((2, 4, 2, 2, 2), twice, once, strict=True):
+        np.testing.assert_allclose(loaded, factor * plain, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sampler", ["direct", "workers"])
+def test_sampled_times_have_the_load(sampler):
+    selected = jnp.ones((70, 2), bool)
+    twice, once = (
+        lagc_jax.clock.times_along(scheme["g-cada"], DELAYS, selected, sampler).whole(KEY)
+        for scheme in (LOADED, PLAIN)
+    )
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-12)
+
+
+def test_independent_gradients_are_as_many_draws():
+    assert lagc_jax.Cluster(independent=True).draws(LOADED["g-cada"]) == 6
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        lagc_jax.Pareto(1.0, 1.5),
+        lagc_jax.Discrete([1.0, 3.0], [0.9, 0.1]),
+        lagc_jax.Exponential(np.linspace(0.5, 2.0, M)),
+    ],
+    ids=["pareto", "discrete", "unequal"],
+)
+def test_expected_times_of_the_fastest_k_are_order_statistics(family):
+    scheme, k = lagc_jax.fastest_k(M, 4), 4
+    clock = lagc_jax.expected_wall_clock(scheme, family, np.ones((1, 1), bool))
+    if family.identical:
+        expected = lagc_jax.order_statistic_mean(family, k, M)
+        np.testing.assert_allclose(clock[1], expected, rtol=1e-10)
+    work = np.asarray(sample_work(scheme, family, None, KEY, 20_000))
+    drawn = np.sort(work, axis=1)[:, k - 1]
+    assert abs(drawn.mean() - clock[1]) < 5 * drawn.std() / np.sqrt(len(drawn))
+
+
+def test_scaled_delays_are_the_scaled_family():
+    law, n, r = order_law(lagc_jax.fastest_k(M, 3), lagc_jax.Pareto(1.0, 1.5))
+    assert isinstance(law, Scaled)
+    assert (n, r) == (M, 4)
+    same, _, _ = order_law(lagc_jax.gc(M, 4), DELAYS)
+    assert same is DELAYS
+    scaled, plain = Scaled(lagc_jax.Pareto(1.0, 1.5), 2.0), lagc_jax.Pareto(2.0, 1.5)
+    x = np.array([0.0, 0.5, 30.0])
+    for name in ("inverse_hazard", "log_inverse_hazard"):
+        np.testing.assert_allclose(getattr(scaled, name)(x), getattr(plain, name)(x), rtol=1e-14)
+    np.testing.assert_allclose(scaled.hazard(x), plain.hazard(x), rtol=1e-14)
+    assert np.array_equal(scaled.kinks, plain.kinks)
+
+
+def test_an_infinite_mean_of_the_fastest_names_what_counts():
+    pareto = lagc_jax.Pareto(1.0, 0.4)
+    with pytest.warns(RuntimeWarning, match=r"r \* shape = 0.8 <= 1, where r = n - F \+ 1 = 2"):
+        iteration_costs(lagc_jax.fastest_k(M, 5), pareto)
+
+
+BAD = [
+    (lambda: lagc_jax.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
+    (lambda: lagc_jax.fastest_k(M, 0), r"num_waited=0 is too small; give"),
+    (lambda: lagc_jax.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),
+    (lambda: lagc_jax.stochastic_gc(M, 7, 3), r"redundancy=7 exceeds group_size=6; give"),
+    (lambda: lagc_jax.stochastic_gc(M, 3, 3, BALANCED), r"assignment has up to 4 .*; give red"),
+    (lambda: lagc_jax.stochastic_gc(M, 2, 3, 2 * np.eye(M)), r"assignment holds 2.0; give 0 and 1"),
+    (
+        lambda: Rescaled(np.array([[1, 0], [1, 0]]), 1),
+        r"column 1 of assignment is zero; give a worker to every partition",
+    ),
+    (lambda: lagc_jax.approximate_gc(M, 3), r"num_waited=None and deadline=None; give exactly one"),
+    (lambda: lagc_jax.approximate_gc(M, 3, 2, 1.0), r"num_waited=2 and deadline=1.0; give exactly"),
+    (lambda: lagc_jax.approximate_gc(M, 0, 2), r"redundancy=0 is too small; give"),
+    (lambda: lagc_jax.approximate_gc(M, 3, deadline=0.0), r"deadline=0.0 must be positive"),
+    (lambda: lagc_jax.approximate_gc(M, 3, deadline=np.ones(2)), r"deadline has shape \(2,\)"),
+    (lambda: lagc_jax.approximate_gc(M, 1, 2, encoding=np.eye(5)), r"encoding has shape \(5, 5\)"),
+    (lambda: LeastSquares(np.ones(3), 1), r"encoding has shape \(3,\); give \(n, n\)"),
+    (lambda: lagc_jax.first_decodable(M, 2, CYCLIC), r"decoding.code has group_size=6 and red"),
+    (
+        lambda: lagc_jax.Scheme(M, 1, M, 1.0, 4, "worker", decoding=Rescaled(np.ones((M, M)), 3)),
+        r"trigger='worker' needs .* decoding=Rescaled does not recover; give trigger='server'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), BAD)
+def test_bad_parts_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def shared_link(problem, simulate, **sizes):
+    cluster = lagc_jax.Cluster(link=lagc_jax.Link(shared=True))
+    return simulate(
+        problem, SCHEMES["fastest k"], DELAYS, KEY, num_iterations=2, cluster=cluster, **sizes
+    )
+
+
+RUNS = [
+    (
+        lambda p: lagc_jax.descend(p, SCHEMES["deadline"], num_iterations=2),
+        r"decoding=LeastSquares is not exact, .* give the scheme and delays to simulate",
+    ),
+    (
+        lambda p: lagc_jax.step(p, SCHEMES["fastest k"], lagc_jax.init(p, SCHEMES["fastest k"])),
+        r"decoding=Rescaled is not exact",
+    ),
+    (
+        lambda p: run_of(p, SCHEMES["fastest k"], sampler="direct"),
+        r"sampler='direct' does not say who arrives, as decoding=Rescaled needs; give sampler=",
+    ),
+    (
+        lambda p: run_of(p, SCHEMES["fastest k"], exact_recovery=False),
+        r"decoding=Rescaled has weights of its own; give exact_recovery=True",
+    ),
+    (
+        lambda p: run_of(p, SCHEMES["first decodable, blocks"], exact_recovery=False, code=CYCLIC),
+        r"code is given but the scheme's decoding has one; give code=None",
+    ),
+    (lambda p: shared_link(p, lagc_jax.simulate), r"decoding=Rescaled needs messages that arrive"),
+    (
+        lambda p: shared_link(p, lagc_jax.simulate_batch, num_realisations=2),
+        r"decoding=Rescaled needs messages that arrive",
+    ),
+    (
+        lambda _: iteration_costs(SCHEMES["deadline"], DELAYS),
+        r"decoding=LeastSquares takes no fixed number of messages.*; sample with simulate",
+    ),
+    (
+        lambda _: lagc_jax.expected_wall_clock(
+            SCHEMES["first decodable, blocks"], DELAYS, np.ones((2, 1), bool)
+        ),
+        r"decoding=FirstDecodable takes no fixed .* use grouping",
+    ),
+    (
+        lambda p: iteration_bound(p, SCHEMES["fastest k"], 1e-3),
+        r"decoding=Rescaled is not exact, so the bounds of full gradients do not hold",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), RUNS)
+def test_what_a_decoding_cannot_do_is_refused(problem, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(problem)
+
+
+def test_the_sampler_follows_the_decoding():
+    kinds = {name: choose_sampler(scheme, DELAYS, None) for name, scheme in SCHEMES.items()}
+    assert set(kinds.values()) == {"workers"}

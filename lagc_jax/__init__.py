@@ -30,6 +30,7 @@ from lagc_jax.families import (
 )
 from lagc_jax.fitting import fit, quantile_frame
 from lagc_jax.general import estimate_smoothness, general_problem
+from lagc_jax.minibatch import minibatch
 from lagc_jax.networks import initial_network, network_logits, network_problem
 from lagc_jax.order_stats import (
     iteration_cdf,
@@ -145,6 +146,7 @@ __all__ = [
     "linear_regression",
     "load_results",
     "logistic_regression",
+    "minibatch",
     "multinomial_regression",
     "network_logits",
     "network_problem",

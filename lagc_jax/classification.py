@@ -7,6 +7,7 @@ enters no loss, gradient or constant.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,16 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, not_negative, whole_number
 from lagc_jax._optimum import minimize_newton
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems import Problem, gram_norms, host_gram_norms, merge, partitioned, stored
+from lagc_jax.problems import (
+    Problem,
+    gram_norms,
+    group_products,
+    host_gram_norms,
+    merge,
+    partitioned,
+    sample_partitions,
+    stored,
+)
 
 # Largest curvature of the log-sum-exp along one logit of two, and in any direction (see Boehning).
 BINARY_CURVATURE, SOFTMAX_CURVATURE = 0.25, 0.5
@@ -49,13 +59,17 @@ class LogisticRegression(Problem):
         l2 = self.l2 * (self.num_partitions // num_groups)
 
         def gradients(theta: Array) -> Array:
-            slope = weights * jax.nn.sigmoid(jnp.matmul(signed, theta, precision=EXACT))
+            slope = weights * jax.nn.sigmoid(group_products(signed, theta))
             return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * theta
 
         return gradients
 
     def group_smoothness(self, num_groups: int) -> Array:
         return _group_constants(self, self.signed, BINARY_CURVATURE, num_groups)
+
+    def sample(self, key: Array, batch_size: int) -> "LogisticRegression":
+        signed, weights = sample_partitions(key, self.signed, self.weights, batch_size)
+        return replace(self, signed=signed, weights=weights)
 
     def gap(self, theta: Array) -> Array:
         move = theta - self.minimizer
@@ -102,7 +116,7 @@ class MultinomialRegression(Problem):
         return jnp.asarray(theta, self.minimizer.dtype).reshape(-1)
 
     def unflatten(self, theta: Array) -> Array:
-        return theta.reshape(self.X.shape[-1], -1)
+        return theta.reshape(*theta.shape[:-1], self.X.shape[-1], -1)
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         X, labels, weights = (merge(a, num_groups) for a in (self.X, self.labels, self.weights))
@@ -119,6 +133,11 @@ class MultinomialRegression(Problem):
 
     def group_smoothness(self, num_groups: int) -> Array:
         return _group_constants(self, self.X, SOFTMAX_CURVATURE, num_groups)
+
+    def sample(self, key: Array, batch_size: int) -> "MultinomialRegression":
+        samples = (self.X, self.labels)
+        (X, labels), weights = sample_partitions(key, samples, self.weights, batch_size)
+        return replace(self, X=X, labels=labels, weights=weights)
 
     def gap(self, theta: Array) -> Array:
         move = theta - self.minimizer

@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax._pytree import pytree
-from lagc_jax.problems import Problem
-from lagc_jax.rules import Gradients, Proposal, Round
+from lagc_jax.problems import Oracle, Problem
+from lagc_jax.rules import Proposal, Round
 from lagc_jax.schemes import Scheme
 
 
@@ -179,17 +179,16 @@ def step(
     '1.0000'
     """
     check_exact(scheme)
-    gradients = problem.group_gradients(scheme.num_groups)
-    proposal = propose(scheme, gradients, state)
+    proposal = propose(scheme, problem.group_oracle(scheme.num_groups), state)
     return update(scheme, state, proposal, select(state, proposal), optimizer)
 
 
-def propose(scheme: Scheme, gradients: Gradients, state: State) -> Proposal:
+def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
     """What the groups would do in iteration `k`, by the scheme's rule.
 
     Args:
         scheme: its rule, `xi` and memory.
-        gradients: function to the groups' gradients (G, d) from one point (d,) or one a group.
+        oracle: of `Problem.group_oracle`.
         state: before the iteration.
     """
     xi = scheme.xi_vector.astype(state.theta.dtype)
@@ -204,7 +203,7 @@ def propose(scheme: Scheme, gradients: Gradients, state: State) -> Proposal:
         smoothness=state.group_smoothness,
         memory=scheme.memory,
     )
-    return scheme.rule.propose(gradients, known, state.notes)
+    return scheme.rule.propose(lambda theta: oracle(theta, state.k), known, state.notes)
 
 
 def select(state: State, proposal: Proposal) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,10 +15,10 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, positive, whole_number
 from lagc_jax._optimum import minimize_lbfgs
 from lagc_jax._pytree import pytree
-from lagc_jax.problems import Problem, sum_groups
+from lagc_jax.problems import Problem, partition_keys, sum_groups
 
 
-@pytree("loss_fn", "unravel")
+@pytree("loss_fn", "unravel", "sampler")
 class GeneralProblem(Problem):
     """A user's loss over M partitions; made by `general_problem`.
 
@@ -25,6 +26,7 @@ class GeneralProblem(Problem):
         loss_fn: maps (parameters, one partition's data) to the partition's loss ().
         unravel: maps a vector (d,) to the user's parameters.
         data: pytree whose leaves have the leading axis M.
+        sampler: maps (one partition's data, key, batch size) to a minibatch of it, if it can.
     """
 
     loss_fn: Callable[[Any, Any], Array]
@@ -35,6 +37,7 @@ class GeneralProblem(Problem):
     strong_convexity: Array
     minimizer: Array
     optimum: Array
+    sampler: Callable[[Any, Array, int], Any] | None = None
 
     def flatten(self, theta: Any) -> Array:
         expected = jax.tree.map(np.shape, jax.eval_shape(self.unravel, self.minimizer))
@@ -55,7 +58,20 @@ class GeneralProblem(Problem):
             lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), self.data
         )
         gradient = jax.grad(self._sum_of_losses)
-        return lambda theta: jax.vmap(gradient, in_axes=(None, 0))(theta, grouped)
+
+        def gradients(theta: Array) -> Array:
+            points = None if theta.ndim == 1 else 0
+            return jax.vmap(gradient, in_axes=(points, 0))(theta, grouped)
+
+        return gradients
+
+    def sample(self, key: Array, batch_size: int) -> "GeneralProblem":
+        sampler = self.sampler
+        if sampler is None:
+            raise ValueError("the problem has sampler=None; give general_problem a `sampler`")
+        keys = partition_keys(key, self.num_partitions)
+        data = jax.vmap(lambda part, own: sampler(part, own, batch_size))(self.data, keys)
+        return replace(self, data=data)
 
     def _sum_of_losses(self, theta: Array, data: Any) -> Array:
         parameters = self.unravel(theta)
@@ -79,6 +95,7 @@ def general_problem(
     smoothness: ArrayLike | None = None,
     strong_convexity: float = math.nan,
     optimum: float | None = None,
+    sampler: Callable[[Any, Array, int], Any] | None = None,
 ) -> GeneralProblem:
     """Build a problem from a loss function; its parameters may be any pytree of floats.
 
@@ -92,6 +109,10 @@ def general_problem(
         strong_convexity: `mu`, if known; only bounds use it.
         optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
             for losses that are not convex (0.0, say).
+        sampler: pure function from (data of one partition, JAX random key, batch size) to that
+            partition's data on a minibatch, for `minibatch`. Their loss must have the mean of the
+            partition's, so let it weigh samples: those of a uniform minibatch by the number of
+            samples over the batch size.
 
     Returns:
         The problem. A group's constant and the total are sums of the partitions' constants. The
@@ -153,6 +174,7 @@ def general_problem(
         jnp.asarray(strong_convexity, flat0.dtype),
         minimizer,
         jnp.asarray(optimum, flat0.dtype),
+        sampler,
     )
 
 

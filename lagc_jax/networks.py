@@ -15,7 +15,7 @@ from lagc_jax._checks import not_negative, whole_number
 from lagc_jax._pytree import EXACT
 from lagc_jax.classification import check_classes
 from lagc_jax.general import GeneralProblem, general_problem
-from lagc_jax.problems import partitioned
+from lagc_jax.problems import draw_samples, partitioned
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -77,6 +77,12 @@ def _loss(activation: str, network: Network, part: Any) -> Array:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(network))
     return jnp.sum(weights * losses) + 0.5 * l2 * squares
+
+
+def _minibatch(part: Any, key: Array, batch_size: int) -> Any:
+    X, labels, weights, l2 = part
+    (X, labels), weights = draw_samples(key, (X, labels), weights, batch_size)
+    return X, labels, weights, l2
 
 
 # Made once: a loss is static, and a new function would compile anew.
@@ -141,4 +147,11 @@ def network_problem(
         jnp.full(len(features), l2, dtype),
     )
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), network)
-    return general_problem(_LOSSES[activation], data, start, smoothness=smoothness, optimum=0.0)
+    return general_problem(
+        _LOSSES[activation],
+        data,
+        start,
+        smoothness=smoothness,
+        optimum=0.0,
+        sampler=_minibatch,
+    )

@@ -13,13 +13,26 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 # Colours of Okabe and Ito, safe for colour-blind readers; a scheme looks the same everywhere.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "GD": dict(color="#000000", marker="o"),
     "GC": dict(color="#E69F00", marker="s"),
     "grouping": dict(color="#56B4E9", marker="^"),
     "LAG": dict(color="#009E73", marker="v"),
     "LAGC": dict(color="#D55E00", marker="D"),
     "G-LAG": dict(color="#0072B2", marker="P"),
+    "first decodable": dict(color="#E69F00", marker="X", linestyle="--"),
+    "fastest-k": dict(color="#999999", marker="<"),
+    "stochastic GC": dict(color="#999999", marker=">", linestyle="--"),
+    "approximate GC": dict(color="#999999", marker="h", linestyle=":"),
+    "LAG-PS": dict(color="#009E73", marker="v"),
+    "LAG-WK": dict(color="#009E73", marker="1", linestyle="--"),
+    "LAQ": dict(color="#CC79A7", marker="d"),
+    "LASG-PS": dict(color="#F0E442", marker="2"),
+    "LASG-WK2": dict(color="#F0E442", marker="3", linestyle="--"),
+    "AMSGrad": dict(color="#882255", marker="p"),
+    "CADA1": dict(color="#882255", marker="4", linestyle=":"),
+    "CADA2": dict(color="#882255", marker="*", linestyle="--"),
+    "G-CADA": dict(color="#332288", marker="H"),
 }
 FAMILIES: dict[str, Any] = {"pareto": ("Pareto", "-"), "exponential": ("exponential", "--")}
 COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.16  # inches, of a two-column paper
@@ -141,6 +154,35 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
         axis.set_xticks([0.3, 0.5, 1, 2, 3, 6], labels=["0.3", "0.5", "1", "2", "3", "6"])
         axis.minorticks_off()
         _legend(figure, tail["scheme"].unique(), [], columns=3)
+    return figure
+
+
+def plot_survey(curves: pd.DataFrame) -> Figure:
+    """Test accuracy against time under every law, and against messages, bits and gradients.
+
+    A row of panels for every task. Messages, bits and gradients are those under the first law; only
+    schemes that lose gradients differ between laws.
+
+    Args:
+        curves: of `survey.curve_frame`, with a column `task`.
+    """
+    laws = curves["delays"].unique()
+    panels = [("time", law) for law in laws]
+    panels += [(cost, laws[0]) for cost in ("messages", "bits", "gradients")]
+    tasks = list(curves.groupby("task", sort=False))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2 * PAGE_WIDTH, 1 + 2.4 * len(tasks)), layout="constrained")
+        grid = figure.subplots(len(tasks), len(panels), sharey="row", squeeze=False)
+        for row, (task, rows) in zip(grid, tasks, strict=True):
+            for axis, (cost, law) in zip(row, panels, strict=True):
+                for name, curve in rows[rows["delays"] == law].groupby("scheme", sort=False):
+                    style = scheme_style(str(name))
+                    axis.plot(curve[cost], curve["accuracy"], **style, markevery=0.25)
+                axis.set(xscale="log", xlabel=f"Time, {law}" if cost == "time" else cost.title())
+            row[0].set_ylabel(f"Test accuracy, {task}")
+            best = rows["accuracy"].max()
+            row[0].set_ylim(best - 0.4, best + 0.02)
+        _legend(figure, curves["scheme"].unique(), [], columns=9)
     return figure
 
 

@@ -4,10 +4,13 @@ A problem holds M partitions stacked on the leading axis and answers four questi
 of any grouping of its partitions, their smoothness constants, the loss and the optimality gap. The
 constants of the regressions are computed once in float64 on the host, whatever the precision of
 the simulation, and the gradients and the gap are written around the optimum, so that a gap of 1e-8
-is not lost to rounding even in float32.
+is not lost to rounding even in float32. A problem with samples also makes problems whose losses
+are estimates from a few of them.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -18,6 +21,9 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite, finite_data, not_negative, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
+
+# From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
+Oracle = Callable[[Array, Array], Array]
 
 
 class Problem(Protocol):
@@ -62,8 +68,33 @@ class Problem(Protocol):
         return theta
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
-        """Return the map from `theta` (d,) to the gradients of G groups' losses (G, d)."""
+        """Return the map from points to the gradients of G groups' losses (G, d).
+
+        A point is one `theta` (d,) for all groups, or (G, d), one a group: row `g` is then the
+        gradient of group `g` at point `g`, for the price of one evaluation of all groups.
+        """
         ...
+
+    def group_oracle(self, num_groups: int) -> Oracle:
+        """Return the map to the groups' gradients in iteration `k`.
+
+        They are exact here; `minibatch` makes a problem whose iterations draw samples.
+        """
+        exact = self.group_gradients(num_groups)
+        return lambda theta, k: exact(theta)
+
+    def sample(self, key: Array, batch_size: int) -> "Problem":
+        """Replace every partition's loss by an unbiased estimate from some of its samples.
+
+        They are drawn uniformly with replacement among those of positive weight, alike for a
+        partition whatever the groups, and the penalty stays whole. Of the problem returned only
+        `group_gradients` are an estimate; all else is that of the whole data or undefined. `key` is
+        consumed and may be traced.
+
+        Raises:
+            ValueError: if the problem has no samples to draw from.
+        """
+        raise ValueError(f"{type(self).__name__} has no samples to draw from; define its `sample`")
 
     def group_smoothness(self, num_groups: int) -> Array:
         """Smoothness constants of the losses of G groups of consecutive partitions, (G,)."""
@@ -86,6 +117,47 @@ def merge(array: Array, num_groups: int) -> Array:
 def sum_groups(array: Array, num_groups: int) -> Array:
     """Add up the entries of a group's partitions: (M, ...) to (G, ...)."""
     return array.reshape(num_groups, -1, *array.shape[1:]).sum(1)
+
+
+def group_products(matrices: Array, points: Array) -> Array:
+    """Products of matrices (G, N, d) with one vector (d,) or one a matrix (G, d): (G, N)."""
+    if points.ndim == 1:
+        return jnp.matmul(matrices, points, precision=EXACT)
+    return jnp.einsum("gnd,gd->gn", matrices, points, precision=EXACT)
+
+
+def partition_keys(key: Array, num_partitions: int) -> Array:
+    """One key a partition, whatever the groups: workers that hold it draw the same samples."""
+    return jax.vmap(lambda m: jax.random.fold_in(key, m))(jnp.arange(num_partitions))
+
+
+def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
+    """Draw samples of a partition uniformly, with replacement, among those of positive weight.
+
+    Args:
+        key: a JAX random key; consumed.
+        samples: pytree whose leaves have the leading axis N.
+        weights: (N,) of the samples.
+        batch_size: `B`, how many to draw.
+
+    Returns:
+        The samples drawn, and their weights (B,) times the number of samples of positive weight
+        over `B`: a sum over them has the mean of the sum over the partition.
+    """
+    rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
+    drawn = jax.random.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
+    # Measured in a loop: XLA ranks once, before it, and the unrolled search adds next to nothing.
+    rows = jnp.searchsorted(rank[:-1], drawn, side="right", method="scan_unrolled")
+    scale = rank[-1].astype(weights.dtype) / batch_size
+    return jax.tree.map(lambda leaf: leaf[rows], samples), weights[rows] * scale
+
+
+def sample_partitions(
+    key: Array, samples: Any, weights: Array, batch_size: int
+) -> tuple[Any, Array]:
+    """`draw_samples` of every partition: leaves (M, B, ...) and weights (M, B)."""
+    keys = partition_keys(key, weights.shape[0])
+    return jax.vmap(partial(draw_samples, batch_size=batch_size))(keys, samples, weights)
 
 
 def gram_norms(X: Array) -> Array:
@@ -112,6 +184,7 @@ class LinearRegression(Problem):
         gram: (M, d, d) `X_m^T X_m`, or None where products with X are the cheaper way.
         tilt: (M, d) gradients of the partitions at the optimum; they add up to zero.
         root: (min(M N, d), d) triangular factor with `root^T root = sum_m X_m^T X_m`.
+        weights: (M, N) of the rows of a minibatch; None where all rows are there.
     """
 
     X: Array
@@ -124,19 +197,38 @@ class LinearRegression(Problem):
     strong_convexity: Array
     minimizer: Array
     optimum: Array
+    weights: Array | None = None
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        if self.weights is not None:
+            return self._minibatch_gradients(self.weights, num_groups)
         tilt = sum_groups(self.tilt, num_groups)
         gram = self._group_gram(num_groups)
         if gram is not None:
-            return lambda theta: tilt + jnp.matmul(gram, theta - self.minimizer, precision=EXACT)
+            return lambda theta: tilt + group_products(gram, theta - self.minimizer)
         X = merge(self.X, num_groups)
 
         def through_data(theta: Array) -> Array:
-            residual = jnp.matmul(X, theta - self.minimizer, precision=EXACT)
+            residual = group_products(X, theta - self.minimizer)
             return tilt + jnp.einsum("gn,gnd->gd", residual, X, precision=EXACT)
 
         return through_data
+
+    def _minibatch_gradients(self, weights: Array, num_groups: int) -> Callable[[Array], Array]:
+        """Through the rows: neither Gram matrices nor tilts pay off for one gradient or two."""
+        X, y, weights = (merge(array, num_groups) for array in (self.X, self.y, weights))
+
+        def through_rows(theta: Array) -> Array:
+            residual = weights * (group_products(X, theta) - y)
+            return jnp.einsum("gn,gnd->gd", residual, X, precision=EXACT)
+
+        return through_rows
+
+    def sample(self, key: Array, batch_size: int) -> "LinearRegression":
+        """As `Problem.sample`; rows of zeros that pad a partition count as samples, unbiased."""
+        ones = jnp.ones_like(self.y)
+        (X, y), weights = sample_partitions(key, (self.X, self.y), ones, batch_size)
+        return replace(self, X=X, y=y, weights=weights, gram=None)
 
     def _group_gram(self, num_groups: int) -> Array | None:
         """Gram matrices of the groups (G, d, d), None where they are the dearer way."""

@@ -52,7 +52,11 @@ class Round(NamedTuple):
 
     @property
     def fresh_enough(self) -> Array:
-        """Whether a group has kept silent for less than `D` iterations, (G,)."""
+        """Whether a group has kept silent for less than `D` iterations, (G,).
+
+        The papers force uploads by a constant of its own, often larger than the window of the
+        squared steps; here both are `D`.
+        """
         return self.silent < self.memory
 
 

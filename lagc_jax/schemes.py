@@ -329,13 +329,20 @@ def g_cada(
     num_groups: int,
     xi: ArrayLike,
     memory: int = 10,
-    trigger: str | Rule = "cada2",
+    trigger: str | Rule = "lasg-server",
 ) -> Scheme:
-    """Grouped CADA: the fastest worker of every group, all of which hold the same data.
+    """Grouped CADA: the server selects groups and waits for the fastest worker of each.
 
-    Groups of equal workers decide together, on the same samples (Zhu, Zhang, Simeone and Wang,
-    "Adaptive Worker Grouping for Communication-Efficient and Straggler-Tolerant Distributed SGD",
-    2022, arXiv 2201.04301). Arguments as for `cada`.
+    The workers of a group hold the same data; a selected group costs `n` messages down and one up
+    (Zhu, Zhang, Simeone and Wang, "Adaptive Worker Grouping for Communication-Efficient and
+    Straggler-Tolerant Distributed SGD", 2022, arXiv 2201.04301).
+
+    Args:
+        num_workers: `M`.
+        num_groups: `G`, a divisor of `M`.
+        xi: as for `lasg`.
+        memory: as for `cada`.
+        trigger: "lasg-server", the paper's, or a rule of `cada`, with which all groups work.
 
     >>> g_cada(12, 4, xi=0.1).num_waited
     1

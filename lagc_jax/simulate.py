@@ -28,7 +28,7 @@ from lagc_jax.descent import (
     select,
     update,
 )
-from lagc_jax.problems import Problem
+from lagc_jax.problems import Oracle, Problem
 from lagc_jax.schemes import Scheme
 
 # Iterations between two looks at whether a path has reached its accuracy: fewer stop sooner, more
@@ -364,12 +364,11 @@ def _descend(
     record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Scan the step."""
-    gradients = problem.group_gradients(scheme.num_groups)
-
+    oracle = problem.group_oracle(scheme.num_groups)
     look = _observer(problem, record)
 
     def iterate(state: State, _: None) -> tuple[State, tuple[Any, Array]]:
-        proposal = propose(scheme, gradients, state)
+        proposal = propose(scheme, oracle, state)
         state = update(scheme, state, proposal, select(state, proposal), optimizer)
         return state, (look(state.theta), state.uploaded)
 
@@ -391,13 +390,13 @@ def _descend_with_arrivals(
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
-    gradients_from = _gradient_source(problem, scheme, code)
+    oracle_from = _oracle_source(problem, scheme, code)
     everyone = jnp.ones(scheme.num_groups, bool)
     look = _observer(problem, record)
 
     def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
         taken = collect(scheme, cluster, work, everyone).taken
-        proposal = propose(scheme, gradients_from(taken), state)
+        proposal = propose(scheme, oracle_from(taken), state)
         selected = select(state, proposal)
         arrivals = collect(scheme, cluster, work, selected)
         state = update(scheme, state, proposal, arrivals.received, optimizer)
@@ -476,22 +475,22 @@ def _not_run(dtype: jnp.dtype) -> Array:
     return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
 
 
-def _gradient_source(
+def _oracle_source(
     problem: Problem, scheme: Scheme, code: GradientCode | None
-) -> Callable[[Any], Callable[[Array], Array]]:
-    """The map from the messages taken (G, n) to the gradient function of `Rule.propose`.
+) -> Callable[[Any], Oracle]:
+    """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
 
     With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
     """
     if code is None and scheme.decoder.exact:
-        exact = problem.group_gradients(scheme.num_groups)
+        exact = problem.group_oracle(scheme.num_groups)
         return lambda _: exact
-    partitions = problem.group_gradients(scheme.num_workers)
+    partitions = problem.group_oracle(scheme.num_workers)
     shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
 
-    def decoded(taken: Array, theta: Array) -> Array:
+    def decoded(taken: Array, theta: Array, k: Array) -> Array:
         points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
-        gradients = partitions(points).reshape(shape)
+        gradients = partitions(points, k).reshape(shape)
         if code is not None:
             return code.decode(code.encode(gradients), taken)
         weights = scheme.decoder.weights(taken).astype(gradients.dtype)

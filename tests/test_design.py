@@ -1,11 +1,11 @@
 """The search for a scheme against loops over all candidates, one by one."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import advise
 import jax
 import numpy as np
 import pandas as pd
@@ -25,14 +25,6 @@ QUICK = dict(accuracy=1e-2, xi=[1.0], step_sizes=[1.0])
 @pytest.fixture(scope="module")
 def four():
     return lagc_jax.synthetic_linear_regression(jax.random.key(3), num_workers=4, num_features=5)
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("advise", SWEEPS / "advise.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def all_schemes(num_workers, storage):
@@ -232,13 +224,13 @@ def test_figure_has_a_panel_for_every_pair_of_costs(heavy):
     assert len(plot_design(heavy).axes) == 3
 
 
-def test_script_advises_on_a_trace(script, tmp_path, capsys):
+def test_script_advises_on_a_trace(tmp_path, capsys):
     times = np.random.default_rng(1).exponential(size=(30, 4)) + 0.5
     times[3, 2] = np.nan
     path = tmp_path / "trace.csv"
     pd.DataFrame(times, columns=list("abcd")).to_csv(path, index=False)
     options = ["--trace", str(path), "--accuracy", "1e-2", "--realisations", "8", "--storage", "2"]
-    assert script.main([*options, "--price-message", "0.1", "--out", str(tmp_path)]) == 0
+    assert advise.main([*options, "--price-message", "0.1", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "lognormal" in text
     assert "makes the difference" in text
@@ -264,9 +256,9 @@ def test_script_advises_on_a_trace(script, tmp_path, capsys):
         (["--workers", "two"], "'two' is not a whole number"),
     ],
 )
-def test_script_says_in_a_line_what_is_wrong(options, message, script, capsys):
+def test_script_says_in_a_line_what_is_wrong(options, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        script.main(options)
+        advise.main(options)
     assert stop.value.code == 2
     text = capsys.readouterr().err
     assert message in text

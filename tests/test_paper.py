@@ -1,6 +1,5 @@
 """The study: what the paper claims, and the script that shows it."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
+import paper
 import pytest
 import reference
 
@@ -25,16 +25,6 @@ FILES = [
         for suffix in ("csv", "pdf", "png")
     ),
 ]
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("paper", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-paper = load_script()
 
 
 def run_script(*arguments):

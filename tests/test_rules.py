@@ -1,30 +1,264 @@
 """The lazy rules of later papers: against their own plain loops, and where they become another."""
 
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+import own_scheme
+import pytest
 import reference
+import reference_rules
 
 import lagc_jax
+from lagc_jax.problems import sample_partitions
+from lagc_jax.rules import CadaSnapshot, Laq, quantize
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)
 PROBLEM = lagc_jax.logistic_regression(DATA.X, DATA.y, l2=DATA.l2)
+STOCHASTIC = lagc_jax.minibatch(PROBLEM, 2, jax.random.key(3))
+LINEAR = reference.random_data("linear", 0)
+SQUARES = lagc_jax.minibatch(lagc_jax.linear_regression(LINEAR.X, LINEAR.y), 2, jax.random.key(3))
 ALPHA = 1 / float(PROBLEM.total_smoothness)
 EXPONENTIAL = lagc_jax.Exponential(1.0)
+START = np.zeros(DATA.X.shape[2])
 
 
 def full_gradient(sizes):
+    """Gradients of groups in plain NumPy."""
     return lambda g, theta, k: reference.group_gradient(DATA, sizes, g, theta)
 
 
-def assert_same_path(problem, scheme, expected, step_size):
-    """A path against its plain loop; no decision of the loop is within rounding of the other."""
-    theta, uploads, left, right = expected
-    larger = np.maximum(left, right)
-    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-9
+@functools.cache
+def drawn_rows():
+    """Rows that the problem draws, (K, M, 2)."""
+    numbers = jnp.broadcast_to(jnp.arange(DATA.X.shape[1]), DATA.y.shape)
+
+    def draw(k):
+        own = jax.random.fold_in(STOCHASTIC.key, k)
+        return sample_partitions(own, numbers, jnp.ones(DATA.y.shape), 2)[0]
+
+    return np.asarray(jax.vmap(draw)(jnp.arange(K)))
+
+
+def sampled_gradient(sizes):
+    """The same on the samples that the problem draws in iteration k."""
+    n, count = M // sizes, DATA.X.shape[1]
+
+    def gradient(g, theta, k):
+        rows = drawn_rows()[k]
+        total = np.zeros(theta.size)
+        for m in range(g * n, (g + 1) * n):
+            X, y = DATA.X[m][rows[m]], DATA.y[m][rows[m]]
+            slope = -y / (1 + np.exp(y * (X @ theta)))
+            total += count / len(y) * X.T @ slope + DATA.l2 * theta
+        return total
+
+    return gradient
+
+
+def constants(sizes):
+    return reference.smoothness(DATA, sizes)
+
+
+SGD, AMSGRAD = reference_rules.sgd, reference_rules.amsgrad
+LOOPS = {
+    "lasg, worker": (
+        lagc_jax.lasg(M, 3.0, D),
+        lambda gradient: reference_rules.lasg_wk2(gradient, M, START, K, 3.0, D, SGD(ALPHA)),
+        ALPHA,
+    ),
+    "lasg, server": (
+        lagc_jax.lasg(M, 30.0, D, trigger="lasg-server"),
+        lambda gradient: reference_rules.lasg_ps(
+            gradient, M, START, K, 30.0, D, SGD(ALPHA), constants(M)
+        ),
+        ALPHA,
+    ),
+    "cada1": (
+        lagc_jax.cada(M, 3.0, D, trigger="cada1"),
+        lambda gradient: reference_rules.cada1(gradient, M, START, K, 3.0, D, AMSGRAD(0.05)),
+        0.05,
+    ),
+    "cada2": (
+        lagc_jax.cada(M, 3.0, D),
+        lambda gradient: reference_rules.lasg_wk2(gradient, M, START, K, 3.0, D, AMSGRAD(0.05)),
+        0.05,
+    ),
+    "g-cada": (
+        lagc_jax.g_cada(M, 3, 50.0, D),
+        lambda gradient: reference_rules.lasg_ps(
+            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), constants(3)
+        ),
+        0.05,
+    ),
+    "laq": (
+        lagc_jax.laq(M, 3, 0.2, D),
+        lambda gradient: reference_rules.laq(gradient, M, START, K, 0.2, D, ALPHA, 3),
+        ALPHA,
+    ),
+}
+
+
+@pytest.mark.parametrize("samples", ["all", "minibatches"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_path_is_that_of_its_papers_loop(name, samples):
+    scheme, loop, step_size = LOOPS[name]
+    problem = PROBLEM if samples == "all" else STOCHASTIC
+    source = full_gradient if samples == "all" else sampled_gradient
+    theta, uploads, left, right = loop(source(scheme.num_groups))
     path = lagc_jax.descend(
-        problem, scheme, num_iterations=K, step_size=step_size, record=lambda theta: theta
+        problem, scheme, num_iterations=K, step_size=step_size, record=lambda point: point
     )
-    assert np.array_equal(path.selected, uploads)
+    # No decision of the loop is within rounding of the other, and some go either way.
+    larger = np.maximum(left, right)
+    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
     assert 0 < uploads[1:].mean() < 1
-    # Tens of steps of some tens of roundings each; AMSGrad divides by small numbers.
+    assert np.array_equal(path.selected, uploads)
+    # Some tens of steps of some tens of roundings; AMSGrad divides by small numbers.
     np.testing.assert_allclose(path.recorded, theta, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_costs_are_exact(name):
+    scheme, _, step_size = LOOPS[name]
+    run = lagc_jax.simulate(
+        PROBLEM, scheme, EXPONENTIAL, jax.random.key(0), num_iterations=K, step_size=step_size
+    )
+    d, n = START.size, scheme.group_size
+    uploads = np.concatenate([[0], np.cumsum(np.asarray(run.selected).sum(1))])
+    all_groups = scheme.num_groups * np.arange(K + 1)
+    by_server = name in ("lasg, server", "g-cada")
+    working = uploads if by_server else all_groups
+    twice = 1 if by_server or name == "laq" else 2
+    assert np.array_equal(run.downlink, n * working)
+    assert np.array_equal(run.uplink, uploads)
+    assert np.array_equal(run.computation, twice * n * n * working)
+    assert np.array_equal(run.bits, uploads * (32 + 3 * d if name == "laq" else 32 * d))
+    cost = lagc_jax.complexity(run, 10.0)
+    assert cost.bits == run.bits[int(cost.iterations)]
+
+
+def test_two_gradients_take_twice_the_time():
+    twice, once = lagc_jax.lasg(M, 1.0), lagc_jax.lag(M, 1.0, trigger="worker")
+    selected = jnp.ones((K, M), bool)
+    for sampler in ("direct", "workers"):
+        clocks = [
+            lagc_jax.clock.times_along(scheme, EXPONENTIAL, selected, sampler).whole(
+                jax.random.key(0)
+            )
+            for scheme in (twice, once)
+        ]
+        np.testing.assert_allclose(clocks[0], 2 * clocks[1], rtol=1e-14)
+    means = [lagc_jax.expected_wall_clock(s, EXPONENTIAL, selected) for s in (twice, once)]
+    np.testing.assert_allclose(means[0], 2 * means[1], rtol=1e-14)
+    spread = [lagc_jax.wall_clock_variance(s, EXPONENTIAL, selected) for s in (twice, once)]
+    np.testing.assert_allclose(spread[0], 4 * spread[1], rtol=1e-14)
+
+
+def descend(scheme, problem=STOCHASTIC, step_size=0.05, **arguments):
+    return lagc_jax.descend(problem, scheme, num_iterations=K, step_size=step_size, **arguments)
+
+
+# Least squares, whose gradient is a product that no compiler fuses with what a rule does with it:
+# the arithmetic is then the same.
+@pytest.mark.parametrize("trigger", ["cada1", "cada2"])
+def test_cada_without_a_threshold_is_distributed_amsgrad_bit_for_bit(trigger):
+    path = descend(lagc_jax.cada(M, xi=0.0, trigger=trigger), SQUARES)
+    adam = descend(lagc_jax.gd(M), SQUARES, optimizer=optax.amsgrad(0.05))
+    assert path.selected.all()
+    assert np.array_equal(path.gap, adam.gap)
+
+
+def test_lasg_without_a_threshold_is_stochastic_gradient_descent_bit_for_bit():
+    step_size = 1 / float(SQUARES.total_smoothness)
+    path = descend(lagc_jax.lasg(M, xi=0.0), SQUARES, step_size)
+    assert np.array_equal(path.gap, descend(lagc_jax.gd(M), SQUARES, step_size).gap)
+
+
+def test_g_cada_with_one_worker_a_group_is_cada_bit_for_bit():
+    schemes = lagc_jax.g_cada(M, M, 3.0, trigger="cada2"), lagc_jax.cada(M, 3.0)
+    grouped, alone = map(descend, schemes)
+    assert np.array_equal(grouped.gap, alone.gap)
+    assert np.array_equal(grouped.selected, alone.selected)
+
+
+def test_laq_with_many_bits_is_lag():
+    # LAG never keeps silent for as long as the memory here, so nothing is forced.
+    laq = descend(lagc_jax.laq(M, bits=32, xi=0.1, memory=K), PROBLEM, ALPHA)
+    lag = descend(lagc_jax.lag(M, 0.1, K, trigger="worker"), PROBLEM, ALPHA)
+    assert 0 < np.mean(lag.selected[1:]) < 1
+    assert np.array_equal(laq.selected, lag.selected)
+    # A grid of 2^32 points over a change is off by 2^-33 of it at most.
+    np.testing.assert_allclose(laq.gap, lag.gap, rtol=1e-7)
+
+
+def test_an_infinite_threshold_uploads_only_when_it_is_forced():
+    for trigger in ("lasg-server", "lasg-worker", "cada1"):
+        path = descend(lagc_jax.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
+        expected = np.zeros((K, M), bool)
+        expected[:: D + 1] = True  # D iterations without an upload, then one
+        assert np.array_equal(path.selected, expected)
+
+
+def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
+    vectors = jax.random.normal(jax.random.key(0), (5, 40))
+    for bits in (1, 2, 7):
+        rounded = np.asarray(quantize(vectors, bits))
+        radius = np.abs(np.asarray(vectors)).max(1, keepdims=True)
+        levels = (rounded + radius) / (2 * radius) * (2**bits - 1)
+        np.testing.assert_allclose(levels, np.round(levels), atol=1e-9)
+        assert (np.abs(rounded - vectors) <= radius / (2**bits - 1) * (1 + 1e-12)).all()
+    assert np.array_equal(quantize(jnp.zeros((2, 3)), 4), np.zeros((2, 3)))
+
+
+def test_a_step_at_a_time_makes_the_same_path():
+    scheme = lagc_jax.cada(M, 3.0, D, trigger="cada1")
+    whole = descend(scheme)
+    state, step = lagc_jax.init(STOCHASTIC, scheme, 0.05), jax.jit(lagc_jax.step)
+    for k in range(10):
+        state = step(STOCHASTIC, scheme, state)
+        assert np.array_equal(state.uploaded, whole.selected[k])
+        np.testing.assert_allclose(STOCHASTIC.gap(state.theta), whole.gap[k + 1], rtol=1e-10)
+
+
+def test_a_batch_over_xi_and_samples_is_a_loop():
+    xis, keys = jnp.array([0.5, 3.0]), jax.random.split(jax.random.key(5), 2)
+
+    def gap(xi, key):
+        problem = lagc_jax.minibatch(PROBLEM, 2, key)
+        scheme = dataclasses.replace(lagc_jax.cada(M, 1.0, D), xi=xi)
+        return descend(scheme, problem).gap
+
+    together = jax.vmap(gap)(xis, keys)
+    for i in range(2):
+        np.testing.assert_allclose(together[i], gap(xis[i], keys[i]), rtol=1e-10)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"bits=33 exceeds 32; give"):
+        lagc_jax.laq(M, bits=33)
+    with pytest.raises(ValueError, match=r"trigger='cada2' needs workers that know"):
+        lagc_jax.Scheme(M, 2, 1, 1.0, 4, "cada2")
+    with pytest.raises(ValueError, match=r"trigger='cada3' is unknown; give one of"):
+        lagc_jax.cada(M, 1.0, trigger="cada3")
+    assert Laq(3) == Laq(3)
+    assert CadaSnapshot() == CadaSnapshot()
+
+
+def test_the_page_on_a_scheme_of_ones_own_is_ef21():
+    kept, gradient = 2, full_gradient(M)
+    theta, estimates = [START], np.zeros((M, START.size))
+    for k in range(K):
+        for m in range(M):
+            change = gradient(m, theta[k], k) - estimates[m]
+            for j in sorted(range(START.size), key=lambda j: -abs(change[j]))[:kept]:
+                estimates[m, j] += change[j]
+        theta.append(theta[k] - ALPHA / 2 * estimates.sum(0))
+    scheme = own_scheme.ef21(M, kept)
+    path = descend(scheme, PROBLEM, ALPHA / 2, record=lambda point: point)
+    np.testing.assert_allclose(path.recorded, theta, rtol=1e-9, atol=1e-12)
+    assert scheme.rule.message_bits(START.size) == kept * (32 + 3)

@@ -1,10 +1,9 @@
 """Sweeps: what they compute, and that nothing written is lost or wrong whatever happens."""
 
 import errno
-import importlib.util
 import os
-from pathlib import Path
 
+import grid
 import jax
 import numpy as np
 import pandas as pd
@@ -14,18 +13,6 @@ from test_sweep_config import tables
 import lagc_jax
 from lagc_jax.sweep import Points, devices, parse_config, run_sweep, store
 from lagc_jax.theory import expected_complexity
-
-SCRIPT = Path(__file__).parents[1] / "sweeps" / "grid.py"
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("grid", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-grid = load_script()
 
 
 def sweep(directory, **changes):

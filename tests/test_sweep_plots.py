@@ -1,6 +1,5 @@
 """The table of a sweep and its figures: what is shown, what is refused, and the frontier."""
 
-import importlib.util
 import itertools
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plot
 import pytest
 from matplotlib.collections import PatchCollection, QuadMesh
 
@@ -16,16 +16,6 @@ from lagc_jax import sweep_plots, tables
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "plot.py"
 SIZES = [(G, r) for G in (1, 2, 3, 6) for r in (1, 2, 3, 6) if r <= 6 // G]
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("plot", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plot = load_script()
 
 
 def run_script(*arguments):

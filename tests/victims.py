@@ -5,7 +5,7 @@ is the configuration, the second a directory: `whole` is left alone, `stopped` g
 SIGTERM, `killed` gets SIGKILL at 20 random moments and is then finished.
 """
 
-import importlib.util
+import importlib
 import os
 import signal
 import sys
@@ -20,17 +20,8 @@ from lagc_jax.sweep.store import Store
 
 KILLS = 20
 CONFIG, OUT = Path(sys.argv[1]), Path(sys.argv[2])
-SCRIPT = Path(__file__).parents[1] / "sweeps" / "grid.py"
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("grid", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-grid = load_script()
+sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
+grid = importlib.import_module("grid")
 config = read_config(CONFIG)
 total = len(Points(config))
 

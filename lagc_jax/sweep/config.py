@@ -18,6 +18,7 @@ from lagc_jax.clock import SAMPLERS
 from lagc_jax.data import load_csv
 from lagc_jax.delays import Delays
 from lagc_jax.families import FAMILIES
+from lagc_jax.minibatch import minibatch
 from lagc_jax.problems import (
     Problem,
     gaussian_linear_regression,
@@ -55,6 +56,7 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "synthetic": synthetic_linear_regression,
     "gaussian": gaussian_linear_regression,
 }
+OPTIONAL = ("batch_size",)  # of any problem; full gradients without it
 PRECISIONS = ("float32", "float64")
 # A block is what a crash can lose: at most so many points, and so many draws, some seconds' worth.
 BLOCK_POINTS, BLOCK_DRAWS = 256, 2**31
@@ -131,6 +133,7 @@ PARAMETERS: dict[str, Reader] = {
     "seed": _seed,
     "num_features": whole_number,
     "num_rows": whole_number,
+    "batch_size": whole_number,
     "growth": _positive,
     "spread": _positive,
     "noise": _not_negative,
@@ -160,8 +163,8 @@ class ProblemEntry:
     @property
     def shape(self) -> tuple:
         """What programs are compiled for: values that are no sizes do not matter."""
-        sizes = (self.parameters.get(name) for name in ("num_rows", "num_features", "sha256"))
-        return (self.kind, *sizes)
+        names = ("num_rows", "num_features", "sha256", "batch_size")
+        return (self.kind, *(self.parameters.get(name) for name in names))
 
     def impossible(self, num_workers: int) -> str | None:
         """Why the problem cannot be cut into `M` partitions, None where it can."""
@@ -174,13 +177,18 @@ class ProblemEntry:
     def build(self, num_workers: int) -> Problem:
         """The problem over `M` partitions; raise ValueError if its file has changed."""
         values = dict(self.parameters)
+        batch_size = values.pop("batch_size", None)
+        key = jax.random.key(values.pop("seed", 0))
         if self.kind == "csv":
             path = self.folder / values["file"]
             if _digest(path) != values["sha256"]:
                 raise ValueError(f"{path} has changed since the sweep was described; start anew")
-            return linear_regression(*load_csv(path, num_workers, values["target"]))
-        key = jax.random.key(values.pop("seed"))
-        return PROBLEMS[self.kind](key, num_workers, **values)
+            problem = linear_regression(*load_csv(path, num_workers, values["target"]))
+        else:
+            problem = PROBLEMS[self.kind](key, num_workers, **values)
+        if batch_size is None:
+            return problem
+        return minibatch(problem, batch_size, jax.random.fold_in(key, 1))
 
 
 class SchemeEntry(NamedTuple):
@@ -394,7 +402,7 @@ def _read_problem(where: str, table: dict[str, Any]) -> dict[str, Any]:
     kind = table.get("kind", "synthetic")
     if kind == "csv":
         required = dict.fromkeys(("file", "sha256", "rows"), inspect.Parameter.empty)
-        _check_keys(where, table, ("kind", "name", "file", "target", "sha256", "rows"))
+        _check_keys(where, table, ("kind", "name", "file", "target", "sha256", "rows", *OPTIONAL))
         taken = {k: PARAMETERS[k](f"{where} {k}", table[k]) for k in required if k in table}
         if missing := required.keys() - taken.keys():
             raise ValueError(f"{min(missing)} is missing in {where}; give the path of a CSV file")
@@ -403,8 +411,10 @@ def _read_problem(where: str, table: dict[str, Any]) -> dict[str, Any]:
     else:
         _choice((*PROBLEMS, "csv"), f"{where} kind", kind)
         defaults = {"seed": 0, **_signature(PROBLEMS[kind], "key", "num_workers")}
-        _check_keys(where, table, ("kind", "name", *defaults))
+        _check_keys(where, table, ("kind", "name", *defaults, *OPTIONAL))
         taken = _take(where, table, defaults, PARAMETERS.__getitem__)
+    given = {name: None for name in OPTIONAL if name in table}
+    taken |= _take(where, table, given, PARAMETERS.__getitem__)
     name = _text(f"{where} name", table.get("name", kind))
     return {"kind": kind, "name": name} | taken
 
@@ -444,13 +454,13 @@ def combinations(lists: Mapping[str, Iterable]) -> Iterable[dict[str, Any]]:
 
 def _expand_problems(problems: list[dict[str, Any]], folder: Path) -> Iterable[ProblemEntry]:
     for table in problems:
+        values = {k: v for k, v in table.items() if k not in ("kind", "name")}
         if table["kind"] == "csv":
-            values = {k: v for k, v in table.items() if k not in ("kind", "name")}
-            yield ProblemEntry(table["name"], "csv", {"target": None} | values, folder)
-            continue
-        lists = {k: v for k, v in table.items() if k not in ("kind", "name")}
-        for parameters in combinations(lists):
-            yield ProblemEntry(table["name"], table["kind"], parameters)
+            values = {
+                k: v if k in OPTIONAL else [v] for k, v in ({"target": None} | values).items()
+            }
+        for parameters in combinations(values):
+            yield ProblemEntry(table["name"], table["kind"], parameters, folder)
 
 
 def _expand_delays(delays: list[dict[str, Any]]) -> Iterable[DelayEntry]:

@@ -1,0 +1,167 @@
+"""Compare all schemes on a convex and a neural problem, beside what their papers claim.
+
+Scikit-learn's digits are dealt over the workers, skewed by label. Every scheme meets the same
+computing times, under a low tail (exponential), a high tail (Pareto) and in bursts.
+"""
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from tqdm import tqdm
+
+import lagc_jax
+from lagc_jax import plotting, survey, tables
+from lagc_jax.data import Split, load_digits_split
+from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
+
+LAWS = {
+    "low tail": lagc_jax.Exponential(1.0),
+    "high tail": lagc_jax.Pareto(1.0, 1.2),
+    "bursty": lagc_jax.Bursty(lagc_jax.Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.09),
+}
+HIDDEN, BATCH_SIZE = 16, 8
+ITERATIONS, QUICK_ITERATIONS = 400, 40
+REALISATIONS, QUICK_REALISATIONS = 32, 2
+
+
+def make_parser() -> Parser:
+    """Describe the options of the script."""
+    parser = Parser(prog="schemes.py", description=__doc__)
+    group = parser.add_argument_group("system")
+    option(group, "--workers", "number of workers", type=whole, default=12, metavar="M")
+    option(group, "--groups", "groups of the grouped schemes", type=whole, default=4, metavar="G")
+    text = "partitions that a worker stores under the coded schemes"
+    option(group, "--redundancy", text, type=whole, default=2, metavar="r")
+    text = "workers that the schemes which lose gradients wait for"
+    option(group, "--waited", text, type=whole, default=9, metavar="k")
+    text = "concentration of the labels' shares over the workers; small is skewed"
+    option(group, "--alpha", text, type=real, default=0.3)
+
+    group = parser.add_argument_group("run")
+    text = f"of every scheme (default: {ITERATIONS}, {QUICK_ITERATIONS} with --quick)"
+    option(group, "--iterations", text, type=whole, metavar="K")
+    text = f"of the times (default: {REALISATIONS}, {QUICK_REALISATIONS} with --quick)"
+    option(group, "--realisations", text, type=whole, metavar="R")
+    option(group, "--seed", "of the data, the network and the times", type=whole, default=0)
+
+    group = parser.add_argument_group("files")
+    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--quick", "a first look, the convex problem alone", action="store_true")
+    return parser
+
+
+def linear_accuracy(split: Split, weights: Array) -> Array:
+    """Test accuracy of multinomial regression."""
+    return lagc_jax.classification_accuracy(jnp.matmul(split.X_test, weights), split.y_test)
+
+
+def network_accuracy(split: Split, network: Any) -> Array:
+    """Test accuracy of a network."""
+    logits = lagc_jax.network_logits(network, split.X_test)
+    return lagc_jax.classification_accuracy(logits, split.y_test)
+
+
+def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
+    """The problems: full gradients where the loss is convex, minibatches for the network."""
+    keys = jax.random.split(jax.random.key(args.seed), 4)
+    split = load_digits_split(keys[0])
+    shards = lagc_jax.shard(split.X_train, split.y_train, args.workers, keys[1], args.alpha)
+    X, y, weights = jnp.asarray(shards.X, float), shards.y, shards.weights
+    convex = lagc_jax.multinomial_regression(X, y, l2=0.01, weights=weights, num_classes=10)
+    tasks = {
+        "convex": survey.Task(
+            problem=convex,
+            theta0=None,
+            test_accuracy=partial(linear_accuracy, split),
+            target=0.93,
+            step_size=2.0 / float(convex.total_smoothness),
+            adam_step_size=0.01,
+            xi=0.1,
+            laq_xi=0.08,
+            lasg_xi=1e3,
+            cada_xi=1e3,
+            g_cada_xi=1e4,
+        )
+    }
+    if args.quick:
+        return tasks
+    network = lagc_jax.initial_network(keys[2], (X.shape[-1], HIDDEN, 10))
+    neural = lagc_jax.network_problem(X, y, network, weights=weights)
+    tasks["neural"] = survey.Task(
+        problem=lagc_jax.minibatch(neural, BATCH_SIZE, keys[3]),
+        theta0=network,
+        test_accuracy=partial(network_accuracy, split),
+        target=0.95,
+        step_size=2e-4,
+        adam_step_size=0.005,
+        xi=0.1,
+        laq_xi=0.08,
+        lasg_xi=3e4,
+        cada_xi=3e4,
+        g_cada_xi=1e5,
+    )
+    return tasks
+
+
+def write(results: survey.Results, directory: Path) -> list[Path]:
+    """Write the table, the claims and the figure into a directory; return the paths."""
+    table, claims = directory / "schemes.csv", directory / "schemes_claims.csv"
+    results.table.to_csv(table, index=False)
+    results.claims.to_csv(claims, index=False)
+    table.with_suffix(".md").write_text(tables.markdown(results.table))
+    figure = plotting.plot_survey(results.curves)
+    paths = plotting.save_figure(figure, results.curves, directory / "schemes_accuracy")
+    return [table, table.with_suffix(".md"), claims, *paths]
+
+
+def report(results: survey.Results) -> str:
+    """The table and the claims as text for a terminal."""
+    shown = results.table.to_string(index=False, float_format=lambda value: f"{value:.4g}")
+    claims = [
+        f"  {'holds' if row['holds'] else 'FAILS'}  {row['task']}, {row['delays']}: {row['claim']} "
+        f"({row['paper']}; {row['compared']}: {row['scheme']} {row['value']:.4g}, {row['than']} "
+        f"{row['other value']:.4g})"
+        for row in results.claims.to_dict("records")
+    ]
+    return "\n".join([shown, "", "Claims:", *claims])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    start = time.perf_counter()
+    compilations = Compilations()
+    K = args.iterations or (QUICK_ITERATIONS if args.quick else ITERATIONS)
+    R = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
+    key = jax.random.key(args.seed)
+    try:
+        tasks = make_tasks(args)
+        sizes = (args.groups, args.redundancy, args.waited)
+        schemes = {name: survey.contenders(task, *sizes) for name, task in tasks.items()}
+        times = survey.draw_times(list(LAWS.values()), key, R, K, args.workers)
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    runs = {}
+    for name, task in tasks.items():
+        progress = tqdm(schemes[name].items(), desc=name, unit="scheme", disable=None)
+        runs[name] = {scheme: jax.device_get(survey.run(task, c, times)) for scheme, c in progress}
+    results = survey.collect_frames(tasks, runs, list(LAWS))
+    paths = write(results, args.out)
+    print(report(results))
+    print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
+    print(f"{compilations}, {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    configure_jax()
+    sys.exit(main())

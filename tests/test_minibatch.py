@@ -1,0 +1,364 @@
+"""Gradients on minibatches, and of every group at a point of its own, against plain NumPy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from scipy.stats import chi2
+
+import lagc_jax
+from lagc_jax.problems import draw_samples, partition_keys
+
+M, N, D, C, L2, B = 6, 5, 3, 4, 0.3, 3
+GROUPS = (1, 2, 6)
+# Sums of under a hundred terms of order one in float64.
+ROUNDING = 1e-12
+KINDS = ("linear", "wide", "logistic", "multinomial", "general", "network")
+KEY = jax.random.key(7)
+
+
+def weighted_squares(theta, part):
+    X, y, weights = part
+    return 0.5 * jnp.sum(weights * (X @ theta - y) ** 2)
+
+
+def sampler(part, key, batch_size):
+    X, y, weights = part
+    (X, y), weights = draw_samples(key, (X, y), weights, batch_size)
+    return X, y, weights
+
+
+@partial(jax.jit, static_argnums=2)
+def rows_drawn(key, weights, batch_size):
+    """Rows (M, B) drawn of partitions with weights (M, N)."""
+
+    def draw(key, weights):
+        return draw_samples(key, jnp.arange(N), weights, batch_size)[0]
+
+    return jax.vmap(draw)(partition_keys(key, len(weights)), weights)
+
+
+class Case(NamedTuple):
+    """A problem, and in NumPy the weights (M, N) and gradients (M, N, d) of its samples."""
+
+    kind: str
+    problem: lagc_jax.Problem
+    weights: np.ndarray
+    each: Callable[[np.ndarray], np.ndarray]
+    theta: np.ndarray
+
+    def partition_gradients(self, theta, rows=None):
+        """Gradients (M, d) of all samples, or of the given rows (M, B) as an unbiased estimate."""
+        each = self.weights[..., None] * self.each(theta)
+        total = each.sum(1)
+        if rows is not None:
+            count = (self.weights > 0).sum(1)
+            total = np.stack([each[m, rows[m]].sum(0) for m in range(M)])
+            total *= count[:, None] / rows.shape[1]
+        return total if self.kind in ("linear", "wide", "general") else total + L2 * theta
+
+    def drawn(self, key, batch_size):
+        """The rows (M, B) that `sample` draws with this key."""
+        return rows_drawn(key, jnp.asarray(self.weights), batch_size)
+
+
+def make(kind, dtype=np.float64):
+    """A case of a kind, on the same data in every precision."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(M, N, 12 if kind == "wide" else D)).astype(dtype)
+    y = rng.normal(size=(M, N))
+    classes, sign = rng.integers(C, size=(M, N)), np.where(y > 0, 1, -1)
+    # Not whole, zero here and there and not only at the end; one partition is empty.
+    weights = rng.uniform(0.5, 2.0, size=(M, N)) * (rng.uniform(size=(M, N)) < 0.7)
+    weights[1] = [0, 0, 1.5, 0, 0]
+    weights[2] = 0
+    given, unknown = dict(l2=L2, weights=weights), dict(smoothness=np.ones(M))
+
+    def squares(theta):
+        return (X @ theta - y)[..., None] * X
+
+    def binary(theta):
+        return (-sign * expit(-sign * (X @ theta)))[..., None] * X
+
+    def softmax_slopes(theta):
+        slope = softmax(X @ theta.reshape(D, C), axis=-1) - np.eye(C)[classes]
+        return (X[..., None] * slope[:, :, None, :]).reshape(M, N, -1)
+
+    def backpropagated(theta):
+        W, b, V, c = np.split(theta, np.cumsum([D * 2, 2, 2 * C]))
+        hidden = np.tanh(X @ W.reshape(D, 2) + b)
+        error = softmax(hidden @ V.reshape(2, C) + c, axis=-1) - np.eye(C)[classes]
+        back = (error @ V.reshape(2, C).T) * (1 - hidden**2)
+        parts = [X[..., None] * back[:, :, None, :], back]
+        parts += [hidden[..., None] * error[:, :, None, :], error]
+        return np.concatenate([part.reshape(M, N, -1) for part in parts], axis=-1)
+
+    if kind in ("linear", "wide"):
+        weights, each = np.ones((M, N)), squares
+        problem = lagc_jax.linear_regression(X, y)
+    elif kind == "logistic":
+        problem, each = lagc_jax.logistic_regression(X, sign, **given), binary
+    elif kind == "multinomial":
+        problem, each = lagc_jax.multinomial_regression(X, classes, **given), softmax_slopes
+    elif kind == "general":
+        data, each = tuple(a.astype(dtype) for a in (X, y, weights)), squares
+        start = jnp.zeros(D, dtype)
+        problem = lagc_jax.general_problem(
+            weighted_squares, data, start, optimum=0.0, sampler=sampler, **unknown
+        )
+    else:
+        start, each = lagc_jax.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
+        problem = lagc_jax.network_problem(X, classes, start, **given, **unknown)
+    theta = np.random.default_rng(1).normal(size=problem.num_parameters)
+    return Case(kind, problem, weights, each, theta)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request):
+    return make(request.param)
+
+
+def grouped(gradients, num_groups):
+    return gradients.reshape(num_groups, -1, gradients.shape[-1]).sum(1)
+
+
+@pytest.mark.parametrize("num_groups", GROUPS)
+def test_every_group_at_a_point_of_its_own(case, num_groups):
+    points = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
+    gradients = jax.jit(case.problem.group_gradients(num_groups))(points)
+    expected = [
+        grouped(case.partition_gradients(point), num_groups)[g] for g, point in enumerate(points)
+    ]
+    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_points_of_their_own_cost_one_evaluation(case):
+    """No G x G gradients: memory and products of the compiled program are those of one point."""
+
+    def flops(points):
+        compiled = jax.jit(case.problem.group_gradients(M)).lower(points).compile()
+        return compiled.cost_analysis()["flops"]
+
+    one, own = (flops(jnp.zeros(shape)) for shape in ((case.theta.size,), (M, case.theta.size)))
+    # At most what taking the move from the minimiser and the penalty at M points adds.
+    assert own <= one + 5 * M * case.theta.size
+
+
+def frozen(case, num_groups):
+    """The gradients of all groups at one point, as written before points could differ."""
+    problem, exact = case.problem, jax.lax.Precision.HIGHEST
+
+    def cut(array):
+        return array.reshape(num_groups, -1, *array.shape[1:])
+
+    def merge(array):
+        return array.reshape(num_groups, -1, *array.shape[2:])
+
+    def linear():
+        X, tilt = merge(problem.X), cut(problem.tilt).sum(1)
+        gram = None if problem.gram is None else cut(problem.gram).sum(1)
+        if gram is None and X.shape[2] <= 2 * X.shape[1]:
+            gram = jnp.einsum("gni,gnj->gij", X, X, precision=exact)
+        if gram is not None:
+            return lambda t: tilt + jnp.matmul(gram, t - problem.minimizer, precision=exact)
+
+        def through_data(theta):
+            residual = jnp.matmul(X, theta - problem.minimizer, precision=exact)
+            return tilt + jnp.einsum("gn,gnd->gd", residual, X, precision=exact)
+
+        return through_data
+
+    def logistic(theta):
+        signed, weights = merge(problem.signed), merge(problem.weights)
+        slope = weights * jax.nn.sigmoid(jnp.matmul(signed, theta, precision=exact))
+        gradients = jnp.einsum("gn,gnd->gd", slope, signed, precision=exact)
+        return gradients + problem.l2 * (M // num_groups) * theta
+
+    def multinomial(theta):
+        X, labels, weights = merge(problem.X), merge(problem.labels), merge(problem.weights)
+        logits = jnp.matmul(X, theta.reshape(D, C), precision=exact)
+        target = jax.nn.one_hot(labels, C, dtype=logits.dtype)
+        slope = weights[..., None] * (jax.nn.softmax(logits) - target)
+        summed = jnp.einsum("gnd,gnc->gdc", X, slope, precision=exact)
+        return summed.reshape(num_groups, -1) + problem.l2 * (M // num_groups) * theta
+
+    def general(theta):
+        def loss(theta, group):
+            parameters = problem.unravel(theta)
+            return jnp.sum(jax.vmap(lambda part: problem.loss_fn(parameters, part))(group))
+
+        return jax.vmap(jax.grad(loss), in_axes=(None, 0))(theta, jax.tree.map(cut, problem.data))
+
+    if case.kind in ("linear", "wide"):
+        return linear()
+    return dict(logistic=logistic, multinomial=multinomial).get(case.kind, general)
+
+
+@pytest.mark.parametrize("num_groups", [2, 6])
+def test_one_point_for_all_is_bit_for_bit_what_it_was(case, num_groups):
+    """Under jit, alone and in a batch, and through the oracle of a problem that draws nothing."""
+    before = frozen(case, num_groups)
+    now, oracle = case.problem.group_gradients(num_groups), case.problem.group_oracle(num_groups)
+    points = jnp.stack([case.theta, -2 * case.theta])
+    for transform in (jax.jit, lambda function: lambda theta: jax.jit(jax.vmap(function))(points)):
+        expected = transform(before)(points[0])
+        np.testing.assert_array_equal(transform(now)(points[0]), expected)
+        with_k = transform(lambda theta: oracle(theta, jnp.int32(3)))
+        np.testing.assert_array_equal(with_k(points[0]), expected)
+
+
+def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
+    noisy = lagc_jax.minibatch(case.problem, B, KEY)
+    for num_groups in GROUPS:
+        oracle = jax.jit(noisy.group_oracle(num_groups))
+        for k in (0, 5):
+            rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
+            expected = grouped(case.partition_gradients(case.theta, rows), num_groups)
+            np.testing.assert_allclose(
+                oracle(case.theta, k), expected, rtol=ROUNDING, atol=ROUNDING
+            )
+    points = np.random.default_rng(2).normal(size=(M, case.theta.size))
+    expected = [case.partition_gradients(point, rows)[m] for m, point in enumerate(points)]
+    np.testing.assert_allclose(oracle(points, 5), expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_mean_over_all_rows_is_the_exact_gradient(case):
+    """Exact, not sampled: one key is looked up for every row that a draw of one can give."""
+    keys = jax.random.split(jax.random.key(3), 200)
+    rows = np.asarray(jax.vmap(lambda key: case.drawn(key, 1)[:, 0])(keys))
+    gradients = np.asarray(
+        jax.jit(jax.vmap(lambda key: case.problem.sample(key, 1).group_gradients(M)(case.theta)))(
+            keys
+        )
+    )
+    exact = case.partition_gradients(case.theta)
+    for m in range(M):
+        counted = np.flatnonzero(case.weights[m] > 0)
+        found, first = np.unique(rows[:, m], return_index=True)
+        if len(counted):
+            np.testing.assert_array_equal(found, counted)  # never a row of weight zero
+        mean = gradients[first, m].mean(0)
+        np.testing.assert_allclose(mean, exact[m], rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_rows_are_uniform_and_independent_of_one_another():
+    """Pearson's test at the level 1e-3, with a fixed seed: single rows, pairs and partitions."""
+    weights, R = jnp.tile(jnp.array([0.0, 2.0, 0.5, 0.0, 1.0]), (2, 1)), 9000
+    keys = jax.random.split(jax.random.key(4), R)
+    drawn = np.asarray(jax.vmap(lambda key: rows_drawn(key, weights, 2))(keys))
+    place = np.searchsorted([1, 2, 4], drawn)
+    for first, second in ((place[:, 0, 0], place[:, 0, 1]), (place[:, 0, 0], place[:, 1, 0])):
+        counts = np.bincount(3 * first + second, minlength=9)
+        statistic = np.sum((counts - R / 9) ** 2 / (R / 9))
+        assert statistic < chi2.ppf(1 - 1e-3, df=8)
+
+
+def test_all_but_the_oracle_is_that_of_all_samples(case):
+    noisy, problem = lagc_jax.minibatch(case.problem, B, KEY), case.problem
+    theta = jnp.asarray(case.theta)
+    for answer in (
+        lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
+        lambda p: (p.num_partitions, p.num_parameters, p.group_smoothness(2)),
+        lambda p: (p.gap(theta), p.loss(theta), p.group_gradients(2)(theta)),
+        lambda p: (p.unflatten(theta), p.flatten(p.unflatten(theta))),
+        lambda p: p.sample(KEY, 2).group_gradients(2)(theta),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, answer(noisy), answer(problem))
+
+
+def descend(noisy, step_size, num_iterations):
+    """Minibatch gradient descent from zeros; the gaps."""
+    oracle = noisy.group_oracle(2)
+
+    def body(theta, k):
+        return theta - step_size * oracle(theta, k).sum(0), noisy.gap(theta)
+
+    start = jnp.zeros_like(noisy.minimizer)
+    return jax.lax.scan(body, start, jnp.arange(num_iterations))[1]
+
+
+def test_keys_batch_and_never_compile_anew(compilations):
+    case = make("linear")
+    steps = jax.jit(lambda noisy: descend(noisy, 0.01, 5))
+    noisy = lagc_jax.minibatch(case.problem, B, KEY)
+    keys = jax.random.split(KEY, 3)
+    first = steps(noisy)
+    others = [lagc_jax.minibatch(case.problem, B, key) for key in keys]
+    with compilations() as compiled:
+        single = [steps(other) for other in others]
+    assert compiled == [0]
+    assert not np.array_equal(first[1:], single[0][1:])
+    batched = jax.vmap(lambda key: steps(lagc_jax.minibatch(case.problem, B, key)))(keys)
+    np.testing.assert_allclose(batched, np.stack(single), rtol=1e-10)
+    again = jax.vmap(steps, in_axes=(replace(noisy, problem=None, key=0),))(
+        replace(noisy, key=keys)
+    )
+    np.testing.assert_allclose(again, batched, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_is_kept_and_draws_the_same_rows(kind):
+    single, double = make(kind, np.float32), make(kind)
+    answers = []
+    for case, dtype in ((single, np.float32), (double, np.float64)):
+        noisy = lagc_jax.minibatch(case.problem, B, KEY)
+        points = jnp.asarray(np.tile(case.theta, (2, 1)), dtype)
+        answers.append(jax.jit(noisy.group_oracle(2))(points, 1))
+        assert answers[-1].dtype == dtype
+    # Twenty rows of order one in float32.
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-4, atol=1e-5)
+
+
+def test_without_residuals_the_noise_dies_out():
+    """Every minibatch then has the same optimum: a constant step reaches the rounding of theta."""
+    X = make("linear").problem.X
+    noisy = lagc_jax.minibatch(
+        lagc_jax.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY
+    )
+    gap = jax.jit(lambda noisy: descend(noisy, 0.01, 1000))(noisy)
+    assert gap[-1] < 1e-25 * gap[0]
+
+
+def test_keys_of_the_old_form_are_taken():
+    problem = make("linear").problem
+    old = lagc_jax.minibatch(problem, B, jax.random.PRNGKey(7))
+    new = lagc_jax.minibatch(problem, B, KEY)
+    theta = jnp.ones(D)
+    np.testing.assert_array_equal(old.group_oracle(1)(theta, 2), new.group_oracle(1)(theta, 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(batch_size=0), "batch_size=0 is too small; give a whole number >= 1"),
+        (dict(batch_size=2.5), "batch_size=2.5 is not a whole number; give an int"),
+        (dict(key=3), "key=3 is not one JAX random key; give jax.random.key"),
+        (dict(key=jax.random.split(KEY, 2)), "is not one JAX random key; give .* batch with"),
+        (dict(key=None), "key=None is not one JAX random key"),
+    ],
+)
+def test_bad_input_is_refused(problem, changes, message):
+    arguments = dict(problem=problem, batch_size=1, key=KEY) | changes
+    with pytest.raises(ValueError, match=message):
+        lagc_jax.minibatch(**arguments)
+
+
+def test_problems_without_samples_are_refused():
+    data = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
+    general = lagc_jax.general_problem(
+        weighted_squares, data, jnp.zeros(1), smoothness=np.ones(2), optimum=0.0
+    )
+    with pytest.raises(ValueError, match="sampler=None; give general_problem a `sampler`"):
+        lagc_jax.minibatch(general, 1, KEY)
+
+    class Own(lagc_jax.Problem):
+        pass
+
+    with pytest.raises(ValueError, match="Own has no samples to draw from; define its `sample`"):
+        lagc_jax.minibatch(Own(), 1, KEY)

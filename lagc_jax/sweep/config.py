@@ -456,8 +456,9 @@ def _expand_problems(problems: list[dict[str, Any]], folder: Path) -> Iterable[P
     for table in problems:
         values = {k: v for k, v in table.items() if k not in ("kind", "name")}
         if table["kind"] == "csv":
-            values = {
-                k: v if k in OPTIONAL else [v] for k, v in ({"target": None} | values).items()
+            single = {"target": None} | {k: v for k, v in values.items() if k not in OPTIONAL}
+            values = {k: [v] for k, v in single.items()} | {
+                k: values[k] for k in OPTIONAL if k in values
             }
         for parameters in combinations(values):
             yield ProblemEntry(table["name"], table["kind"], parameters, folder)

@@ -209,7 +209,7 @@ def simulate_batch(
     if needs_arrivals(scheme, cluster):
         start = (step_size, theta)
         run = (problem, scheme, delays, cluster, key, start, targets, stops, probabilities)
-        return _realise_paths(*run, K, R, optimizer, keep_samples)
+        return realise_paths(*run, K, R, optimizer, keep_samples)
     path = find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
     index, reached = first_hit(path.gap, targets)
     times = times_along(scheme, delays, path.selected, sampler, cluster)
@@ -240,7 +240,7 @@ def simulate_batch(
 @partial(
     jax.jit, static_argnames=("num_iterations", "num_realisations", "optimizer", "keep_samples")
 )
-def _realise_paths(
+def realise_paths(
     problem: Problem,
     scheme: Scheme,
     delays: TimeSource,

@@ -28,7 +28,10 @@ from lagc_jax.problems import (
 from lagc_jax.schemes import (
     TRIGGERS,
     Scheme,
+    approximate_gc,
     cada,
+    fastest_k,
+    first_decodable,
     g_cada,
     g_lag,
     gc,
@@ -38,6 +41,7 @@ from lagc_jax.schemes import (
     lagc,
     laq,
     lasg,
+    stochastic_gc,
 )
 
 SCHEMES: dict[str, Callable[..., Scheme]] = {
@@ -51,7 +55,12 @@ SCHEMES: dict[str, Callable[..., Scheme]] = {
     "LASG": lasg,
     "CADA": cada,
     "G-CADA": g_cada,
+    "first decodable": first_decodable,
+    "fastest-k": fastest_k,
+    "stochastic GC": stochastic_gc,
+    "approximate GC": approximate_gc,
 }
+MATRICES = ("code", "assignment", "encoding")  # that a file leaves at their defaults
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "synthetic": synthetic_linear_regression,
     "gaussian": gaussian_linear_regression,
@@ -423,9 +432,10 @@ def _read_scheme(where: str, table: dict[str, Any]) -> dict[str, Any]:
     if "name" not in table:
         raise ValueError(f"name is missing in {where}; give one of {list(SCHEMES)}")
     name = _choice(SCHEMES, f"{where} name", table["name"])
-    defaults = {**_signature(SCHEMES[name]), "step_size": 1.0}
+    defaults = {**_signature(SCHEMES[name], *MATRICES), "step_size": 1.0}
     _check_keys(where, table, ("name", *defaults))
-    return {"name": name} | _take(where, table, defaults, PARAMETERS.__getitem__)
+    given = {k: v for k, v in defaults.items() if v is not None or k in table}
+    return {"name": name} | _take(where, table, given, PARAMETERS.__getitem__)
 
 
 def _read_delays(where: str, table: dict[str, Any]) -> dict[str, Any]:

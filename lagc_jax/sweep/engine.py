@@ -1,5 +1,8 @@
 """Compute points of a sweep: paths, then realisations along them, spread over the local devices.
 
+Where the path, or the number of messages along it, depends on the times, every realisation has a
+path of its own, and a point is one task.
+
 Every point, like every path, is one turn of a loop whose body knows nothing of the others, in a
 program of one fixed shape. So its numbers are the same bit for bit whatever shares a block with it,
 and however many devices and processes there are.
@@ -17,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from lagc_jax.batch import Summary, realise
+from lagc_jax.batch import Summary, realise, realise_paths
 from lagc_jax.clock import chunk_path, order_law, price, times_of_chunks
 from lagc_jax.delays import Delays
 from lagc_jax.order_stats import iteration_mean
@@ -25,7 +28,7 @@ from lagc_jax.problems import Problem
 from lagc_jax.rules import Rule
 from lagc_jax.sampling import DirectTimes, Times
 from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import find_path, first_hit
+from lagc_jax.simulate import find_path, first_hit, needs_arrivals
 from lagc_jax.sweep.config import Config
 from lagc_jax.sweep.devices import local_mesh
 from lagc_jax.sweep.points import Point
@@ -74,6 +77,33 @@ class ClockTask(NamedTuple):
     times: Times
     index: Any
     reached: Any
+
+
+class BatchTask(NamedTuple):
+    """Realisations with paths of their own; the step size `alpha` is ()."""
+
+    scheme: Scheme
+    delays: Delays
+    step_size: Any
+
+
+class Cost(NamedTuple):
+    """What it took to reach each of A accuracies, all (A,) but the last.
+
+    Attributes:
+        iterations, communication, computation, bits: of the path, or means over the realisations.
+        time: `Summary` over the realisations.
+        expected: exact mean time, NaN where it is not known.
+        diverged: () share of the realisations.
+    """
+
+    iterations: Any
+    communication: Any
+    computation: Any
+    bits: Any
+    time: Summary
+    expected: Any
+    diverged: Any
 
 
 def map_items(
@@ -171,6 +201,35 @@ def _clock_body(num_realisations: int) -> Callable:
     return body
 
 
+@lru_cache(maxsize=256)
+def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
+    """The body that runs the realisations of one point, each with a path of its own."""
+
+    def body(shared: tuple[Problem, Array, Array, Array], task: BatchTask) -> Cost:
+        problem, key, quantiles, accuracies = shared
+        start = jnp.zeros(problem.num_parameters, problem.minimizer.dtype)
+        batch = realise_paths(
+            problem,
+            task.scheme,
+            task.delays,
+            None,
+            key,
+            (task.step_size, start),
+            accuracies,
+            None,
+            quantiles,
+            num_iterations,
+            num_realisations,
+            None,
+            False,
+        )
+        counts = batch.iterations, batch.communication, batch.computation, batch.bits
+        unknown = jnp.full(accuracies.shape, jnp.nan)
+        return Cost(*counts, batch.wall_clock, unknown, batch.diverged)
+
+    return body
+
+
 def _table(times: Times) -> Any:
     """The table of an inverse, which all points of one group size and redundancy share."""
     return times.inverse.table if isinstance(times, DirectTimes) else None
@@ -211,9 +270,15 @@ class Engine:
 
     def measure(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
         """Columns of the table for points, a row for every point and accuracy."""
-        records = self.paths(points)
-        summaries = self.clocks(points, records)
-        rows = [self._rows(*each) for each in zip(points, records, summaries, strict=True)]
+        shared = [point for point in points if has_one_path(point)]
+        own = [point for point in points if not has_one_path(point)]
+        records = self.paths(shared)
+        summaries = self.clocks(shared, records)
+        costs = {
+            point.number: self._cost(point, *found)
+            for point, *found in zip(shared, records, summaries, strict=True)
+        } | {point.number: cost for point, cost in zip(own, self.batches(own), strict=True)}
+        rows = [self._rows(point, costs[point.number]) for point in points]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def paths(self, points: Sequence[Point]) -> list[PathRecord]:
@@ -287,31 +352,69 @@ class Engine:
             summaries |= zip(members, results, strict=True)
         return [summaries[i] for i in range(len(points))]
 
-    def _rows(self, point: Point, record: PathRecord, summary: Summary) -> dict[str, np.ndarray]:
-        reached = record.reached
+    def batches(self, points: Sequence[Point]) -> list[Cost]:
+        """Realisations of points with paths of their own, summarised."""
+        config = self.config
+        groups: dict[Any, list[int]] = {}
+        tasks = []
+        for i, point in enumerate(points):
+            problem = self._build(point)
+            step_size = problem.minimizer.dtype.type(
+                point.step_size / float(problem.total_smoothness)
+            )
+            tasks.append(BatchTask(point.scheme, point.delays.delays, step_size))
+            key = (id(point.problem), jax.tree.structure(tasks[-1]))
+            groups.setdefault(key, []).append(i)
+        body = _batch_body(config.iterations, config.realisations)
+        costs: dict[int, Cost] = {}
+        for members in groups.values():
+            shared = (self._build(points[members[0]]), *self._shared, self.accuracies)
+            alike = [tasks[i] for i in members]
+            costs |= zip(members, map_items(body, self.mesh, CAPACITY, shared, alike), strict=True)
+        return [costs[i] for i in range(len(points))]
+
+    def _cost(self, point: Point, record: PathRecord, summary: Summary) -> Cost:
         working = record.occurrences @ np.arange(point.scheme.num_groups + 1)
         downlink, uplink, computation = price(point.scheme, working, record.uploaded)
 
         def where_reached(values: np.ndarray) -> np.ndarray:
-            return np.where(reached, values, np.inf)
+            return np.where(record.reached, values, np.inf)
 
+        return Cost(
+            iterations=where_reached(record.index),
+            communication=where_reached(downlink + uplink),
+            computation=where_reached(computation),
+            bits=where_reached(np.float64(record.message_bits) * uplink),
+            time=summary,
+            expected=where_reached(_expected(point, record.occurrences)),
+            diverged=record.diverged,
+        )
+
+    def _rows(self, point: Point, cost: Cost) -> dict[str, np.ndarray]:
         quantiles = {
-            f"time_q{level:g}": np.asarray(summary.quantiles[:, i], float)
+            f"time_q{level:g}": cost.time.quantiles[:, i]
             for i, level in enumerate(self.config.quantiles)
         }
-        return {
-            "point": np.full(reached.shape, point.number),
-            "accuracy": self.accuracies,
-            "iterations": where_reached(record.index),
-            "communication": where_reached(downlink + uplink),
-            "computation": where_reached(computation),
-            "uplink_bits": where_reached(np.float64(record.message_bits) * uplink),
-            "time_mean": np.asarray(summary.mean, float),
-            "time_standard_error": np.asarray(summary.standard_error, float),
+        columns = {
+            "iterations": cost.iterations,
+            "communication": cost.communication,
+            "computation": cost.computation,
+            "uplink_bits": cost.bits,
+            "time_mean": cost.time.mean,
+            "time_standard_error": cost.time.standard_error,
             **quantiles,
-            "time_expected": where_reached(_expected(point, record.occurrences)),
-            "diverged": np.full(reached.shape, float(record.diverged)),
+            "time_expected": cost.expected,
+            "diverged": np.full(self.accuracies.shape, cost.diverged),
         }
+        return {
+            "point": np.full(self.accuracies.shape, point.number),
+            "accuracy": self.accuracies,
+        } | {name: np.asarray(column, float) for name, column in columns.items()}
+
+
+def has_one_path(point: Point) -> bool:
+    """Whether all realisations share path and messages, so that only their clocks differ."""
+    return not needs_arrivals(point.scheme, None)
 
 
 def path_key(point: Point) -> _PathKey:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lagc_jax.schemes import Scheme
+from lagc_jax.simulate import needs_arrivals
 from lagc_jax.sweep.config import (
     SCHEMES,
     Config,
@@ -172,6 +173,10 @@ def count_programs(points: Iterable[Point], sampler: str) -> int:
         scheme, family = point.scheme, point.delays.family
         sizes = (scheme.num_workers, scheme.num_groups)
         tabled = 1 < scheme.redundancy < scheme.group_size
+        if needs_arrivals(scheme, None):
+            kind = (scheme.redundancy, type(scheme.decoding).__name__, family)
+            programs.add(("batch", point.problem.shape, *sizes, *kind))
+            continue
         clock = tabled if sampler == "direct" else (*sizes, scheme.redundancy)
         programs |= {
             ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory, scheme.optimizer),

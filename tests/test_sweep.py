@@ -96,6 +96,34 @@ def test_worker_by_worker_sampling_and_the_worker_trigger(tmp_path):
         check_point(frame[frame["point"] == point.number], point, sampler="workers")
 
 
+def test_later_schemes_on_minibatches(tmp_path):
+    schemes = [
+        {"name": "CADA", "num_workers": 4, "xi": 0.1, "step_size": 0.3, "trigger": "cada1"},
+        {"name": "LAQ", "num_workers": 4, "bits": [2, 4]},
+        {"name": "approximate GC", "num_workers": 4, "redundancy": 2, "deadline": [1.0, 2.0]},
+        {"name": "first decodable", "num_workers": 4, "redundancy": 2},
+    ]
+    problem = {"num_features": 5, "batch_size": 2}
+    changes = {"problem": [problem], "scheme": schemes}
+    assert sweep(tmp_path, **changes)[1]
+    frame = lagc_jax.load_results(tmp_path)
+    points = Points(parse_config(tables(**changes)))
+    assert frame["bits"].dropna().unique().tolist() == [2.0, 4.0]
+    assert frame["deadline"].dropna().unique().tolist() == [1.0, 2.0]
+    for point in points:
+        rows = frame[frame["point"] == point.number]
+        if point.scheme.decoding is None:
+            check_point(rows, point)
+            continue
+        _, batch = reference(point)
+        assert rows["time_expected"].isna().all()
+        for name in ("iterations", "communication", "computation"):
+            np.testing.assert_allclose(rows[name], getattr(batch, name), rtol=1e-12)
+        np.testing.assert_allclose(rows["uplink_bits"], batch.bits, rtol=1e-12)
+        np.testing.assert_allclose(rows["time_mean"], batch.mean, rtol=1e-12)
+        np.testing.assert_allclose(rows["time_q0.5"], batch.quantiles[:, 1], rtol=1e-12)
+
+
 def test_the_table_is_tidy(table):
     first = table.columns[: list(table.columns).index("accuracy")]
     assert list(first) == [

@@ -57,11 +57,10 @@ class Task(NamedTuple):
         target: test accuracy to reach.
         step_size: `alpha` of gradient descent at the server.
         adam_step_size: that of AMSGrad.
-        xi: weights of LAG's conditions.
-        laq_xi: weights of LAQ's condition.
-        lasg_xi: weights `c/D` of LASG's conditions, in the scale of the loss.
-        cada_xi: those of CADA's.
-        g_cada_xi: those of G-CADA's.
+        lasg_xi: weights `c/D` of LASG's worker rule, in the scale of the loss.
+        lasg_server_xi: those of its server rule.
+        cada_xi: those of CADA.
+        g_cada_xi: those of G-CADA.
     """
 
     problem: Problem
@@ -70,9 +69,8 @@ class Task(NamedTuple):
     target: float
     step_size: float
     adam_step_size: float
-    xi: float
-    laq_xi: float
     lasg_xi: float
+    lasg_server_xi: float
     cada_xi: float
     g_cada_xi: float
 
@@ -92,7 +90,7 @@ class Contender(NamedTuple):
 def contenders(
     task: Task, num_groups: int, redundancy: int, num_waited: int
 ) -> dict[str, Contender]:
-    """Every scheme by name, as `Contender`.
+    """Every scheme by name, as `Contender`; LAG and LAQ with the weights of their papers.
 
     Args:
         task: its number of partitions is `M`.
@@ -109,12 +107,12 @@ def contenders(
         "fastest-k": fastest_k(M, k),
         "stochastic GC": stochastic_gc(M, r, k),
         "approximate GC": approximate_gc(M, r, num_waited=k),
-        "LAG-PS": lag(M, task.xi),
-        "LAG-WK": lag(M, task.xi, trigger="worker"),
-        "LAGC": lagc(M, G, r, task.xi),
-        "G-LAG": g_lag(M, G, task.xi),
-        "LAQ": laq(M, xi=task.laq_xi),
-        "LASG-PS": lasg(M, task.lasg_xi, trigger="lasg-server"),
+        "LAG-PS": lag(M, xi=1.0),
+        "LAG-WK": lag(M, xi=0.1, trigger="worker"),
+        "LAGC": lagc(M, G, r, xi=1.0),
+        "G-LAG": g_lag(M, G, xi=1.0),
+        "LAQ": laq(M),
+        "LASG-PS": lasg(M, task.lasg_server_xi, trigger="lasg-server"),
         "LASG-WK2": lasg(M, task.lasg_xi),
     }
     adaptive = {

@@ -69,7 +69,11 @@ def network_accuracy(split: Split, network: Any) -> Array:
 
 
 def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
-    """The problems: full gradients where the loss is convex, minibatches for the network."""
+    """The problems: full gradients where the loss is convex, minibatches for the network.
+
+    Step sizes and the weights of LASG and CADA, which depend on the scale of the loss, were chosen
+    by hand among powers of ten and a few between.
+    """
     keys = jax.random.split(jax.random.key(args.seed), 4)
     split = load_digits_split(keys[0])
     shards = lagc_jax.shard(split.X_train, split.y_train, args.workers, keys[1], args.alpha)
@@ -83,11 +87,10 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
             target=0.93,
             step_size=2.0 / float(convex.total_smoothness),
             adam_step_size=0.01,
-            xi=0.1,
-            laq_xi=0.08,
             lasg_xi=1e3,
+            lasg_server_xi=1e5,
             cada_xi=1e3,
-            g_cada_xi=1e4,
+            g_cada_xi=1e6,
         )
     }
     if args.quick:
@@ -101,11 +104,10 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
         target=0.95,
         step_size=2e-4,
         adam_step_size=0.005,
-        xi=0.1,
-        laq_xi=0.08,
         lasg_xi=3e4,
+        lasg_server_xi=3e4,
         cada_xi=3e4,
-        g_cada_xi=1e5,
+        g_cada_xi=1e6,
     )
     return tasks
 

@@ -21,7 +21,7 @@ def first_parameter(theta):
 @pytest.fixture(scope="module")
 def task(problem):
     step_size = 1 / float(problem.total_smoothness)
-    weights = dict(xi=0.5, laq_xi=0.1, lasg_xi=1.0, cada_xi=1.0, g_cada_xi=1.0)
+    weights = dict(lasg_xi=1.0, lasg_server_xi=1.0, cada_xi=1.0, g_cada_xi=1.0)
     return survey.Task(problem, None, first_parameter, 0.5, step_size, 0.01, **weights)
 
 

@@ -365,6 +365,36 @@ def claims_frame(table: pd.DataFrame, minibatches: bool) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def relative_frame(table: pd.DataFrame, task: str, law: str) -> pd.DataFrame:
+    """The costs of a table's rows of one task and law as multiples of those of GD, and `final`."""
+    chosen = table[(table["task"] == task) & (table["delays"] == law)].set_index("scheme")
+    costs = chosen[["iterations", *COSTS]]
+    return (costs / costs.loc["GD"]).assign(final=chosen["final"]).reset_index()
+
+
+def summarise_claims(claims: pd.DataFrame) -> pd.DataFrame:
+    """A row a claim: in how many tasks and laws it holds, and the range of what was compared.
+
+    That is the scheme's cost over the other's, or its accuracy less the other's.
+    """
+    rows = []
+    for (paper, claim), group in claims.groupby(["paper", "claim"], sort=False):
+        column, scheme, than = group.iloc[0][["compared", "scheme", "than"]]
+        mine, other = group["value"], group["other value"]
+        word, compared = ("less", mine - other) if column == "final" else ("over", mine / other)
+        rows.append(
+            {
+                "paper": paper,
+                "claim": claim,
+                "compared": f"{column} of {scheme} {word} {than}",
+                "from": compared.min(),
+                "to": compared.max(),
+                "holds in": f"{group['holds'].sum()} of {len(group)}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 class Results(NamedTuple):
     """A survey as tidy frames, each with a first column `task`; see the function of each.
 

@@ -81,6 +81,10 @@ def test_the_table_holds_medians_of_the_first_hits():
     assert row["reached"] == pytest.approx(2 / 3)
     assert row["final"] == pytest.approx(0.3)
     assert np.isinf(table.loc["B", ["iterations", *survey.COSTS]].to_numpy(float)).all()
+    runs |= {"GD": made_up([[0, 0.5, 0.7]] * 3)}
+    table = survey.table_frame(runs, ["low"], 0.5).assign(task="made up")
+    relative = survey.relative_frame(table, "made up", "low").set_index("scheme")
+    assert list(relative.loc["A"]) == pytest.approx([2] * 5 + [0.3])
     curves = survey.curve_frame(runs, ["low"])
     assert curves.loc[curves["scheme"] == "A", "accuracy"].tolist() == pytest.approx([0, 0.2, 0.3])
 
@@ -96,6 +100,9 @@ def test_claims_are_comparisons_of_the_table():
     saves = claims["claim"].str.contains("60 %")
     assert claims.loc[saves, "holds"].tolist() == [False]
     assert claims.loc[~saves, "holds"].all()
+    summary = survey.summarise_claims(claims).set_index("claim")
+    assert summary.loc[saves[saves].index.map(claims["claim"]), "holds in"].tolist() == ["0 of 1"]
+    assert (summary["from"] == (summary["compared"].str.startswith("final") ^ True)).all()
     table.loc["GC", "time"] = np.inf
     claims = survey.claims_frame(table, minibatches=False)
     assert len(claims) == len(survey.CLAIMS) - 1

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import one_axis, positive, real_array, whole_number
+from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
 from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays import TimeSource
@@ -196,9 +196,7 @@ def simulate_batch(
         ("iterates", 0 if iterates is None else iterates, 1),
     ):
         one_axis(name, value, minimum)
-    levels = real_array("quantiles", quantiles)
-    if levels is not None and not ((levels >= 0) & (levels <= 1)).all():
-        raise ValueError(f"quantiles={quantiles} must lie in [0, 1]; give probabilities")
+    probability("quantiles", quantiles)
     points = real_array("iterates", () if iterates is None else iterates)
     if points is not None and not ((points >= 0) & (points <= K) & (points % 1 == 0)).all():
         raise ValueError(f"iterates={iterates} must be whole numbers from 0 to {K}")

@@ -2,7 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -67,3 +69,18 @@ class Compilations:
 
     def __str__(self) -> str:
         return f"{self.total} XLA compilations, {self.cached} of them read from the cache"
+
+
+class Run:
+    """One run of a script: its warnings are single lines, and at its end it says what it took."""
+
+    def __init__(self, prog: str) -> None:
+        """Start the clock and the count of compilations."""
+        self._start = time.perf_counter()
+        self._compilations = Compilations()
+        warnings.formatwarning = lambda message, *_, **__: f"{prog}: warning: {message}\n"
+
+    def report(self, paths: Iterable[Path]) -> None:
+        """Print the files written, the compilations and the seconds."""
+        print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
+        print(f"{self._compilations}, {time.perf_counter() - self._start:.0f} s")

@@ -7,8 +7,6 @@ names, then one row an iteration.
 
 import argparse
 import sys
-import time
-import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import lagc_jax
 from lagc_jax import plotting, sweep_plots, tables
 from lagc_jax.data import load_csv
 from lagc_jax.delays import TimeSource
-from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
+from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
 from lagc_jax.traces import RESAMPLINGS
 
 DELAYS = "exponential:rate=1"
@@ -148,9 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit status."""
     parser = make_parser()
     args = parser.parse_args(arguments)
-    start = time.perf_counter()
-    warnings.formatwarning = lambda message, *_, **__: f"advise.py: warning: {message}\n"
-    compilations = Compilations()
+    run = Run(parser.prog)
     try:
         advice, fits = advise(args)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -158,9 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     paths = write(advice, args.out)
     shown = advice.table.head(NUM_SHOWN).to_string(float_format="{:.5g}".format, na_rep="-")
-    print(fits, shown, "", advice.reason, "", sep="\n")
-    print("Written:", *(str(path) for path in paths), sep="\n  ")
-    print(f"{compilations}, {time.perf_counter() - start:.0f} s")
+    print(fits, shown, "", advice.reason, sep="\n")
+    run.report(paths)
     return 0
 
 

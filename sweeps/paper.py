@@ -6,8 +6,6 @@ Pareto and exponential delays, what redundancy costs and gains, and a check of e
 
 import argparse
 import sys
-import time
-import warnings
 from pathlib import Path
 
 import jax
@@ -19,7 +17,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import plotting, study, tables
 from lagc_jax.data import load_csv
-from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
+from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
 
 NUM_FEATURES = 50
 REALISATIONS, QUICK_REALISATIONS = 1000, 64
@@ -167,9 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit status."""
     parser = make_parser()
     args = parser.parse_args(arguments)
-    start = time.perf_counter()
-    warnings.formatwarning = lambda message, *_, **__: f"paper.py: warning: {message}\n"
-    compilations = Compilations()
+    run = Run(parser.prog)
     try:
         plan = prepare(args)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -179,9 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = study.run_study(plan, lambda schemes: tqdm(schemes, unit="scheme", disable=None))
     paths = write(results, args.out)
     print(report(results))
-    print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
-    elapsed = time.perf_counter() - start
-    print(f"{compilations}, {elapsed:.0f} s")
+    run.report(paths)
     return 0
 
 

@@ -6,7 +6,6 @@ computing times, under a low tail (exponential), a high tail (Pareto) and in bur
 
 import argparse
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import plotting, survey, tables
 from lagc_jax.data import Split, load_digits_split
-from lagc_jax.scripts import Compilations, Parser, configure_jax, option, real, whole
+from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
 
 LAWS = {
     "low tail": lagc_jax.Exponential(1.0),
@@ -158,8 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit status."""
     parser = make_parser()
     args = parser.parse_args(arguments)
-    start = time.perf_counter()
-    compilations = Compilations()
+    run = Run(parser.prog)
     K = args.iterations or (QUICK_ITERATIONS if args.quick else ITERATIONS)
     R = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
     key = jax.random.key(args.seed)
@@ -175,8 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = survey.collect_frames(tasks, runs, list(LAWS))
     paths = write(results, args.out)
     print(report(results))
-    print("\nWritten:", *(str(path) for path in paths), sep="\n  ")
-    print(f"{compilations}, {time.perf_counter() - start:.0f} s")
+    run.report(paths)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lagc_jax._checks import not_negative, positive, whole_number
+from lagc_jax._checks import not_negative, positive, probability, whole_number
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.data import load_csv
 from lagc_jax.delays import Delays
@@ -86,12 +86,6 @@ def _number(check: Callable[[str, Any], None], name: str, value: Any) -> float:
     return float(value)
 
 
-def _level(name: str, value: Any) -> float:
-    if not 0 <= _number(not_negative, name, value) <= 1:
-        raise ValueError(f"{name}={value} must lie in [0, 1]; give a probability")
-    return float(value)
-
-
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} is not text; give it in quotes")
@@ -115,7 +109,7 @@ SETTINGS: dict[str, Reader] = {
     "realisations": whole_number,
     "precision": partial(_choice, PRECISIONS),
     "accuracies": _positive,
-    "quantiles": _level,
+    "quantiles": partial(_number, probability),
     "sampler": partial(_choice, SAMPLERS),
     "points_per_block": whole_number,
 }

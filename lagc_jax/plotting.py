@@ -20,10 +20,10 @@ STYLES: dict[str, dict[str, Any]] = {
     "LAG": dict(color="#009E73", marker="v"),
     "LAGC": dict(color="#D55E00", marker="D"),
     "G-LAG": dict(color="#0072B2", marker="P"),
-    "first decodable": dict(color="#E69F00", marker="X", linestyle="--"),
+    "first decodable": dict(color="#E69F00", marker="X"),
     "fastest-k": dict(color="#999999", marker="<"),
-    "stochastic GC": dict(color="#999999", marker=">", linestyle="--"),
-    "approximate GC": dict(color="#999999", marker="h", linestyle=":"),
+    "stochastic GC": dict(color="#999999", marker=">"),
+    "approximate GC": dict(color="#999999", marker="h"),
     "LAG-PS": dict(color="#009E73", marker="v"),
     "LAG-WK": dict(color="#009E73", marker="1", linestyle="--"),
     "LAQ": dict(color="#CC79A7", marker="d"),
@@ -33,6 +33,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "CADA1": dict(color="#882255", marker="4", linestyle=":"),
     "CADA2": dict(color="#882255", marker="*", linestyle="--"),
     "G-CADA": dict(color="#332288", marker="H"),
+    "LASG": dict(color="#F0E442", marker="3"),
+    "CADA": dict(color="#882255", marker="*"),
 }
 FAMILIES: dict[str, Any] = {"pareto": ("Pareto", "-"), "exponential": ("exponential", "--")}
 COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.16  # inches, of a two-column paper

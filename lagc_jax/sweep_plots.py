@@ -59,6 +59,8 @@ SYMBOLS = {
     "xi": r"$\xi$",
     "memory": "D",
     "step_size": r"$\alpha L$",
+    "num_waited": "k",
+    "bits": "b",
 }
 NAMES = {
     "num_workers": "Workers M",
@@ -67,6 +69,9 @@ NAMES = {
     "xi": r"Trigger weight $\xi$",
     "memory": "Memory D",
     "step_size": "Step size (units of 1/L)",
+    "num_waited": "Workers waited for k",
+    "deadline": "Deadline",
+    "bits": "Bits b of a coordinate",
 }
 LABELS: dict[str, str] = dict(zip(COSTS, plotting.COSTS.values(), strict=True))
 # What a point without a finite cost is: how its cell is filled, and its mark over a line's gap.
@@ -390,7 +395,8 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
                     _set_scale(which, costs[finite, k])
                     put(_cost_label(table, COSTS[k]))
         lines = [
-            Line2D([], [], label=label, linestyle="", **style) for label, style in styles.items()
+            Line2D([], [], label=label, **(style | dict(linestyle="")))
+            for label, style in styles.items()
         ]
         edge: dict[str, Any] = dict(marker="o", color="0.8", linestyle="", markeredgecolor="k")
         beaten: dict[str, Any] = dict(

@@ -107,6 +107,13 @@ class FirstDecodable(Decoding):
 
     code: GradientCode
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.code, GradientCode):
+            raise ValueError(
+                f"code is of type {type(self.code).__name__}; give a GradientCode, as "
+                f"cyclic_repetition makes it"
+            )
+
     exact: ClassVar[bool] = True
 
     def check(self, group_size: int, redundancy: int) -> None:

@@ -261,8 +261,9 @@ def quantize(vectors: Array, bits: int) -> Array:
     [[1.0, 0.333, -1.0]]
     """
     radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-    step = jnp.where(radius > 0, 2 * radius / (2.0**bits - 1), 1)
-    return jnp.where(radius > 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius, 0)
+    # Compared with zero, not with what is larger: a radius that is not a number must stay one.
+    step = jnp.where(radius == 0, 1, 2 * radius / (2.0**bits - 1))
+    return jnp.where(radius == 0, 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius)
 
 
 RULES: dict[str, Rule] = {

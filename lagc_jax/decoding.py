@@ -99,6 +99,9 @@ class FirstDecodable(Decoding):
     Args:
         code: the gradient code.
 
+    Raises:
+        ValueError: if it is none.
+
     >>> from lagc_jax.codes import fractional_repetition
     >>> known, taken = FirstDecodable(fractional_repetition(4, 2)).wait(jnp.array([1., 2., 5., 4.]))
     >>> float(known), taken.tolist()

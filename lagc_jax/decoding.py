@@ -94,10 +94,15 @@ class FirstDecodable(Decoding):
 
     It cancels workers whose message would add nothing to those that it has, so it takes the
     messages that raise the rank until the ones vector lies in their span, to within the square root
-    of the machine precision. With fractional repetition that is the fastest of every block.
+    of the machine precision: in float32 a set that decodes up to 3e-4 passes for one that does, as
+    happens with cyclic codes of some 14 workers or more. With fractional repetition that is the
+    fastest of every block.
 
     Args:
         code: the gradient code.
+
+    Raises:
+        ValueError: if it is none.
 
     >>> from lagc_jax.codes import fractional_repetition
     >>> known, taken = FirstDecodable(fractional_repetition(4, 2)).wait(jnp.array([1., 2., 5., 4.]))
@@ -106,6 +111,13 @@ class FirstDecodable(Decoding):
     """
 
     code: GradientCode
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.code, GradientCode):
+            raise ValueError(
+                f"code is of type {type(self.code).__name__}; give a GradientCode, as "
+                f"cyclic_repetition makes it"
+            )
 
     exact: ClassVar[bool] = True
 
@@ -190,7 +202,8 @@ class LeastSquares(Decoding):
 
     The server combines the messages by the vector `a` that minimises `|B_A^T a - 1|^2`, `B_A` the
     rows that arrived, so that the weights `B_A^T a` of the partitions are the projection of the
-    ones vector on the span of the rows: all 1 where they decode, 0 where nothing arrived. (Raviv,
+    ones vector on the span of the rows: all 1 where they decode, 0 where nothing arrived, which then
+    counts as a gradient of zero, also in a group whose rule would reuse an older one. (Raviv,
     Tamo, Tandon and Dimakis, "Gradient Coding from Cyclic MDS Codes and Expander Graphs", 2020,
     arXiv 1707.03858; Charles, Papailiopoulos and Ellenberg, "Approximate Gradient Coding via Sparse
     Random Graphs", 2017, arXiv 1711.06771.)

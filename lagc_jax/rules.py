@@ -255,14 +255,15 @@ def quantize(vectors: Array, bits: int) -> Array:
     """Round vectors (G, d) to a uniform grid of `2^bits` points over their range (LAQ, eq. 5).
 
     The grid of a vector reaches from `-R` to `R`, the largest absolute value of its entries; the
-    error of an entry is at most `R / (2^bits - 1)`.
+    error of an entry is at most `R / (2^bits - 1)`, to the precision of the vectors.
 
-    >>> quantize(jnp.array([[1.0, 0.2, -0.9]]), bits=2).round(3).tolist()
-    [[1.0, 0.333, -1.0]]
+    >>> [f"{x:.3f}" for x in quantize(jnp.array([[1.0, 0.2, -0.9]]), bits=2)[0]]
+    ['1.000', '0.333', '-1.000']
     """
     radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-    step = jnp.where(radius > 0, 2 * radius / (2.0**bits - 1), 1)
-    return jnp.where(radius > 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius, 0)
+    # Compared with zero, not with what is larger: a radius that is not a number must stay one.
+    step = jnp.where(radius == 0, 1, 2 * radius / (2.0**bits - 1))
+    return jnp.where(radius == 0, 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius)
 
 
 RULES: dict[str, Rule] = {

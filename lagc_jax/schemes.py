@@ -5,6 +5,7 @@ server decodes. The constructors name the points that the paper compares and tho
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from lagc_jax.codes import (
     fractional_repetition,
 )
 from lagc_jax.decoding import Decoding, Fastest, FirstDecodable, LeastSquares, Rescaled
-from lagc_jax.rules import RULES, Laq, Rule
+from lagc_jax.rules import RULES, Always, Laq, Rule
 
 TRIGGERS = tuple(RULES)
 
@@ -46,7 +47,8 @@ class Scheme:
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
             undefined `xi`, a rule in which workers need their group's gradient with `r < n` (they
-            never see it) or with a decoding that is not exact, or an unknown trigger.
+            never see it) or with a decoding that is not exact, an unknown trigger, or a trigger,
+            optimiser or decoding that is none.
 
     >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
     2
@@ -73,8 +75,16 @@ class Scheme:
                 f"redundancy={redundancy} exceeds the {workers // groups} partitions of a group; "
                 f"give 1 <= redundancy <= num_workers / num_groups"
             )
-        if isinstance(self.trigger, str) and self.trigger not in RULES:
-            raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
+        if isinstance(self.trigger, str):
+            if self.trigger not in RULES:
+                raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
+        else:
+            _check_part("trigger", self.trigger, "propose", f"a Rule or one of {TRIGGERS}")
+        if not callable(self.optimizer):
+            raise ValueError(
+                f"optimizer={self.optimizer!r} is no function of the step size; give optax.amsgrad "
+                f"in place of optax.amsgrad(0.1), say"
+            )
         if self.rule.everyone_works and redundancy < workers // groups:
             raise ValueError(
                 f"trigger={self.trigger!r} needs workers that know their group's gradient, but "
@@ -82,6 +92,7 @@ class Scheme:
                 f"group; give trigger='server' or redundancy={workers // groups}"
             )
         if self.decoding is not None:
+            _check_part("decoding", self.decoding, "wait", "a Decoding")
             self.decoding.check(workers // groups, redundancy)
             if self.rule.everyone_works and not self.decoding.exact:
                 raise ValueError(
@@ -145,7 +156,7 @@ class Scheme:
     @property
     def adaptive(self) -> bool:
         """Whether the scheme may leave groups out."""
-        return self.trigger != "always"
+        return not isinstance(self.rule, Always)
 
     @property
     def xi_vector(self) -> Array:
@@ -245,7 +256,7 @@ def stochastic_gc(
 
     Args:
         num_workers: `M`.
-        redundancy: `r`, most partitions of a worker.
+        redundancy: `r`, most partitions of a worker; all are charged as many.
         num_waited: `k`.
         assignment: (M, M), 1 where a worker (row) holds a partition (column); by default a
             `balanced_assignment` with a fixed key.
@@ -269,7 +280,7 @@ def approximate_gc(
 
     Args:
         num_workers: `M`.
-        redundancy: `r`, most partitions of a worker.
+        redundancy: `r`, most partitions of a worker; all are charged as many.
         num_waited: `k`.
         deadline: time, (); give exactly one of the two.
         encoding: `B`, (M, M), a row a worker. By default rows of ones, whose partial sums are near
@@ -364,6 +375,12 @@ def laq(num_workers: int, bits: int = 4, xi: ArrayLike = 0.08, memory: int = 10)
     62
     """
     return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits))
+
+
+def _check_part(name: str, part: Any, function: str, remedy: str) -> None:
+    """Raise ValueError unless a part of a scheme is an object with its function."""
+    if isinstance(part, type) or not hasattr(part, function):
+        raise ValueError(f"{name}={part!r} is no object with `{function}`; give {remedy}")
 
 
 def _divides(num_workers: int, redundancy: int) -> bool:

@@ -351,4 +351,5 @@ def run_study(
 def _structure(scheme: Scheme) -> tuple:
     """What makes two schemes of one study the same."""
     sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy)
-    return (*sizes, scheme.memory, scheme.trigger, float(np.asarray(scheme.xi)))
+    parts = (scheme.trigger, scheme.optimizer, scheme.decoding)
+    return (*sizes, scheme.memory, *parts, float(np.asarray(scheme.xi)))

@@ -224,8 +224,9 @@ def table_frame(runs: Mapping[str, Runs], laws: Sequence[str], target: float) ->
     """What every scheme took to reach a test accuracy: a row a (delays, scheme).
 
     Columns: medians over the realisations of `iterations` and of all costs at the first iterate
-    with that accuracy, `inf` where half of them never had it; `reached`, the share that did;
-    `final`, the mean accuracy in the last tenth of the iterations.
+    with that accuracy, the lower of two middle ones, `inf` where more than half of them never had
+    it; `reached`, the share that did; `final`, the mean accuracy in the last tenth of the
+    iterations.
     """
     rows = []
     for name, values in runs.items():

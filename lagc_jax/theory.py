@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
@@ -19,8 +20,11 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import positive
 from lagc_jax.clock import moment_along, order_law, price
 from lagc_jax.delays import Delays
+from lagc_jax.descent import check_exact
+from lagc_jax.minibatch import MinibatchProblem
 from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
+from lagc_jax.rules import Always, LagServer, LagWorker
 from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import Path, descend, first_hit
 
@@ -111,8 +115,8 @@ def safe_step_size(problem: Problem, scheme: Scheme) -> float:
         scheme: its `xi` must be one number below `1/D`.
 
     Raises:
-        ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1), or the decoding is not
-            exact.
+        ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1), the decoding is not
+            exact, or the rule or optimiser is not LAG's.
 
     >>> from lagc_jax import lag, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
@@ -136,9 +140,11 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
 
     Raises:
         ValueError: if the accuracy is not positive, `mu` is not known and positive, `xi` is not one
-            number below `1/D`, or the decoding is not exact.
+            number below `1/D`, the decoding is not exact, the rule or optimiser is not LAG's, or
+            for minibatches.
     """
     positive("accuracy", accuracy)
+    _check_samples(problem)
     mu = float(problem.strong_convexity)
     if not mu > 0:
         raise ValueError(f"problem.strong_convexity={mu} must be positive; bounds need it")
@@ -156,6 +162,13 @@ def _contraction(scheme: Scheme) -> float:
             f"decoding={type(scheme.decoding).__name__} is not exact, so the bounds of full "
             f"gradients do not hold; give a scheme without it"
         )
+    if not isinstance(scheme.rule, Always):
+        _check_rule(scheme)
+    if scheme.optimizer is not optax.sgd:
+        raise ValueError(
+            f"optimizer={scheme.optimizer!r} is not gradient descent, so the bounds do not hold; "
+            f"give a scheme with optax.sgd"
+        )
     if not scheme.adaptive:
         return 1.0
     xi = np.unique(np.asarray(scheme.xi))
@@ -167,8 +180,26 @@ def _contraction(scheme: Scheme) -> float:
     return 1.0 - math.sqrt(scheme.memory * xi[0])
 
 
+def _check_rule(scheme: Scheme) -> None:
+    if not isinstance(scheme.rule, LagServer | LagWorker):
+        raise ValueError(
+            f"trigger={scheme.trigger!r} has another condition than LAG's, so LAG's bounds do not "
+            f"hold; give trigger='server' or 'worker'"
+        )
+
+
+def _check_samples(problem: Problem) -> None:
+    if isinstance(problem, MinibatchProblem):
+        raise ValueError(
+            "problem has gradients on minibatches, so the bounds of full gradients do not hold; "
+            "give problem.problem for those"
+        )
+
+
 def communication_bound(problem: Problem, scheme: Scheme, step_size: float | None = None) -> float:
     """Largest share of the full communication that a scheme can use (LAG, Proposition 1).
+
+    With the worker trigger that is the share of the uploads, for everybody downloads.
 
     A group with `(L_g/L)^2 <= gamma_d = xi_d / (d alpha^2 L^2 G^2)` uploads at most once in any
     `d + 1` consecutive iterations (LAG, Lemma 4), so that up to the rounding of `K / (d+1)` the
@@ -177,17 +208,21 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
 
     Args:
         problem: its smoothness constants.
-        scheme: adaptive; its `xi_d` must not increase in `d`.
+        scheme: with LAG's rules if adaptive; its `xi_d` must not increase in `d`.
         step_size: `alpha`, by default `1/L`.
 
     Returns:
         The share, 1 for schemes without adaptive selection.
 
     Raises:
-        ValueError: if `xi` increases in `d` or the step size is not positive and finite.
+        ValueError: if `xi` increases in `d`, the step size is not positive and finite, the rule is
+            not LAG's, or for minibatches with the worker trigger.
     """
     if not scheme.adaptive:
         return 1.0
+    _check_rule(scheme)
+    if scheme.rule.everyone_works:  # the server trigger knows iterates alone, whatever moves them
+        _check_samples(problem)
     xi = np.broadcast_to(np.asarray(scheme.xi, float), scheme.memory)
     if (np.diff(xi) > 0).any():
         raise ValueError(f"xi={scheme.xi} increases in d; the bound needs xi_1 >= .. >= xi_D")
@@ -218,8 +253,10 @@ def expected_complexity(
         worker-dependent delays: the sum of the `r` smallest tail indices of a working group).
 
     Raises:
-        ValueError: for parameters of another shape.
+        ValueError: for parameters of another shape, or a decoding with which the path depends on
+            the times or takes no fixed number of messages.
     """
+    check_exact(scheme)
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
     selected = np.asarray(path.selected)
     counts = np.asarray(scheme.working(path.selected)).sum(-1)

@@ -3,10 +3,15 @@
 `gradient(g, theta, k)` is the gradient of group g at theta on the samples of iteration k;
 `server(v)` turns the sum of the groups' messages into the step that is subtracted. Every loop
 returns the iterates (K+1, d), the uploads (K, G) and, of each decision, the left and the right side
-(K, G).
+(K, G). `lost(k, g)` says whether the upload of a group gets lost, and with it what it would have
+changed at the server and in the group.
 """
 
 import numpy as np
+
+
+def nothing_lost(k, g):
+    return False
 
 
 def sgd(alpha):
@@ -35,7 +40,7 @@ def moved(theta, xi, D):
     return xi * sum(np.sum((theta[k + 1 - d] - theta[k - d]) ** 2) for d in range(1, min(D, k) + 1))
 
 
-def lasg_wk2(gradient, G, start, K, xi, D, server):
+def lasg_wk2(gradient, G, start, K, xi, D, server, lost=nothing_lost):
     """LASG, rule WK2 (and CADA2): two points, the same samples."""
     theta, used = [start], [None] * G
     message, silent = np.zeros((G, start.size)), np.zeros(G, int)
@@ -43,41 +48,40 @@ def lasg_wk2(gradient, G, start, K, xi, D, server):
     for k in range(K):
         for g in range(G):
             fresh = gradient(g, theta[k], k)
-            if k > 0:
+            if used[g] is not None:
                 left[k, g] = np.sum((fresh - gradient(g, used[g], k)) ** 2)
                 right[k, g] = moved(theta, xi, D)
-            if k == 0 or left[k, g] > right[k, g] or silent[g] == D:
-                uploads[k, g], message[g], used[g], silent[g] = 1, fresh, theta[k], 0
-            else:
-                silent[g] += 1
+            uploads[k, g] = used[g] is None or left[k, g] > right[k, g] or silent[g] >= D
+            silent[g] += 1
+            if uploads[k, g] and not lost(k, g):
+                message[g], used[g], silent[g] = fresh, theta[k], 0
         theta.append(theta[k] - server(message.sum(0)))
     return np.array(theta), uploads, left, right
 
 
-def lasg_ps(gradient, G, start, K, xi, D, server, smoothness):
+def lasg_ps(gradient, G, start, K, xi, D, server, smoothness, lost=nothing_lost):
     """LASG, server rule: the smoothness constant in place of a second gradient."""
     theta, used = [start], [None] * G
     message, silent = np.zeros((G, start.size)), np.zeros(G, int)
     uploads, left, right = (np.zeros((K, G)) for _ in range(3))
     for k in range(K):
         for g in range(G):
-            if k > 0:
+            if used[g] is not None:
                 left[k, g] = smoothness[g] ** 2 * np.sum((theta[k] - used[g]) ** 2)
                 right[k, g] = moved(theta, xi, D)
-            if k == 0 or left[k, g] > right[k, g] or silent[g] == D:
-                uploads[k, g], used[g], silent[g] = 1, theta[k], 0
-                message[g] = gradient(g, theta[k], k)
-            else:
-                silent[g] += 1
+            uploads[k, g] = used[g] is None or left[k, g] > right[k, g] or silent[g] >= D
+            silent[g] += 1
+            if uploads[k, g] and not lost(k, g):
+                message[g], used[g], silent[g] = gradient(g, theta[k], k), theta[k], 0
         theta.append(theta[k] - server(message.sum(0)))
     return np.array(theta), uploads, left, right
 
 
-def cada1(gradient, G, start, K, xi, D, server):
+def cada1(gradient, G, start, K, xi, D, server, lost=nothing_lost):
     """CADA, rule 1: differences to a snapshot that is renewed every D iterations."""
     theta, snapshot = [start], start
     message, reduced = np.zeros((G, start.size)), np.zeros((G, start.size))
-    silent = np.zeros(G, int)
+    silent, known = np.zeros(G, int), np.zeros(G, bool)
     uploads, left, right = (np.zeros((K, G)) for _ in range(3))
     for k in range(K):
         if k % D == 0:
@@ -86,18 +90,18 @@ def cada1(gradient, G, start, K, xi, D, server):
             fresh = gradient(g, theta[k], k)
             now = fresh - gradient(g, snapshot, k)
             left[k, g], right[k, g] = np.sum((now - reduced[g]) ** 2), moved(theta, xi, D)
-            if k == 0 or left[k, g] > right[k, g] or silent[g] == D:
-                uploads[k, g], message[g], reduced[g], silent[g] = 1, fresh, now, 0
-            else:
-                silent[g] += 1
+            uploads[k, g] = not known[g] or left[k, g] > right[k, g] or silent[g] >= D
+            silent[g] += 1
+            if uploads[k, g] and not lost(k, g):
+                message[g], reduced[g], silent[g], known[g] = fresh, now, 0, True
         theta.append(theta[k] - server(message.sum(0)))
     return np.array(theta), uploads, left, right
 
 
-def laq(gradient, G, start, K, xi, D, alpha, bits):
+def laq(gradient, G, start, K, xi, D, alpha, bits, lost=nothing_lost):
     """LAQ: quantised changes of gradients, the condition on the quantised gradients."""
     theta, Q = [start], np.zeros((G, start.size))
-    error, silent = np.zeros(G), np.zeros(G, int)
+    error, silent, known = np.zeros(G), np.zeros(G, int), np.zeros(G, bool)
     uploads, left, right = (np.zeros((K, G)) for _ in range(3))
     for k in range(K):
         for g in range(G):
@@ -109,9 +113,9 @@ def laq(gradient, G, start, K, xi, D, alpha, bits):
             now = np.sum((fresh - quantised) ** 2)
             left[k, g] = np.sum((Q[g] - quantised) ** 2)
             right[k, g] = moved(theta, xi, D) / (alpha * G) ** 2 + 3 * (now + error[g])
-            if k == 0 or left[k, g] > right[k, g] or silent[g] == D:
-                uploads[k, g], Q[g], error[g], silent[g] = 1, quantised, now, 0
-            else:
-                silent[g] += 1
+            uploads[k, g] = not known[g] or left[k, g] > right[k, g] or silent[g] >= D
+            silent[g] += 1
+            if uploads[k, g] and not lost(k, g):
+                Q[g], error[g], silent[g], known[g] = quantised, now, 0, True
         theta.append(theta[k] - alpha * Q.sum(0))
     return np.array(theta), uploads, left, right

@@ -1,11 +1,13 @@
 """The study: what the paper claims, and the script that shows it."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pandas as pd
 import paper
 import pytest
@@ -122,6 +124,13 @@ def test_redundancy_one_is_gd_and_the_markdown_has_a_row_a_scheme(table, quick):
     assert single["wall-clock mean"] == pytest.approx(table.loc["GD", "pareto wall-clock mean"])
     lines = (quick / "table1.md").read_text().splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == list(table.index)
+
+
+def test_schemes_of_a_study_are_told_apart_by_server_and_decoding():
+    plain = lagc_jax.gc(6, 3)
+    adam = dataclasses.replace(plain, optimizer=optax.amsgrad)
+    schemes = plain, adam, lagc_jax.first_decodable(6, 3)
+    assert len({study._structure(scheme) for scheme in schemes}) == 3
 
 
 def test_a_path_is_compiled_once_for_groups_and_trigger_and_a_clock_once_for_a_family(compilations):

@@ -14,7 +14,7 @@ import reference_rules
 
 import lagc_jax
 from lagc_jax.problems import sample_partitions
-from lagc_jax.rules import CadaSnapshot, Laq, quantize
+from lagc_jax.rules import Always, CadaSnapshot, LagWorker, Laq, quantize
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)
@@ -68,36 +68,44 @@ SGD, AMSGRAD = reference_rules.sgd, reference_rules.amsgrad
 LOOPS = {
     "lasg, worker": (
         lagc_jax.lasg(M, 3.0, D),
-        lambda gradient: reference_rules.lasg_wk2(gradient, M, START, K, 3.0, D, SGD(ALPHA)),
+        lambda gradient, **lost: reference_rules.lasg_wk2(
+            gradient, M, START, K, 3.0, D, SGD(ALPHA), **lost
+        ),
         ALPHA,
     ),
     "lasg, server": (
         lagc_jax.lasg(M, 30.0, D, trigger="lasg-server"),
-        lambda gradient: reference_rules.lasg_ps(
-            gradient, M, START, K, 30.0, D, SGD(ALPHA), constants(M)
+        lambda gradient, **lost: reference_rules.lasg_ps(
+            gradient, M, START, K, 30.0, D, SGD(ALPHA), constants(M), **lost
         ),
         ALPHA,
     ),
     "cada1": (
         lagc_jax.cada(M, 3.0, D, trigger="cada1"),
-        lambda gradient: reference_rules.cada1(gradient, M, START, K, 3.0, D, AMSGRAD(0.05)),
+        lambda gradient, **lost: reference_rules.cada1(
+            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), **lost
+        ),
         0.05,
     ),
     "cada2": (
         lagc_jax.cada(M, 3.0, D),
-        lambda gradient: reference_rules.lasg_wk2(gradient, M, START, K, 3.0, D, AMSGRAD(0.05)),
+        lambda gradient, **lost: reference_rules.lasg_wk2(
+            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), **lost
+        ),
         0.05,
     ),
     "g-cada": (
         lagc_jax.g_cada(M, 3, 50.0, D),
-        lambda gradient: reference_rules.lasg_ps(
-            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), constants(3)
+        lambda gradient, **lost: reference_rules.lasg_ps(
+            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), constants(3), **lost
         ),
         0.05,
     ),
     "laq": (
         lagc_jax.laq(M, 3, 0.2, D),
-        lambda gradient: reference_rules.laq(gradient, M, START, K, 0.2, D, ALPHA, 3),
+        lambda gradient, **lost: reference_rules.laq(
+            gradient, M, START, K, 0.2, D, ALPHA, 3, **lost
+        ),
         ALPHA,
     ),
 }
@@ -120,6 +128,42 @@ def test_a_path_is_that_of_its_papers_loop(name, samples):
     assert np.array_equal(path.selected, uploads)
     # Some tens of steps of some tens of roundings; AMSGrad divides by small numbers.
     np.testing.assert_allclose(path.recorded, theta, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
+    scheme, loop, step_size = LOOPS[name]
+    n, load, timeout = scheme.group_size, scheme.load, 3.0 * scheme.load
+    times = np.random.default_rng(0).exponential(2.5 * n, (K, M))
+    times[:7, 0] = np.inf  # never heard of at first
+    late = (load * times).reshape(K, -1, n).min(-1) > timeout
+    theta, uploads, left, right = loop(
+        sampled_gradient(scheme.num_groups), lost=lambda k, g: late[k, g]
+    )
+    run = lagc_jax.simulate(
+        STOCHASTIC,
+        scheme,
+        lagc_jax.Trace.from_array(times, resample="replay"),
+        jax.random.key(0),
+        num_iterations=K,
+        step_size=step_size,
+        record=lambda point: point,
+        cluster=lagc_jax.Cluster(timeout=timeout),
+    )
+    larger = np.maximum(left, right)
+    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
+    assert np.array_equal(run.selected, uploads)
+    assert np.array_equal(run.received, uploads * ~late)
+    working = np.ones_like(late) if scheme.rule.everyone_works else uploads.astype(bool)
+    arrived = np.cumsum(np.sum(uploads * ~late, axis=1))
+    assert np.array_equal(run.uplink[1:], arrived)
+    assert np.array_equal(run.bits[1:], arrived * scheme.rule.message_bits(START.size))
+    assert np.array_equal(run.timeouts[1:], np.cumsum(np.sum(working & late, axis=1)))
+    assert 0 < (uploads * late).sum() < uploads.sum() < uploads.size
+    fastest = (load * times).reshape(K, -1, n).min(-1)
+    spent = np.where(working, np.minimum(fastest, timeout), 0).max(1)
+    np.testing.assert_allclose(run.wall_clock[1:], np.cumsum(spent), rtol=1e-12)
+    np.testing.assert_allclose(run.recorded, theta, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -213,6 +257,7 @@ def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
         np.testing.assert_allclose(levels, np.round(levels), atol=1e-9)
         assert (np.abs(rounded - vectors) <= radius / (2**bits - 1) * (1 + 1e-12)).all()
     assert np.array_equal(quantize(jnp.zeros((2, 3)), 4), np.zeros((2, 3)))
+    assert np.isnan(quantize(jnp.array([[jnp.nan, 1.0]]), 4)).all()
 
 
 def test_a_step_at_a_time_makes_the_same_path():
@@ -236,6 +281,22 @@ def test_a_batch_over_xi_and_samples_is_a_loop():
     together = jax.vmap(gap)(xis, keys)
     for i in range(2):
         np.testing.assert_allclose(together[i], gap(xis[i], keys[i]), rtol=1e-10)
+
+
+def test_what_is_no_part_of_a_scheme_is_refused():
+    for trigger in (5, None, LagWorker):
+        with pytest.raises(
+            ValueError, match=r"trigger=.* is no object with `propose`; give a Rule"
+        ):
+            lagc_jax.lag(M, trigger=trigger)
+    for decoding in ("fastest", lagc_jax.Rescaled):
+        with pytest.raises(ValueError, match=r"decoding=.* is no object with `wait`; give a Dec"):
+            lagc_jax.Scheme(M, 1, 1, decoding=decoding)
+    with pytest.raises(ValueError, match=r"optimizer=.* is no function of the step size; give"):
+        dataclasses.replace(lagc_jax.gd(M), optimizer=optax.amsgrad(0.1))
+    with pytest.raises(ValueError, match=r"code is of type ndarray; give a GradientCode"):
+        lagc_jax.FirstDecodable(np.eye(M))
+    assert not lagc_jax.Scheme(M, M, 1, trigger=Always()).adaptive
 
 
 def test_bad_input_is_refused():

@@ -1,6 +1,10 @@
 """Bounds hold on every path, and expectations are those of loops."""
 
+import dataclasses
+
+import jax
 import numpy as np
+import optax
 import pytest
 import reference
 
@@ -97,6 +101,48 @@ def test_the_communication_bound_needs_weights_that_do_not_increase(problem):
 
 
 # Per iteration with s uploading groups of M = 6: downlink, uplink, gradients.
+# None of them makes LAG's comparison or takes LAG's step.
+FOREIGN = {
+    "LASG": (lagc_jax.lasg(M, 0.01, trigger="lasg-server"), "trigger='lasg-server'"),
+    "CADA": (lagc_jax.cada(M, 0.01), "trigger='cada2'"),
+    "LAQ": (lagc_jax.laq(M, xi=0.01), r"trigger=Laq\(bits=4\)"),
+    "AMSGrad": (dataclasses.replace(lagc_jax.gd(M), optimizer=optax.amsgrad), "optimizer="),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_bounds_of_lag_are_refused_to_rules_and_servers_of_later_papers(problem, name):
+    scheme, message = FOREIGN[name]
+    with pytest.raises(ValueError, match=message):
+        theory.safe_step_size(problem, scheme)
+    with pytest.raises(ValueError, match=message):
+        theory.iteration_bound(problem, scheme, 1e-3)
+    if scheme.adaptive:
+        with pytest.raises(ValueError, match=message):
+            theory.communication_bound(problem, scheme)
+
+
+def test_bounds_of_full_gradients_are_refused_to_minibatches(problem):
+    noisy = lagc_jax.minibatch(problem, 2, jax.random.key(0))
+    with pytest.raises(ValueError, match="minibatches"):
+        theory.iteration_bound(noisy, lagc_jax.gd(M), 1e-3)
+    with pytest.raises(ValueError, match="minibatches"):
+        theory.communication_bound(noisy, SHARES["lag, worker"])
+    # The server trigger compares iterates, so Lemma 4 holds whatever the gradients are.
+    scheme = lagc_jax.lag(M, xi=20.0, memory=4)
+    path = lagc_jax.descend(noisy, scheme, num_iterations=40)
+    constants, L = np.asarray(problem.smoothness), float(problem.total_smoothness)
+    assert reference.lemma4_holds(np.asarray(path.selected), constants, L, 1 / L, 20.0, 4)
+    assert theory.communication_bound(noisy, scheme) < 1
+
+
+def test_a_path_that_depends_on_the_times_has_no_expected_complexity(problem):
+    scheme = lagc_jax.fastest_k(M, 4)
+    run = lagc_jax.simulate(problem, scheme, EXPONENTIAL, jax.random.key(0), num_iterations=3)
+    with pytest.raises(ValueError, match="decoding=Rescaled is not exact"):
+        theory.expected_complexity(scheme, EXPONENTIAL, run, 1e-3)
+
+
 PER_ITERATION = {
     "GD": (6, lambda s: (6, 6, 6)),
     "GC": (1, lambda s: (6, 5, 12)),

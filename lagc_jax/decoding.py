@@ -202,9 +202,9 @@ class LeastSquares(Decoding):
 
     The server combines the messages by the vector `a` that minimises `|B_A^T a - 1|^2`, `B_A` the
     rows that arrived, so that the weights `B_A^T a` of the partitions are the projection of the
-    ones vector on the span of the rows: all 1 where they decode, 0 where nothing arrived, which then
-    counts as a gradient of zero, also in a group whose rule would reuse an older one. (Raviv,
-    Tamo, Tandon and Dimakis, "Gradient Coding from Cyclic MDS Codes and Expander Graphs", 2020,
+    ones vector on the span of the rows: all 1 where they decode, 0 where nothing arrived, which
+    counts as a gradient of zero, also in a group whose rule would reuse an older one. (Raviv, Tamo,
+    Tandon and Dimakis, "Gradient Coding from Cyclic MDS Codes and Expander Graphs", 2020,
     arXiv 1707.03858; Charles, Papailiopoulos and Ellenberg, "Approximate Gradient Coding via Sparse
     Random Graphs", 2017, arXiv 1711.06771.)
 

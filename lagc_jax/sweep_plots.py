@@ -395,7 +395,7 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
                     _set_scale(which, costs[finite, k])
                     put(_cost_label(table, COSTS[k]))
         lines = [
-            Line2D([], [], label=label, **(style | dict(linestyle="")))
+            Line2D([], [], **{**style, "label": label, "linestyle": ""})
             for label, style in styles.items()
         ]
         edge: dict[str, Any] = dict(marker="o", color="0.8", linestyle="", markeredgecolor="k")

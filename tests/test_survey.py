@@ -81,15 +81,12 @@ def test_the_table_holds_medians_of_the_first_hits():
     assert row["reached"] == pytest.approx(2 / 3)
     assert row["final"] == pytest.approx(0.3)
     assert np.isinf(table.loc["B", ["iterations", *survey.COSTS]].to_numpy(float)).all()
-<<<<<<< HEAD
     runs |= {"GD": made_up([[0, 0.5, 0.7]] * 3)}
     table = survey.table_frame(runs, ["low"], 0.5).assign(task="made up")
     relative = survey.relative_frame(table, "made up", "low").set_index("scheme")
     assert list(relative.loc["A"]) == pytest.approx([2] * 5 + [0.3])
-=======
     half = survey.table_frame({"A": made_up([[0, 0.6], [0, 0]])}, ["low"], 0.5)
     assert half[["iterations", "reached"]].to_numpy().tolist() == [[1, 0.5]]
->>>>>>> review
     curves = survey.curve_frame(runs, ["low"])
     assert curves.loc[curves["scheme"] == "A", "accuracy"].tolist() == pytest.approx([0, 0.2, 0.3])
 

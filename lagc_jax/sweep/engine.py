@@ -274,10 +274,8 @@ class Engine:
         own = [point for point in points if not has_one_path(point)]
         records = self.paths(shared)
         summaries = self.clocks(shared, records)
-        costs = {
-            point.number: self._cost(point, *found)
-            for point, *found in zip(shared, records, summaries, strict=True)
-        } | {point.number: cost for point, cost in zip(own, self.batches(own), strict=True)}
+        costs = [self._cost(*each) for each in zip(shared, records, summaries, strict=True)]
+        costs = dict(zip((p.number for p in shared + own), costs + self.batches(own), strict=True))
         rows = [self._rows(point, costs[point.number]) for point in points]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 

@@ -161,7 +161,7 @@ def write_csv(path, rows=40):
 def test_the_study_runs_on_a_users_table(tmp_path, capsys):
     csv = write_csv(tmp_path / "data.csv")
     out = tmp_path / "out"
-    sizes = ("--workers", 4, "--groups", 2, "--realisations", 8, "--memory", 4)
+    sizes = ("--workers", 6, "--groups", 2, "--realisations", 8, "--memory", 4)
     status = run_script("--csv", csv, "--target", "b", "--out", out, *sizes, "--accuracy", 1e-6)
     assert status == 0
     text = capsys.readouterr().out

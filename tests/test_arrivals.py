@@ -16,6 +16,9 @@ from lagc_jax.batch import BLOCK
 from lagc_jax.clock import sample_worker_times
 
 M, K, KEY = 6, 70, jax.random.key(3)
+# Compiled whole, which takes less than compiling every operation of theirs.
+draw_work = jax.jit(sample_work, static_argnums=4)
+draw_times = jax.jit(sample_worker_times, static_argnums=(2, 3))
 FAILING = lagc_jax.Failures(lagc_jax.Exponential(1.0), once=0.2, forever=0.005)
 LINKS = {
     "none": (None, None),
@@ -58,7 +61,7 @@ def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
     run = lagc_jax.simulate(
         problem, scheme, FAILING, KEY, num_iterations=K, step_size=0.03, cluster=cluster
     )
-    work = np.asarray(sample_work(scheme, FAILING, cluster, KEY, K))
+    work = np.asarray(draw_work(scheme, FAILING, cluster, KEY, K))
     assert np.isinf(work).any()
     expected = reference_cluster.run(
         data_of(problem), work, scheme.num_groups, scheme.redundancy, scheme.trigger,
@@ -135,7 +138,7 @@ def test_constant_overheads_are_direct_exact_and_refused_elsewhere():
 def test_independent_partitions_are_sums_of_draws():
     scheme = lagc_jax.gc(M, 3)
     cluster = lagc_jax.Cluster(independent=True)
-    work = np.asarray(sample_work(scheme, lagc_jax.Exponential(1.0), cluster, KEY, 5000))
+    work = np.asarray(draw_work(scheme, lagc_jax.Exponential(1.0), cluster, KEY, 5000))
     # Gamma(3): mean and variance 3; five standard errors of 30,000 draws.
     assert abs(work.mean() - 3) < 5 * np.sqrt(3 / work.size)
     assert abs(work.var() - 3) < 5 * np.sqrt((6 * 3 + 2 * 9) / work.size)
@@ -144,8 +147,8 @@ def test_independent_partitions_are_sums_of_draws():
 def test_bursts_follow_their_chain_across_chunk_borders():
     enter, leave, count = 0.1, 0.3, 40_000
     bursty = lagc_jax.Bursty(lagc_jax.Exponential(1.0), 10.0, enter, leave)
-    bad = jax.vmap(lambda chunk: bursty.bad_in_chunk(KEY, chunk, (64, count)))(jnp.arange(2))
-    states = np.asarray(bad, int).reshape(128, count)
+    bad = jax.jit(jax.vmap(lambda chunk: bursty.bad_in_chunk(KEY, chunk, (64, count))))
+    states = np.asarray(bad(jnp.arange(2)), int).reshape(128, count)
     pi = enter / (enter + leave)
     step = np.array([[1 - enter, enter], [leave, 1 - leave]])
     # All patterns of four states: inside a chunk, and across the border from 63 to 64.
@@ -168,7 +171,7 @@ def test_bursts_follow_their_chain_across_chunk_borders():
 
 def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
     failing = lagc_jax.Failures(lagc_jax.Exponential(1.0), forever=0.02)
-    lost = np.isinf(np.asarray(sample_worker_times(failing, KEY, 128, 20_000)))
+    lost = np.isinf(np.asarray(draw_times(failing, KEY, 128, 20_000)))
     assert (np.diff(lost.astype(int), axis=0) >= 0).all()
     for k in (0, 63, 64, 127):
         p = 1 - 0.98 ** (k + 1)
@@ -178,9 +181,9 @@ def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
 def test_wrappers_that_do_nothing_leave_the_draws_alone():
     plain = lagc_jax.Exponential(jnp.float32(1.0))
     wrapped = lagc_jax.Failures(lagc_jax.Bursty(plain, 1.0, 0.1, 0.1))
-    times = sample_worker_times(wrapped, KEY, 70, M)
+    times = draw_times(wrapped, KEY, 70, M)
     assert times.dtype == jnp.float32
-    assert np.array_equal(times, sample_worker_times(plain, KEY, 70, M))
+    assert np.array_equal(times, draw_times(plain, KEY, 70, M))
 
 
 TABLE = np.arange(24.0).reshape(8, 3) + 1
@@ -188,7 +191,7 @@ TABLE = np.arange(24.0).reshape(8, 3) + 1
 
 def draws(resample, block=1, columns=3):
     trace = lagc_jax.Trace.from_array(TABLE, resample=resample, block=block)
-    return np.asarray(sample_worker_times(trace, KEY, 4000, columns))
+    return np.asarray(draw_times(trace, KEY, 4000, columns))
 
 
 def test_traces_are_drawn_as_they_say():
@@ -211,8 +214,8 @@ def test_missing_entries_are_workers_that_never_answer():
     table = TABLE.copy()
     table[2, 1] = np.nan
     trace = lagc_jax.Trace.from_array(table, resample="replay")
-    run = collect(
-        lagc_jax.gc(3, 1), lagc_jax.Cluster(timeout=30.0), sample_worker_times(trace, KEY, 4, 3),
+    run = jax.jit(collect)(
+        lagc_jax.gc(3, 1), lagc_jax.Cluster(timeout=30.0), draw_times(trace, KEY, 4, 3),
         np.ones((4, 1), bool),
     )  # fmt: skip
     assert run.received[:, 0].tolist() == [True, True, False, True]

@@ -113,7 +113,7 @@ def test_smoothness_is_the_smallest_constant_with_an_intercept(data):
     W = np.zeros((D, C))
     W[-1, 2:] = -50.0
     gradient = problem.group_gradients(1)
-    hessian = jax.jacfwd(lambda theta: gradient(theta)[0])(problem.flatten(W))
+    hessian = jax.jit(jax.jacfwd(lambda theta: gradient(theta)[0]))(problem.flatten(W))
     np.testing.assert_allclose(
         np.linalg.eigvalsh(hessian)[-1], problem.total_smoothness, rtol=ROUNDING
     )

@@ -16,6 +16,8 @@ from lagc_jax.delays import Scaled
 from lagc_jax.theory import iteration_bound, iteration_costs
 
 M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03
+# Compiled whole, which takes less than compiling every operation of it.
+draw_work = jax.jit(sample_work, static_argnums=4)
 DELAYS = lagc_jax.Exponential(1.0)
 BALANCED = np.asarray(lagc_jax.balanced_assignment(jax.random.key(1), M, 4))
 CYCLIC = lagc_jax.cyclic_repetition(M, 3)
@@ -115,7 +117,7 @@ def loop(data, scheme, work):
 def test_trajectories_are_those_of_loops(problem, name):
     scheme = SCHEMES[name]
     run = run_of(problem, scheme)
-    work = np.asarray(sample_work(scheme, DELAYS, None, KEY, K))
+    work = np.asarray(draw_work(scheme, DELAYS, None, KEY, K))
     gap, selected, (time, downlink, uplink, computation) = loop(data_of(problem), scheme, work)
     assert np.array_equal(run.selected, selected)
     assert np.array_equal(run.uplink, uplink)
@@ -150,21 +152,22 @@ def test_first_decodable_with_blocks_is_grouping_bit_for_bit(problem):
 def test_first_decodable_is_never_later_than_any_f_workers(code):
     n, waited = code.group_size, code.num_waited
     times = jax.random.exponential(KEY, (500, n))
-    known, taken = lagc_jax.FirstDecodable(code).wait(times)
+    known, taken = jax.jit(lagc_jax.FirstDecodable(code).wait)(times)
     latest, _ = first(times, waited)
     assert (known <= latest).all()
     assert (known < latest).any()
     assert (taken.sum(-1) <= waited).all()
     # What it takes decodes, in the code's own hands too, and not before the last one of it.
-    sums = code.decoding_vector(taken) @ code.encoding
+    decode = jax.jit(code.decoding_vector)
+    sums = decode(taken) @ code.encoding
     np.testing.assert_allclose(sums, 1, atol=1e-10)
     before = taken & (times < known[:, None])
-    assert np.isnan(np.asarray(code.decoding_vector(before))).all()
+    assert np.isnan(np.asarray(decode(before))).all()
 
 
 def test_a_code_that_never_decodes_takes_for_ever():
     identity = lagc_jax.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
-    known, _ = lagc_jax.FirstDecodable(identity).wait(jnp.arange(1.0, 7.0))
+    known, _ = jax.jit(lagc_jax.FirstDecodable(identity).wait)(jnp.arange(1.0, 7.0))
     assert np.isinf(known)
 
 
@@ -211,7 +214,7 @@ def test_deadlines_are_batched(problem):
 def test_assignments_are_regular_and_pairwise_balanced_on_average():
     keys, n, r = jax.random.split(KEY, 2000), 7, 3
     drawn = np.asarray(
-        jax.vmap(lambda key: lagc_jax.balanced_assignment(key, n, r))(keys), np.int64
+        jax.jit(jax.vmap(lambda key: lagc_jax.balanced_assignment(key, n, r)))(keys), np.int64
     )
     assert (drawn.sum(1) == r).all()
     assert (drawn.sum(2) == r).all()
@@ -249,14 +252,14 @@ def test_timeouts_and_links_of_a_decoding():
     blocks = SCHEMES["first decodable, blocks"]
     work = jnp.array([[1.0, 2.0, 3.0, 9.0, 8.0, 7.0], [1.0, 2.0, 3.0, 4.0, 8.0, 7.0]])
     selected = np.ones((2, 1), bool)
-    run = collect(blocks, lagc_jax.Cluster(timeout=5.0), work, selected)
+    run = jax.jit(collect)(blocks, lagc_jax.Cluster(timeout=5.0), work, selected)
     assert run.time.tolist() == [5.0, 4.0]
     assert run.received[:, 0].tolist() == [False, True]
     assert run.uplink.tolist() == [1, 2]
     assert run.timeouts.tolist() == [1, 0]
     # Only the two messages that are taken share the link: downloads are free, uploads take 2.
     link = lagc_jax.Link(0.0, 1.0, 0.0, 2.0, shared=True)
-    run = collect(blocks, lagc_jax.Cluster(link=link), work, selected)
+    run = jax.jit(collect)(blocks, lagc_jax.Cluster(link=link), work, selected)
     assert run.time.tolist() == [9.0, 6.0]
 
 
@@ -272,7 +275,7 @@ def test_twice_the_gradients_take_twice_the_time(name, rates):
     twice, once = (
         [
             *(moment_along(scheme, delays, selected, order) for order in (1, 2)),
-            sample_work(scheme, delays, None, KEY, 3),
+            draw_work(scheme, delays, None, KEY, 3),
             iteration_costs(scheme, DELAYS).time,
             iteration_costs(scheme, DELAYS).computation,
         ]
@@ -286,7 +289,7 @@ def test_twice_the_gradients_take_twice_the_time(name, rates):
 def test_sampled_times_have_the_load(sampler):
     selected = jnp.ones((70, 2), bool)
     twice, once = (
-        lagc_jax.clock.times_along(scheme["g-cada"], DELAYS, selected, sampler).whole(KEY)
+        jax.jit(lagc_jax.clock.times_along(scheme["g-cada"], DELAYS, selected, sampler).whole)(KEY)
         for scheme in (LOADED, PLAIN)
     )
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-12)
@@ -311,7 +314,7 @@ def test_expected_times_of_the_fastest_k_are_order_statistics(family):
     if family.identical:
         expected = lagc_jax.order_statistic_mean(family, k, M)
         np.testing.assert_allclose(clock[1], expected, rtol=1e-10)
-    work = np.asarray(sample_work(scheme, family, None, KEY, 20_000))
+    work = np.asarray(draw_work(scheme, family, None, KEY, 20_000))
     drawn = np.sort(work, axis=1)[:, k - 1]
     assert abs(drawn.mean() - clock[1]) < 5 * drawn.std() / np.sqrt(len(drawn))
 

@@ -101,7 +101,7 @@ def test_parameters_may_be_any_pytree(data):
     theta = {"w": jnp.array([1.0, 2.0, 3.0]), "b": jnp.array(-1.0)}
     restored = problem.unflatten(problem.flatten(theta))
     assert jax.tree.structure(restored) == jax.tree.structure(theta)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, restored, theta))
+    assert jax.tree.all(jax.tree.map(np.array_equal, restored, theta))
 
 
 def test_trajectories_start_from_and_end_in_the_form_of_the_parameters(data):

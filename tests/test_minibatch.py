@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -68,6 +68,7 @@ class Case(NamedTuple):
         return rows_drawn(key, jnp.asarray(self.weights), batch_size)
 
 
+@cache
 def make(kind, dtype=np.float64):
     """A case of a kind, on the same data in every precision."""
     rng = np.random.default_rng(0)
@@ -265,9 +266,9 @@ def test_all_but_the_oracle_is_that_of_all_samples(case):
     for answer in (
         lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
         lambda p: (p.num_partitions, p.num_parameters, p.group_smoothness(2)),
-        lambda p: (p.gap(theta), p.loss(theta), p.group_gradients(2)(theta)),
+        jax.jit(lambda p: (p.gap(theta), p.loss(theta), p.group_gradients(2)(theta))),
         lambda p: (p.unflatten(theta), p.flatten(p.unflatten(theta))),
-        lambda p: p.sample(KEY, 2).group_gradients(2)(theta),
+        jax.jit(lambda p: p.sample(KEY, 2).group_gradients(2)(theta)),
     ):
         jax.tree.map(np.testing.assert_array_equal, answer(noisy), answer(problem))
 

@@ -191,8 +191,8 @@ def test_infinite_means_are_reported_not_refused(tmp_path):
 
 
 def test_an_accuracy_out_of_reach_is_infinite_and_the_status_is_still_0(tmp_path):
-    arguments = ("--iterations", 3, "--realisations", 8, "--out", tmp_path)
-    assert run_script(*arguments) == 0
+    sizes = ("--workers", 4, "--groups", 2, "--realisations", 8, "--iterations", 3)
+    assert run_script("--out", tmp_path, *sizes) == 0
     table = pd.read_csv(tmp_path / "table1.csv", index_col="scheme")
     assert np.isinf(table["iterations"]).all()
     assert not pd.read_csv(tmp_path / "claims.csv")["holds"].any()

@@ -100,7 +100,7 @@ def test_moments_are_those_of_draws(name):
     """Four standard errors, 6e-5 two-sided a check; the key is fixed."""
     scheme, delays, R = SCHEMES[2], FAMILIES[name], 40_000
     selected = jnp.ones((R, 2), bool)
-    times = times_along(scheme, delays, selected, "workers").whole(jax.random.key(4))
+    times = jax.jit(times_along(scheme, delays, selected, "workers").whole)(jax.random.key(4))
     mean = lagc_jax.expected_wall_clock(scheme, delays, PATHS[:1])[1]
     variance = lagc_jax.wall_clock_variance(scheme, delays, PATHS[:1])[1]
     assert abs(times.mean() - mean) < 4 * np.sqrt(variance / R)

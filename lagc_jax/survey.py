@@ -44,6 +44,7 @@ from lagc_jax.simulate import first_hit, simulate
 from lagc_jax.traces import Trace
 
 COSTS = ("time", "messages", "bits", "gradients")
+NUM_SHOWN = 100  # iterates of a curve
 
 
 class Task(NamedTuple):
@@ -209,14 +210,18 @@ def _run(
 
 
 def curve_frame(runs: Mapping[str, Runs], laws: Sequence[str]) -> pd.DataFrame:
-    """Means over the realisations at every iterate: a row a (delays, scheme, iterate)."""
+    """Means over the realisations: a row a (delays, scheme, iterate).
+
+    Of the iterates the first, the last and up to a hundred between, evenly on a logarithmic scale.
+    """
     frames = []
     for name, values in runs.items():
         means = jax.tree.map(lambda leaf: np.asarray(leaf, float).mean(1), values)
+        last = means.accuracy.shape[1] - 1
+        shown = np.unique([0, *np.geomspace(1, last, NUM_SHOWN).round().astype(int)])
         for i, law in enumerate(laws):
-            columns = {field: leaf[i] for field, leaf in means._asdict().items()}
-            frame = pd.DataFrame({"delays": law, "scheme": name} | columns)
-            frames.append(frame.rename_axis("iterate").reset_index())
+            columns = {field: leaf[i, shown] for field, leaf in means._asdict().items()}
+            frames.append(pd.DataFrame({"delays": law, "scheme": name, "iterate": shown} | columns))
     return pd.concat(frames, ignore_index=True)
 
 

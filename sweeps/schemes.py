@@ -131,7 +131,9 @@ def write(results: survey.Results, directory: Path) -> list[Path]:
     results.claims.to_csv(claims, index=False)
     task = str(results.table["task"].iloc[-1])
     relative = survey.relative_frame(results.table, task, "high tail").round(3)
-    claims_made = survey.summarise_claims(results.claims).round(3)
+    claims_made = survey.summarise_claims(results.claims)
+    for end in ("from", "to"):
+        claims_made[end] = claims_made[end].map("{:.2g}".format)
     table.with_suffix(".md").write_text(
         f"Costs as multiples of those of GD ({task}, high tail):\n\n{tables.markdown(relative)}\n"
         f"Claims, in all tasks and laws:\n\n{tables.markdown(claims_made)}"

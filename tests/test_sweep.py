@@ -98,17 +98,15 @@ def test_worker_by_worker_sampling_and_the_worker_trigger(tmp_path):
 
 def test_later_schemes_on_minibatches(tmp_path):
     schemes = [
-        {"name": "CADA", "num_workers": 4, "xi": 0.1, "step_size": 0.3, "trigger": "cada1"},
-        {"name": "LAQ", "num_workers": 4, "bits": [2, 4]},
+        {"name": "LAQ", "num_workers": 4, "bits": 2},
         {"name": "approximate GC", "num_workers": 4, "redundancy": 2, "deadline": [1.0, 2.0]},
-        {"name": "first decodable", "num_workers": 4, "redundancy": 2},
     ]
     problem = {"num_features": 5, "batch_size": 2}
     changes = {"problem": [problem], "scheme": schemes}
     assert sweep(tmp_path, **changes)[1]
     frame = lagc_jax.load_results(tmp_path)
     points = Points(parse_config(tables(**changes)))
-    assert frame["bits"].dropna().unique().tolist() == [2.0, 4.0]
+    assert frame["bits"].dropna().unique().tolist() == [2.0]
     assert frame["deadline"].dropna().unique().tolist() == [1.0, 2.0]
     for point in points:
         rows = frame[frame["point"] == point.number]

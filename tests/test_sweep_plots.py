@@ -151,6 +151,13 @@ def test_the_frontier_is_that_of_brute_force_under_equal_conditions(rows):
     assert 3 < len(expected) < len(rows)
 
 
+def test_a_scheme_with_a_dashed_line_is_a_mark_in_the_frontier(rows):
+    figure = sweep_plots.plot_frontier(rows.replace({"scheme": {"LAGC": "LAG-WK"}}))
+    entries = zip(figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)
+    lines = {text.get_text(): line for text, line in entries}
+    assert lines["LAG-WK"].get_linestyle() == "None"
+
+
 def test_equal_points_share_the_frontier_and_a_worse_one_never_joins():
     costs = np.array([[1.0, 1, 1], [1, 1, 1], [1, 1, 2], [2, 1, 0]])
     assert tables.not_dominated(costs).tolist() == [True, True, False, True]

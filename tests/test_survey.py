@@ -133,7 +133,7 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
 
 
 def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
-    for wrong in (["--waited", "13"], ["--groups", "5"], ["--alpha", "-1"]):
+    for wrong in (["--waited", "13"], ["--alpha", "-1"]):
         with pytest.raises(SystemExit):
             schemes.main(["--quick", "--out", str(tmp_path), *wrong])
         error = capsys.readouterr().err

@@ -86,7 +86,8 @@ def test_moments_are_those_of_brute_force(name, survival, r):
     assert mean[3] == variance[3] == 0
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# Gamma, whose moments take seconds to compile, is compared with draws below.
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "gamma"])
 def test_equal_parameters_give_the_moments_of_identical_delays(name):
     delays = jax.tree.map(lambda leaf: float(leaf[3]), FAMILIES[name])
     spread = jax.tree.map(lambda leaf: np.full(M, leaf), delays)

@@ -47,7 +47,7 @@ def choose_sampler(
         draws = cluster.draws(scheme)
         constant = cluster.overhead(scheme) is not None
     delays.check(scheme.num_workers, draws)
-    anonymous = scheme.decoder.exact and scheme.decoder.fastest is not None
+    anonymous = scheme.decoder.anonymous
     if sampler is None:
         return "direct" if delays.identical and constant and anonymous else "workers"
     if sampler not in SAMPLERS:

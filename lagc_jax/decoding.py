@@ -36,6 +36,16 @@ class Decoding(Protocol):
         """
         return None
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether the path and the number of messages are the same whoever arrives."""
+        return self.exact and self.fastest is not None
+
+    @property
+    def own_code(self) -> GradientCode | None:
+        """The gradient code that it decodes, where it is made for one."""
+        return None
+
     def check(self, group_size: int, redundancy: int) -> None:
         """Raise ValueError unless it fits groups of `n` workers that store `r` partitions each."""
         return None
@@ -112,6 +122,8 @@ class FirstDecodable(Decoding):
 
     code: GradientCode
 
+    exact: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if not isinstance(self.code, GradientCode):
             raise ValueError(
@@ -119,7 +131,9 @@ class FirstDecodable(Decoding):
                 f"cyclic_repetition makes it"
             )
 
-    exact: ClassVar[bool] = True
+    @property
+    def own_code(self) -> GradientCode:
+        return self.code
 
     def check(self, group_size: int, redundancy: int) -> None:
         if (self.code.group_size, self.code.redundancy) != (group_size, redundancy):

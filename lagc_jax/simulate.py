@@ -16,7 +16,6 @@ from lagc_jax.arrivals import Arrivals, collect, sample_work
 from lagc_jax.clock import accumulate, choose_sampler, count_costs, count_work, times_along
 from lagc_jax.cluster import Cluster
 from lagc_jax.codes import GradientCode, cyclic_repetition
-from lagc_jax.decoding import FirstDecodable
 from lagc_jax.delays import TimeSource
 from lagc_jax.descent import (
     State,
@@ -223,10 +222,11 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
             f"exact_recovery=False sends messages of a gradient code, but decoding="
             f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
         )
-    if isinstance(scheme.decoding, FirstDecodable):
+    own = scheme.decoder.own_code
+    if own is not None:
         if code is not None:
             raise ValueError("code is given but the scheme's decoding has one; give code=None")
-        return scheme.decoding.code
+        return own
     if code is None:
         return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
     if (code.group_size, code.redundancy) != (n, r):
@@ -293,14 +293,13 @@ def run_trajectory(
     )
 
 
-def path_depends_on_delays(scheme: Scheme, cluster: Cluster | None) -> bool:
-    """Whether groups may be given up or not wholly decoded, so that the path depends on times."""
-    return not scheme.decoder.exact or (cluster is not None and cluster.timeout is not None)
-
-
 def needs_arrivals(scheme: Scheme, cluster: Cluster | None) -> bool:
-    """Whether the path, or the number of messages along it, depends on the times."""
-    return path_depends_on_delays(scheme, cluster) or scheme.decoder.fastest is None
+    """Whether the path, or the number of messages along it, depends on the times.
+
+    It does where a group may be given up, or the decoding depends on who arrives.
+    """
+    patient = cluster is None or cluster.timeout is None
+    return not (patient and scheme.decoder.anonymous)
 
 
 def descend(

@@ -169,11 +169,14 @@ class Runs(NamedTuple):
 
 def run(task: Task, contender: Contender, times: Array) -> Runs:
     """Run a scheme on given times (laws, R, K, M)."""
-    flat = times.reshape(-1, *times.shape[2:])
-    problem, scheme, step_size, accuracy = (
-        task.problem, contender.scheme, contender.step_size, task.test_accuracy,
-    )  # fmt: skip
-    runs = _run(problem, scheme, step_size, task.theta0, flat, accuracy)
+    runs = _run(
+        task.problem,
+        contender.scheme,
+        contender.step_size,
+        task.theta0,
+        times.reshape(-1, *times.shape[2:]),
+        task.test_accuracy,
+    )
     return jax.tree.map(lambda leaf: leaf.reshape(*times.shape[:2], -1), runs)
 
 
@@ -237,26 +240,28 @@ def table_frame(runs: Mapping[str, Runs], laws: Sequence[str], target: float) ->
     for name, values in runs.items():
         for i, law in enumerate(laws):
             accuracy = np.asarray(values.accuracy[i])
-            index, reached = map(np.asarray, first_hit(-accuracy, -target))
-
-            def median(costs: ArrayLike, index: Any = index, reached: Any = reached) -> float:
-                at = np.take_along_axis(np.asarray(costs, float), index[:, None], axis=1)[:, 0]
-                # An order statistic: half way to infinity would not be a number of any run.
-                return float(np.quantile(np.where(reached, at, np.inf), 0.5, method="lower"))
-
+            hit = first_hit(-accuracy, -target)
             iterates = np.broadcast_to(np.arange(accuracy.shape[1]), accuracy.shape)
             last = accuracy[:, -max(accuracy.shape[1] // 10, 1) :]
             rows.append(
                 {
                     "delays": law,
                     "scheme": name,
-                    "iterations": median(iterates),
-                    **{cost: median(getattr(values, cost)[i]) for cost in COSTS},
-                    "reached": float(reached.mean()),
+                    "iterations": _median_at(hit, iterates),
+                    **{cost: _median_at(hit, getattr(values, cost)[i]) for cost in COSTS},
+                    "reached": float(np.mean(hit[1])),
                     "final": float(last.mean()),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _median_at(hit: tuple[Array, Array], costs: ArrayLike) -> float:
+    """Median of costs (R, K+1) at first hits: indices and whether there are any, (R,) each."""
+    index, reached = map(np.asarray, hit)
+    at = np.take_along_axis(np.asarray(costs, float), index[:, None], axis=1)[:, 0]
+    # An order statistic: half way to infinity would not be a number of any run.
+    return float(np.quantile(np.where(reached, at, np.inf), 0.5, method="lower"))
 
 
 class Claim(NamedTuple):

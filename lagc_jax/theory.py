@@ -24,7 +24,7 @@ from lagc_jax.descent import check_exact
 from lagc_jax.minibatch import MinibatchProblem
 from lagc_jax.order_stats import iteration_mean
 from lagc_jax.problems import Problem
-from lagc_jax.rules import Always, LagServer, LagWorker
+from lagc_jax.rules import LagServer, LagWorker
 from lagc_jax.schemes import Scheme
 from lagc_jax.simulate import Path, descend, first_hit
 
@@ -162,7 +162,7 @@ def _contraction(scheme: Scheme) -> float:
             f"decoding={type(scheme.decoding).__name__} is not exact, so the bounds of full "
             f"gradients do not hold; give a scheme without it"
         )
-    if not isinstance(scheme.rule, Always):
+    if scheme.adaptive:
         _check_rule(scheme)
     if scheme.optimizer is not optax.sgd:
         raise ValueError(

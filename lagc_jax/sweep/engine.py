@@ -28,7 +28,7 @@ from lagc_jax.problems import Problem
 from lagc_jax.rules import Rule
 from lagc_jax.sampling import DirectTimes, Times
 from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import find_path, first_hit, needs_arrivals
+from lagc_jax.simulate import find_path, first_hit
 from lagc_jax.sweep.config import Config
 from lagc_jax.sweep.devices import local_mesh
 from lagc_jax.sweep.points import Point
@@ -270,8 +270,9 @@ class Engine:
 
     def measure(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
         """Columns of the table for points, a row for every point and accuracy."""
-        shared = [point for point in points if has_one_path(point)]
-        own = [point for point in points if not has_one_path(point)]
+        # With other decodings every realisation has a path or messages of its own.
+        shared = [point for point in points if point.scheme.decoder.anonymous]
+        own = [point for point in points if not point.scheme.decoder.anonymous]
         records = self.paths(shared)
         summaries = self.clocks(shared, records)
         costs = [self._cost(*each) for each in zip(shared, records, summaries, strict=True)]
@@ -325,11 +326,8 @@ class Engine:
     def clocks(self, points: Sequence[Point], records: Sequence[PathRecord]) -> list[Summary]:
         """Realisations of points along their paths, summarised."""
         config = self.config
-        body = _clock_body(config.realisations)
-        tables: dict[int, Any] = {}
-        groups: dict[Any, list[int]] = {}
-        tasks = []
-        for i, (point, record) in enumerate(zip(points, records, strict=True)):
+        tables, tasks = [], []
+        for point, record in zip(points, records, strict=True):
             times = times_of_chunks(
                 _clock_scheme(point.scheme),
                 point.delays.delays,
@@ -337,39 +335,46 @@ class Engine:
                 config.iterations,
                 config.sampler,
             )
-            table = _table(times)
-            tables[id(table)] = table
+            tables.append(_table(times))
             tasks.append(ClockTask(_with_table(times, None), record.index, record.reached))
-            groups.setdefault((jax.tree.structure(tasks[-1]), id(table)), []).append(i)
-        summaries: dict[int, Summary] = {}
-        for (_, table), members in groups.items():
-            shared = (*self._shared, tables[table])
-            capacity = self._capacity(points[members[0]].scheme)
-            alike = [tasks[i] for i in members]
-            results = map_items(body, self.mesh, capacity, shared, alike)
-            summaries |= zip(members, results, strict=True)
-        return [summaries[i] for i in range(len(points))]
+        capacities = [self._capacity(point.scheme) for point in points]
+        shared = [(*self._shared, table) for table in tables]
+        keys = [id(table) for table in tables]
+        return self._map_alike(_clock_body(config.realisations), keys, shared, tasks, capacities)
 
     def batches(self, points: Sequence[Point]) -> list[Cost]:
         """Realisations of points with paths of their own, summarised."""
-        config = self.config
-        groups: dict[Any, list[int]] = {}
-        tasks = []
-        for i, point in enumerate(points):
+        shared, tasks = [], []
+        for point in points:
             problem = self._build(point)
-            step_size = problem.minimizer.dtype.type(
-                point.step_size / float(problem.total_smoothness)
-            )
-            tasks.append(BatchTask(point.scheme, point.delays.delays, step_size))
-            key = (id(point.problem), jax.tree.structure(tasks[-1]))
-            groups.setdefault(key, []).append(i)
-        body = _batch_body(config.iterations, config.realisations)
-        costs: dict[int, Cost] = {}
+            step = problem.minimizer.dtype.type(point.step_size / float(problem.total_smoothness))
+            shared.append((problem, *self._shared, self.accuracies))
+            tasks.append(BatchTask(point.scheme, point.delays.delays, step))
+        body = _batch_body(self.config.iterations, self.config.realisations)
+        keys = [id(point.problem) for point in points]
+        return self._map_alike(body, keys, shared, tasks, [CAPACITY] * len(points))
+
+    def _map_alike(
+        self,
+        body: Callable[[Shared, Item], Result],
+        keys: Sequence[Any],
+        shared: Sequence[Shared],
+        tasks: Sequence[Item],
+        capacities: Sequence[int],
+    ) -> list[Result]:
+        """`map_items` over tasks, those of one structure and key together; results in their order.
+
+        Tasks of one structure and key have the same `shared`, and the first one's capacity.
+        """
+        groups: dict[Any, list[int]] = {}
+        for i, (key, task) in enumerate(zip(keys, tasks, strict=True)):
+            groups.setdefault((jax.tree.structure(task), key), []).append(i)
+        found: dict[int, Result] = {}
         for members in groups.values():
-            shared = (self._build(points[members[0]]), *self._shared, self.accuracies)
-            alike = [tasks[i] for i in members]
-            costs |= zip(members, map_items(body, self.mesh, CAPACITY, shared, alike), strict=True)
-        return [costs[i] for i in range(len(points))]
+            first, alike = members[0], [tasks[i] for i in members]
+            results = map_items(body, self.mesh, capacities[first], shared[first], alike)
+            found |= zip(members, results, strict=True)
+        return [found[i] for i in range(len(tasks))]
 
     def _cost(self, point: Point, record: PathRecord, summary: Summary) -> Cost:
         working = record.occurrences @ np.arange(point.scheme.num_groups + 1)
@@ -408,11 +413,6 @@ class Engine:
             "point": np.full(self.accuracies.shape, point.number),
             "accuracy": self.accuracies,
         } | {name: np.asarray(column, float) for name, column in columns.items()}
-
-
-def has_one_path(point: Point) -> bool:
-    """Whether all realisations share path and messages, so that only their clocks differ."""
-    return not needs_arrivals(point.scheme, None)
 
 
 def path_key(point: Point) -> _PathKey:

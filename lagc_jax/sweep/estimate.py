@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lagc_jax.sweep.config import Config
-from lagc_jax.sweep.engine import Engine, has_one_path, path_key
+from lagc_jax.sweep.engine import Engine, path_key
 from lagc_jax.sweep.points import Points, count_programs
 
 SAMPLES, REALISATIONS = 8, 4096
@@ -67,7 +67,7 @@ def _time(engine: Engine, sample: list) -> tuple[float, float, float]:
     """Seconds of all, of the paths and of the rest."""
     engine.forget()
     start = time.perf_counter()
-    engine.paths([point for point in sample if has_one_path(point)])
+    engine.paths([point for point in sample if point.scheme.decoder.anonymous])
     middle = time.perf_counter()
     engine.measure(sample)
     end = time.perf_counter()

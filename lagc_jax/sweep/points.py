@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import needs_arrivals
 from lagc_jax.sweep.config import (
     SCHEMES,
     Config,
@@ -172,11 +171,11 @@ def count_programs(points: Iterable[Point], sampler: str) -> int:
     for point in points:
         scheme, family = point.scheme, point.delays.family
         sizes = (scheme.num_workers, scheme.num_groups)
-        tabled = 1 < scheme.redundancy < scheme.group_size
-        if needs_arrivals(scheme, None):
+        if not scheme.decoder.anonymous:
             kind = (scheme.redundancy, type(scheme.decoding).__name__, family)
             programs.add(("batch", point.problem.shape, *sizes, *kind))
             continue
+        tabled = 1 < scheme.redundancy < scheme.group_size
         clock = tabled if sampler == "direct" else (*sizes, scheme.redundancy)
         programs |= {
             ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory, scheme.optimizer),

@@ -1,25 +1,10 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
-from lagc_jax.batch import Batch, Counts, Summary, simulate_batch
-from lagc_jax.classification import (
-    classification_accuracy,
-    logistic_regression,
-    multinomial_regression,
-)
+from lagc_jax.batch import Batch, Counts, simulate_batch
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
-from lagc_jax.codes import (
-    GradientCode,
-    balanced_assignment,
-    cyclic_repetition,
-    fractional_repetition,
-    worst_condition,
-)
-from lagc_jax.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
-from lagc_jax.delays import Delays, Exponential, Pareto, TimeSource
-from lagc_jax.descent import State, init, step
-from lagc_jax.design import Design, design, smooth_regression
-from lagc_jax.families import (
+from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
+from lagc_jax.delays.families import (
     FAMILIES,
     Discrete,
     Gamma,
@@ -28,27 +13,37 @@ from lagc_jax.families import (
     ShiftedExponential,
     Weibull,
 )
-from lagc_jax.fitting import fit, quantile_frame
-from lagc_jax.general import estimate_smoothness, general_problem
-from lagc_jax.minibatch import minibatch
-from lagc_jax.networks import initial_network, network_logits, network_problem
-from lagc_jax.order_stats import (
+from lagc_jax.delays.fitting import fit, quantile_frame
+from lagc_jax.delays.stragglers import Bursty, Failures
+from lagc_jax.delays.traces import Trace
+from lagc_jax.descent import Path, State, descend, init, step
+from lagc_jax.experiments.advice import Design, design, smooth_regression
+from lagc_jax.experiments.store import load_results
+from lagc_jax.law.identical import (
     iteration_cdf,
     iteration_mean,
     iteration_variance,
     order_statistic_mean,
     order_statistic_variance,
 )
-from lagc_jax.problems import (
-    Problem,
+from lagc_jax.law.inverse import sample_iteration_times
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.general import estimate_smoothness, general_problem
+from lagc_jax.problems.linear import (
     gaussian_linear_regression,
     linear_regression,
     synthetic_linear_regression,
 )
-from lagc_jax.rules import Proposal, Round, Rule
-from lagc_jax.sampling import sample_iteration_times
-from lagc_jax.schemes import (
-    Scheme,
+from lagc_jax.problems.logistic import (
+    classification_accuracy,
+    logistic_regression,
+    multinomial_regression,
+)
+from lagc_jax.problems.networks import initial_network, network_logits, network_problem
+from lagc_jax.problems.sharding import Shards, shard
+from lagc_jax.problems.stochastic import minibatch
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.catalogue import (
     approximate_gc,
     cada,
     fastest_k,
@@ -64,18 +59,17 @@ from lagc_jax.schemes import (
     lasg,
     stochastic_gc,
 )
-from lagc_jax.sharding import Shards, shard
-from lagc_jax.simulate import (
-    Complexity,
-    Path,
-    Trajectory,
-    complexity,
-    descend,
-    simulate,
+from lagc_jax.schemes.codes import (
+    GradientCode,
+    balanced_assignment,
+    cyclic_repetition,
+    fractional_repetition,
+    worst_condition,
 )
-from lagc_jax.stragglers import Bursty, Failures
-from lagc_jax.sweep.store import load_results
-from lagc_jax.traces import Trace
+from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
+from lagc_jax.schemes.rules import Proposal, Round, Rule
+from lagc_jax.summary import Summary
+from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 
 __all__ = [
     "FAMILIES",

@@ -11,19 +11,18 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
-from lagc_jax.clock import WorkerTimes, choose_sampler, count_costs, times_along
+from lagc_jax.clock import WorkerTimes, choose_sampler, times_along
 from lagc_jax.cluster import Cluster
-from lagc_jax.delays import TimeSource
-from lagc_jax.descent import check_start, flat_start, path_scheme
-from lagc_jax.problems import Problem
-from lagc_jax.sampling import DirectTimes, Times
-from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import (
+from lagc_jax.costs import at_hit, count_costs, first_hit
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
+from lagc_jax.law.inverse import DirectTimes, Times
+from lagc_jax.problems.base import Problem
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.summary import Summary, merge_moments, summarise_moments
+from lagc_jax.trajectory import (
     Trajectory,
-    at_hit,
     check_order,
-    find_path,
-    first_hit,
     needs_arrivals,
     run_trajectory,
     warn_if_short,
@@ -32,27 +31,6 @@ from lagc_jax.simulate import (
 # Realisations drawn together, always padded to this number, so that results do not depend on how
 # many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
 BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64, Trajectory: 64}
-
-
-class Summary(NamedTuple):
-    """Sample statistics of R realisations of A wall-clock times.
-
-    Attributes:
-        mean, variance: (A,) sample mean and unbiased variance (NaN for a single realisation).
-        standard_error: (A,) of the mean.
-        quantiles: (A, Q) sample quantiles.
-        quantile_bounds: (A, Q, 2) order statistics that enclose the true quantile with 95 %
-            confidence whatever the distribution (normal limit of the binomial ranks; OS, section
-            7.1), 0 or `inf` where there are too few realisations.
-        samples: (A, R) the realisations themselves, None unless asked for.
-    """
-
-    mean: Array
-    variance: Array
-    standard_error: Array
-    quantiles: Array
-    quantile_bounds: Array
-    samples: Array | None
 
 
 class Counts(NamedTuple):
@@ -297,8 +275,8 @@ def realise_paths(
         flat = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
         nothing = jnp.zeros(flat.shape[1], flat.dtype)
         moments = (jnp.zeros((), flat.dtype), nothing, nothing)
-        moments = _merge(moments, flat, jnp.ones(num_realisations, bool))
-        return _summary(moments, flat, quantiles, num_realisations, keep_samples)
+        moments = merge_moments(moments, flat, jnp.ones(num_realisations, bool))
+        return summarise_moments(moments, flat, quantiles, num_realisations, keep_samples)
 
     (clock, *others), curve = jax.tree.map(summarise, samples)
     counts = Counts(*others)
@@ -347,7 +325,7 @@ def realise(
     def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
         numbers = block * size + jnp.arange(size)
         drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
-        return _merge(moments, drawn, numbers < num_realisations), drawn if keep else None
+        return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
     dtype = jax.eval_shape(times.until, key, rising).dtype
     zeros = jnp.zeros(iterates.shape, dtype)
@@ -356,67 +334,10 @@ def realise(
     back = jnp.argsort(order)
     if drawn is not None:
         drawn = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
-    by_iterate = _summary(moments, drawn, quantiles, num_realisations, keep_samples)
+    by_iterate = summarise_moments(moments, drawn, quantiles, num_realisations, keep_samples)
 
     def unsort(leaf: Array) -> Array:
         known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
         return jnp.where(known, leaf[back], jnp.inf)
 
     return jax.tree.map(unsort, by_iterate)
-
-
-def _summary(
-    moments: tuple, samples: Array | None, levels: Array, num_realisations: int, keep: bool
-) -> Summary:
-    """Put together moments as of `_merge` and quantiles of the samples (R, A), if there are any."""
-    _, mean, squares = moments
-    variance = squares / (num_realisations - 1)
-    error = jnp.sqrt(variance / num_realisations)
-    values, bounds = _no_quantiles(mean.shape[0], mean.dtype)
-    if samples is not None:
-        values, bounds = sample_quantiles(samples, levels)
-    kept = samples.T if keep and samples is not None else None
-    return Summary(mean, variance, error, values, bounds, kept)
-
-
-def _merge(moments: tuple, drawn: Array, valid: Array) -> tuple:
-    """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983).
-
-    An infinite time makes both moments infinite.
-    """
-    count, mean, squares = moments
-    new = valid.sum().astype(mean.dtype)
-    block_mean = jnp.sum(jnp.where(valid[:, None], drawn, 0), axis=0) / new
-    deviations = jnp.where(valid[:, None], drawn - block_mean, 0)
-    total = count + new
-    shift = block_mean - mean
-    between = jnp.where(count > 0, shift**2 * count * new / total, 0)
-    squares = squares + jnp.sum(deviations**2, axis=0) + between
-    # Times that overflow have an infinite mean and variance, not an undefined one.
-    either = mean + block_mean
-    mean = jnp.where(jnp.isinf(either), either, mean + shift * new / total)
-    return total, mean, jnp.where(jnp.isinf(either), either, squares)
-
-
-def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
-    return jnp.zeros((num_times, 0), dtype), jnp.zeros((num_times, 0, 2), dtype)
-
-
-def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
-    """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
-    R = samples.shape[0]
-    ordered = jnp.sort(samples, axis=0)
-    values = jnp.quantile(ordered, levels, axis=0).astype(samples.dtype)
-    upper = ordered[jnp.ceil(levels * (R - 1)).astype(int)]
-    values = jnp.where(jnp.isinf(upper), upper, values).T  # times may overflow
-    margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
-    low = jnp.floor(R * levels - margin).astype(int) - 1
-    high = jnp.ceil(R * levels + margin).astype(int)
-    bounds = jnp.stack(
-        [
-            jnp.where(low[:, None] >= 0, ordered[jnp.maximum(low, 0)], 0),
-            jnp.where(high[:, None] < R, ordered[jnp.minimum(high, R - 1)], jnp.inf),
-        ],
-        axis=-1,
-    )
-    return values, bounds.swapaxes(0, 1)

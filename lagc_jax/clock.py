@@ -1,6 +1,6 @@
 """Time, messages and gradients along a path, sampled and exact. It knows no loss."""
 
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,15 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax import unequal
 from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
-from lagc_jax.arrivals import chunk_of_work, collect
-from lagc_jax.cluster import Cluster
-from lagc_jax.delays import Delays, Scaled, TimeSource
-from lagc_jax.order_stats import iteration_mean, iteration_variance
-from lagc_jax.sampling import CHUNK, Times, count_working, direct_times
-from lagc_jax.schemes import Scheme
-
-Count = TypeVar("Count", Array, np.ndarray)
+from lagc_jax.cluster import Cluster, chunk_of_work, collect
+from lagc_jax.costs import accumulate
+from lagc_jax.delays.base import Delays, Scaled, TimeSource
+from lagc_jax.law import unequal
+from lagc_jax.law.identical import iteration_mean, iteration_variance
+from lagc_jax.law.inverse import CHUNK, Times, count_working, direct_times
+from lagc_jax.schemes.base import Scheme
 
 SAMPLERS = ("direct", "workers")
 
@@ -163,11 +161,6 @@ def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     return delays if scheme.load == r else Scaled(delays, scheme.load / r), n, r
 
 
-def accumulate(per_iteration: Array) -> Array:
-    """Cumulative cost of having every iterate, (K+1,) from (K,): entry 0 is 0."""
-    return jnp.concatenate([jnp.zeros_like(per_iteration[:1]), jnp.cumsum(per_iteration)])
-
-
 def expected_wall_clock(
     scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
 ) -> Array:
@@ -259,48 +252,3 @@ def moment_along(
         return unequal.moments(delays, working, n, r)[order - 1]
     rows, row = np.unique(known, axis=0, return_inverse=True)
     return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
-
-
-def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
-    """Downlink messages, uplink messages and partition gradients along a path, (K+1,) each.
-
-    As `count_work`, where the number of messages of a group is constant.
-    """
-    downlink, computation = count_work(scheme, selected)
-    uploaded = jnp.sum(selected, axis=-1, dtype=jnp.result_type(int))
-    return downlink, scheme.num_waited * accumulate(uploaded), computation
-
-
-def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
-    """Downlink messages and partition gradients along a path, (K+1,) each.
-
-    Counts are exact integers: `n` messages and the load of `n` workers for every working group.
-
-    Raises:
-        ValueError: if the counts could exceed the default integer type.
-    """
-    integer = jnp.result_type(int)
-    largest = selected.shape[0] * scheme.num_workers * scheme.load
-    if largest > jnp.iinfo(integer).max:
-        raise ValueError(
-            f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
-            f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
-        )
-    working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
-    return _effort(scheme, working)
-
-
-def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
-    """Downlink messages, uplink messages and gradients of numbers of groups (LAGC, Table I).
-
-    A working group takes `n` downlink messages and the load of `n` workers in gradients, an
-    uploading one `F` uplink messages.
-    """
-    downlink, computation = _effort(scheme, working)
-    return downlink, scheme.num_waited * uploaded, computation
-
-
-def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
-    """Downlink messages and gradients of numbers of working groups."""
-    downlink = scheme.group_size * working
-    return downlink, scheme.load * downlink

@@ -18,15 +18,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
-from lagc_jax.clock import moment_along, order_law, price
-from lagc_jax.delays import Delays
-from lagc_jax.descent import check_exact
-from lagc_jax.minibatch import MinibatchProblem
-from lagc_jax.order_stats import iteration_mean
-from lagc_jax.problems import Problem
-from lagc_jax.rules import LagServer, LagWorker
-from lagc_jax.schemes import Scheme
-from lagc_jax.simulate import Path, descend, first_hit
+from lagc_jax.clock import moment_along, order_law
+from lagc_jax.costs import first_hit, price
+from lagc_jax.delays.base import Delays
+from lagc_jax.descent import Path, check_exact, descend
+from lagc_jax.law.identical import iteration_mean
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.stochastic import MinibatchProblem
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.rules import LagServer, LagWorker
 
 
 class IterationCosts(NamedTuple):

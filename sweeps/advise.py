@@ -11,13 +11,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import jax
+from common import Parser, Run, configure_jax, option, real, whole
 
 import lagc_jax
-from lagc_jax import plotting, sweep_plots, tables
-from lagc_jax.data import load_csv
-from lagc_jax.delays import TimeSource
-from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
-from lagc_jax.traces import RESAMPLINGS
+from lagc_jax import _tables as tables
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.traces import RESAMPLINGS
+from lagc_jax.plots import paper as plotting
+from lagc_jax.plots import sweep as sweep_plots
+from lagc_jax.problems.data import load_csv
 
 DELAYS = "exponential:rate=1"
 NUM_SHOWN = 10

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import pandas as pd
+from common import Parser, option, whole
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from tqdm import tqdm
@@ -32,8 +33,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax.batch import realise
 from lagc_jax.clock import times_along
-from lagc_jax.plotting import PAGE_WIDTH, STYLE
-from lagc_jax.scripts import Parser, option, whole
+from lagc_jax.plots.paper import PAGE_WIDTH, STYLE
 
 KEY_SEED = 0
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 import jax
+from common import Compilations, Parser, configure_jax, option, whole
 from tqdm import tqdm
 
-from lagc_jax.scripts import Compilations, Parser, configure_jax, option, whole
-from lagc_jax.sweep import Config, Points, Progress, read_config, run_sweep
-from lagc_jax.sweep.devices import widen_pool
-from lagc_jax.sweep.estimate import estimate
+from lagc_jax.experiments import Config, Points, Progress, read_config, run_sweep
+from lagc_jax.experiments.devices import widen_pool
+from lagc_jax.experiments.estimate import estimate
 
 
 def make_parser() -> Parser:

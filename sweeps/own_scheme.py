@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from common import configure_jax
 
 import lagc_jax
-from lagc_jax.rules import FLOAT_BITS, Gradients, Proposal, Round, Rule
-from lagc_jax.scripts import configure_jax
+from lagc_jax.schemes.rules import FLOAT_BITS, Gradients, Proposal, Round, Rule
 
 
 @dataclass(frozen=True)  # frozen, so that it hashes: schemes with equal rules share programs

@@ -11,13 +11,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import Parser, Run, configure_jax, option, real, whole
 from jax import Array
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax import plotting, study, tables
-from lagc_jax.data import load_csv
-from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
+from lagc_jax import _tables as tables
+from lagc_jax.experiments import paper as study
+from lagc_jax.plots import paper as plotting
+from lagc_jax.problems.data import load_csv
 
 NUM_FEATURES = 50
 REALISATIONS, QUICK_REALISATIONS = 1000, 64

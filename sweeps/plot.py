@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+from common import Parser, option, real
 
 import lagc_jax
-from lagc_jax import plotting, sweep_plots, tables
-from lagc_jax.scripts import Parser, option, real
-from lagc_jax.sweep_plots import Picture
+from lagc_jax import _tables as tables
+from lagc_jax.plots import paper as plotting
+from lagc_jax.plots import sweep as sweep_plots
+from lagc_jax.plots.sweep import Picture
 
 
 def make_parser() -> Parser:

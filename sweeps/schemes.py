@@ -13,13 +13,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from common import Parser, Run, configure_jax, option, real, whole
 from jax import Array
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax import plotting, survey, tables
-from lagc_jax.data import Split, load_digits_split
-from lagc_jax.scripts import Parser, Run, configure_jax, option, real, whole
+from lagc_jax import _tables as tables
+from lagc_jax.experiments import survey
+from lagc_jax.plots import paper as plotting
+from lagc_jax.problems.data import Split, load_digits_split
 
 LAWS = {
     "low tail": lagc_jax.Exponential(1.0),

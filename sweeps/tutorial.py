@@ -13,10 +13,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
+from common import configure_jax
 
 import lagc_jax
 from lagc_jax.clock import sample_worker_times
-from lagc_jax.scripts import configure_jax
 
 configure_jax()
 key = jax.random.key(0)

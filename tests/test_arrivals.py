@@ -11,9 +11,9 @@ import reference
 import reference_cluster
 
 import lagc_jax
-from lagc_jax.arrivals import collect, sample_work
 from lagc_jax.batch import BLOCK
 from lagc_jax.clock import sample_worker_times
+from lagc_jax.cluster import collect, sample_work
 
 M, K, KEY = 6, 70, jax.random.key(3)
 # Compiled whole, which takes less than compiling every operation of theirs.

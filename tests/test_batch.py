@@ -8,7 +8,7 @@ import pytest
 import lagc_jax
 from lagc_jax.batch import BLOCK, realise
 from lagc_jax.clock import times_along
-from lagc_jax.sampling import DirectTimes
+from lagc_jax.law.inverse import DirectTimes
 
 KEY, K = jax.random.key(11), 40
 G_LAG = lagc_jax.g_lag(6, 2, xi=0.1, memory=4)

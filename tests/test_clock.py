@@ -8,7 +8,8 @@ import reference
 from scipy import stats
 
 import lagc_jax
-from lagc_jax.clock import accumulate, count_costs, sample_worker_times, times_along
+from lagc_jax.clock import sample_worker_times, times_along
+from lagc_jax.costs import accumulate, count_costs
 
 M, K = 6, 5
 # 1 < r < n with r below F (gc) and not below it (lagc), r = 1 < n, and both ends r = n and n = 1.

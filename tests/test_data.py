@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.data import load_csv
+from lagc_jax.problems.data import load_csv
 
 ROWS = 10
 

@@ -9,10 +9,10 @@ import pytest
 import reference
 
 import lagc_jax
-from lagc_jax.arrivals import collect, sample_work
 from lagc_jax.clock import choose_sampler, moment_along, order_law
-from lagc_jax.decoding import LeastSquares, Rescaled, first
-from lagc_jax.delays import Scaled
+from lagc_jax.cluster import collect, sample_work
+from lagc_jax.delays.base import Scaled
+from lagc_jax.schemes.decoding import LeastSquares, Rescaled, first
 from lagc_jax.theory import iteration_bound, iteration_costs
 
 M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03

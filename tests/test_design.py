@@ -12,7 +12,7 @@ import pytest
 
 import lagc_jax
 from lagc_jax import Exponential, Failures, Pareto, Scheme, Trace, design
-from lagc_jax.sweep_plots import plot_design
+from lagc_jax.plots.sweep import plot_design
 from lagc_jax.theory import expected_complexity
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"

@@ -24,7 +24,7 @@ from lagc_jax import (
     sample_iteration_times,
 )
 from lagc_jax.clock import sample_worker_times
-from lagc_jax.delays import check_delays
+from lagc_jax.delays.base import check_delays
 
 LAWS = [
     (ShiftedExponential(0.5, 2.0), stats.expon(0.5, 0.5)),

@@ -7,8 +7,8 @@ from scipy import special, stats
 
 import lagc_jax
 from lagc_jax import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, fit, quantile_frame
-from lagc_jax.fitting import ESTIMATORS, _polygamma
-from lagc_jax.plotting import plot_quantiles
+from lagc_jax.delays.fitting import ESTIMATORS, _polygamma
+from lagc_jax.plots.paper import plot_quantiles
 
 N = 4_000
 sample = jax.jit(lambda delays, key: delays.sample(key, (N,)))

@@ -14,7 +14,7 @@ import pytest
 import reference
 
 import lagc_jax
-from lagc_jax import study
+from lagc_jax.experiments import paper as study
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "paper.py"
 FILES = [

@@ -222,7 +222,7 @@ def test_importing_the_library_changes_no_configuration():
     script = """
 import json, jax
 before = dict(jax.config.values)
-import lagc_jax, lagc_jax.theory, lagc_jax.study, lagc_jax.data
+import lagc_jax, lagc_jax.theory, lagc_jax.experiments.paper, lagc_jax.problems.data
 print(json.dumps([k for k, v in jax.config.values.items() if before.get(k, "absent") != v]))
 """
     assert run_python(script) == []

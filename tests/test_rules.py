@@ -13,8 +13,8 @@ import reference
 import reference_rules
 
 import lagc_jax
-from lagc_jax.problems import sample_partitions
-from lagc_jax.rules import Always, CadaSnapshot, LagWorker, Laq, quantize
+from lagc_jax.problems.base import sample_partitions
+from lagc_jax.schemes.rules import Always, CadaSnapshot, LagWorker, Laq, quantize
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)

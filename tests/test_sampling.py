@@ -9,7 +9,7 @@ from scipy import special
 
 import lagc_jax
 from lagc_jax.clock import times_along
-from lagc_jax.sampling import CHUNK, chunk_uniforms, make_inverse, threefry
+from lagc_jax.law.inverse import CHUNK, chunk_uniforms, make_inverse, threefry
 
 KEY = jax.random.key(3)
 CODED = [(3, 2), (6, 3), (12, 2), (12, 11), (40, 20)]
@@ -93,7 +93,7 @@ def test_a_million_iterations_lose_nothing_in_float32():
     exact = np.asarray(whole, np.float64).sum()
     # One rounding of the sum, and those of the sums of 64 times, which average out.
     np.testing.assert_allclose(total, exact, rtol=2e-7)
-    curve = jax.jit(lagc_jax.clock.accumulate)(whole)
+    curve = jax.jit(lagc_jax.costs.accumulate)(whole)
     np.testing.assert_allclose(curve[-1], exact, rtol=1e-6)  # a tree of 20 roundings
     naive = np.cumsum(whole)[-1]
     assert abs(total - exact) < abs(naive - exact)

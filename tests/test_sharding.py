@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.data import load_digits_split
+from lagc_jax.problems.data import load_digits_split
 
 S, D = 103, 4
 KEY = jax.random.key(0)

@@ -7,7 +7,7 @@ import pytest
 import schemes
 
 import lagc_jax
-from lagc_jax import survey
+from lagc_jax.experiments import survey
 
 M, K, R = 6, 20, 3
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -63,7 +63,7 @@ def test_there_is_a_contender_for_every_claim_and_style(task):
     names = set(survey.contenders(task, 2, 3, 4))
     assert {claim.scheme for claim in survey.CLAIMS} <= names
     assert {claim.than for claim in survey.CLAIMS} <= names
-    assert names - {"GD"} <= set(lagc_jax.plotting.STYLES)
+    assert names - {"GD"} <= set(lagc_jax.plots.paper.STYLES)
 
 
 def made_up(accuracy):

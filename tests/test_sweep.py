@@ -11,7 +11,7 @@ import pytest
 from test_sweep_config import tables
 
 import lagc_jax
-from lagc_jax.sweep import Points, devices, parse_config, run_sweep, store
+from lagc_jax.experiments import Points, devices, parse_config, run_sweep, store
 from lagc_jax.theory import expected_complexity
 
 

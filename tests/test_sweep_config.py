@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import lagc_jax
-from lagc_jax.sweep import Points, parse_config, read_config
-from lagc_jax.sweep.config import describe_difference
+from lagc_jax.experiments import Points, parse_config, read_config
+from lagc_jax.experiments.grid import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
 

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.collections import PatchCollection, QuadMesh
 
 import lagc_jax
-from lagc_jax import sweep_plots, tables
+from lagc_jax import _tables as tables
+from lagc_jax.plots import sweep as sweep_plots
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "plot.py"
 SIZES = [(G, r) for G in (1, 2, 3, 6) for r in (1, 2, 3, 6) if r <= 6 // G]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lagc_jax.sweep import Points, read_config
-from lagc_jax.sweep.store import Store
+from lagc_jax.experiments import Points, read_config
+from lagc_jax.experiments.store import Store
 
 KILLS = 20
 CONFIG, OUT = Path(sys.argv[1]), Path(sys.argv[2])

@@ -1,0 +1,1 @@
+"""Times that workers need for a partition gradient: families, traces, stragglers, fits."""

@@ -1,0 +1,229 @@
+"""Workers that are slow for a while or do not answer at all, around any source of times.
+
+Both wrappers draw any chunk of iterations by itself: a chain's states and a worker's end are fixed
+by the realisation's key, and what is wrapped keeps the draws that it has without the wrapper.
+"""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
+from lagc_jax._pytree import pytree
+from lagc_jax.delays.base import TimeSource, survival_uniforms
+
+# Chunks that a chain can be asked for: 2^24 of them.
+LEVELS = 24
+
+
+class Wrapper(TimeSource, Protocol):
+    """What the wrappers share: the times inside, `delays`, and a random key of their own."""
+
+    delays: TimeSource
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.delays.dtype
+
+    @property
+    def identical(self) -> bool:
+        return False
+
+    @property
+    def length(self) -> int | None:
+        return self.delays.length
+
+    @property
+    def depth(self) -> int:
+        """How many wrappers there are from here inwards."""
+        return 1 + getattr(self.delays, "depth", 0)
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        for name, value in vars(self).items():
+            if name != "delays":
+                one_or_each(f"delays.{name}", value, num_workers)
+        self.delays.check(num_workers, draws)
+
+    def own_key(self, key: Array) -> Array:
+        """A key apart from those of chunks, which count from 0, and of the wrappers inside."""
+        return jax.random.fold_in(key, np.uint32(2**32 - self.depth))
+
+
+@pytree()
+class Bursty(Wrapper):
+    """Workers that are slow for a while: a two-state Markov chain a worker (Gilbert-Elliott).
+
+    In every iteration a worker is either good or bad, and its time is multiplied by `slowdown`
+    while it is bad. A good worker turns bad with probability `enter` before its next iteration, a
+    bad one good with probability `leave`, independently of the other workers. Chains start
+    stationary: a worker is bad for a share `enter / (enter + leave)` of the iterations, in bursts
+    of `1 / leave` iterations on average, and the correlation of its states `j` iterations apart is
+    `(1 - enter - leave)^j` (Gilbert 1960; Elliott 1963). Every chunk of iterations is drawn by
+    itself and follows this law jointly with all others.
+
+    Args:
+        delays: times of a good worker, of any source.
+        slowdown: factor of a bad worker's times, shape () or (M,).
+        enter: probability of turning bad, () or (M,).
+        leave: probability of turning good, () or (M,).
+
+    Raises:
+        ValueError: if a slowdown is not positive and finite, a probability lies outside [0, 1], or
+            both are 0, for then no stationary start is defined.
+
+    >>> from lagc_jax import Exponential
+    >>> bursty = Bursty(Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.19)
+    >>> f"{bursty.share_bad:.2f}"
+    '0.05'
+    """
+
+    delays: TimeSource
+    slowdown: ArrayLike
+    enter: ArrayLike
+    leave: ArrayLike
+
+    def __post_init__(self) -> None:
+        for name in ("slowdown", "enter", "leave"):
+            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+        positive("slowdown", self.slowdown)
+        probability("enter", self.enter)
+        probability("leave", self.leave)
+        enter, leave = concrete(self.enter), concrete(self.leave)
+        if enter is not None and leave is not None and np.any(enter + leave == 0):
+            raise ValueError(
+                f"enter={self.enter} and leave={self.leave} are both 0 for a worker, which then "
+                f"never changes; give enter > 0 or leave > 0"
+            )
+
+    @property
+    def share_bad(self) -> Array:
+        """Stationary probability of the bad state, () or (M,)."""
+        enter = jnp.asarray(self.enter, self.dtype)
+        return enter / (enter + jnp.asarray(self.leave, self.dtype))
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        times = self.delays.sample_chunk(key, chunk, shape)
+        bad = self.bad_in_chunk(self.own_key(key), chunk, (shape[0], shape[2]))
+        factor = jnp.where(bad, jnp.asarray(self.slowdown, self.dtype), 1)
+        return times * factor[:, None]
+
+    def bad_in_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int]) -> Array:
+        """States of a chunk of a power of two iterations, bool (C, M), True where bad.
+
+        The chain is drawn by halves: given its states at both ends of a stretch, the one in the
+        middle has a closed law, and the two halves are then independent. Descending from the ends
+        of all `2^24` chunks to those of one, and on to its iterations, costs so many draws only.
+
+        Args:
+            key: a JAX random key, the same for all chunks; consumed.
+            chunk: index of the chunk, ().
+            shape: (C, M).
+        """
+        size, workers = shape
+        moved = self._moved(LEVELS + size.bit_length() - 1, workers)
+        ends_key, inner_key = jax.random.split(key)
+
+        def uniform(time: ArrayLike) -> Array:
+            return survival_uniforms(jax.random.fold_in(ends_key, time), (workers,), self.dtype)
+
+        share = jnp.broadcast_to(self.share_bad, (workers,))
+        first = uniform(0) <= share
+        last = uniform(2**LEVELS) <= self._become_bad(share, first, moved[-1])
+
+        def descend(stretch: tuple, level: Array) -> tuple[tuple, None]:
+            start, left, right = stretch
+            half = 2 ** (LEVELS - 1 - level)
+            odds = moved[size.bit_length() - 1 + LEVELS - 1 - level]
+            middle = self._middle(uniform(start + half), share, left, right, odds)
+            later = chunk >= start + half
+            return (
+                jnp.where(later, start + half, start),
+                jnp.where(later, middle, left),
+                jnp.where(later, right, middle),
+            ), None
+
+        begin = (jnp.zeros((), int), first, last)
+        (_, left, right), _ = jax.lax.scan(descend, begin, jnp.arange(LEVELS))
+        uniforms = survival_uniforms(jax.random.fold_in(inner_key, chunk), shape, self.dtype)
+        bad = jnp.stack([left, right])
+        for level in reversed(range(size.bit_length() - 1)):
+            half = 2**level
+            middle = self._middle(
+                uniforms[half :: 2 * half], share, bad[:-1], bad[1:], moved[level]
+            )
+            both = jnp.stack([bad[:-1], middle], axis=1).reshape(-1, workers)
+            bad = jnp.concatenate([both, bad[-1:]])
+        return bad[:-1]
+
+    def _moved(self, levels: int, workers: int) -> Array:
+        """`1 - (1 - enter - leave)^(2^l)` for l = 0 .. levels, (levels + 1, M), by doubling."""
+        once = jnp.asarray(self.enter, self.dtype) + jnp.asarray(self.leave, self.dtype)
+        moved = [jnp.broadcast_to(once, (workers,))]
+        for _ in range(levels):
+            moved.append(moved[-1] * (2 - moved[-1]))
+        return jnp.stack(moved)
+
+    def _become_bad(self, share: Array, bad: Array, moved: Array) -> Array:
+        """Probability of the bad state some iterations after a state."""
+        return jnp.where(bad, 1 - (1 - share) * moved, share * moved)
+
+    def _middle(
+        self, uniform: Array, share: Array, left: Array, right: Array, moved: Array
+    ) -> Array:
+        """State half way between two states, each `moved` away from it."""
+        up = self._become_bad(share, left, moved)
+        to_right = jnp.where(right, 1 - (1 - share) * moved, (1 - share) * moved)
+        from_good = jnp.where(right, share * moved, 1 - share * moved)
+        weight_bad, weight_good = up * to_right, (1 - up) * from_good
+        return uniform * (weight_bad + weight_good) <= weight_bad
+
+
+@pytree()
+class Failures(Wrapper):
+    """Workers that never answer, for one iteration or for good.
+
+    Where a worker fails its time is `inf`; what the server does then is said by `Cluster.timeout`.
+    A failed worker stays in its group, and its partitions stay with it.
+
+    Args:
+        delays: times of a worker that answers, of any source.
+        once: probability that a worker does not answer in an iteration, independent over
+            iterations, shape () or (M,).
+        forever: probability that a worker that has answered so far stops for good in an iteration,
+            from the first on, () or (M,).
+
+    Raises:
+        ValueError: if a probability lies outside [0, 1].
+
+    >>> from lagc_jax import Exponential
+    >>> failing = Failures(Exponential(1.0), once=[0.0, 1.0])
+    >>> failing.sample_chunk(jax.random.key(0), 0, (1, 1, 2))[0, 0, 1].item()
+    inf
+    """
+
+    delays: TimeSource
+    once: ArrayLike = 0.0
+    forever: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("once", "forever"):
+            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+            probability(name, getattr(self, name))
+
+    def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
+        times = self.delays.sample_chunk(key, chunk, shape)
+        size, _, workers = shape
+        end_key, once_key = jax.random.split(self.own_key(key))
+        # A worker survives j iterations with probability (1 - forever)^j.
+        life = -jnp.log(survival_uniforms(end_key, (workers,), self.dtype))
+        hazard = -jnp.log1p(-jnp.asarray(self.forever, self.dtype))
+        count = (jnp.asarray(chunk) * size + 1 + jnp.arange(size)).astype(self.dtype)
+        uniforms = survival_uniforms(
+            jax.random.fold_in(once_key, chunk), (size, workers), self.dtype
+        )
+        failed = (uniforms <= jnp.asarray(self.once, self.dtype)) | (life < count[:, None] * hazard)
+        return jnp.where(failed[:, None], jnp.inf, times)

@@ -1,0 +1,313 @@
+"""Draw the time of an iteration from one uniform number, whatever the number of workers.
+
+Iteration `k` of a realisation has a counter-based uniform of its own, so that any stretch of a path
+can be drawn without the rest, and schemes under one key share their uniforms (common random
+numbers). The uniform is the survival probability of the iteration's time. Inverting it takes two
+steps: from the maximum over `s` groups to one group's statistic `Z`, which is closed form, and from
+a survival probability of `Z` to its value, which is closed form for `r = 1` and `r = n` and a
+tabulated inverse otherwise.
+"""
+
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from lagc_jax._pytree import pytree
+from lagc_jax.delays.base import Delays
+from lagc_jax.law.identical import check_iteration, log_density, log_probabilities
+
+# Iterations drawn together. Measured on CPU: 32 to 256 cost the same an iteration, and a stretch
+# that ends inside a chunk costs the whole chunk.
+CHUNK = 64
+
+
+def threefry(seed: Array, counter: Array) -> tuple[Array, Array]:
+    """Two random words for every counter: Threefry-2x32 with 20 rounds, as in `jax.random`.
+
+    Its rounds are written out because on CPU jax's own are a loop, which does not fuse with the use
+    of the words: that took twice the time.
+
+    Args:
+        seed: (2,) uint32.
+        counter: uint32, any shape.
+    """
+    keys = (seed[0], seed[1], seed[0] ^ seed[1] ^ np.uint32(0x1BD11BDA))
+    x, y = counter + keys[0], jnp.broadcast_to(keys[1], counter.shape)
+    for group in range(5):
+        for rotation in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
+            x = x + y
+            y = ((y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))) ^ x
+        x = x + keys[(group + 1) % 3]
+        y = y + keys[(group + 2) % 3] + np.uint32(group + 1)
+    return x, y
+
+
+def chunk_uniforms(seed: Array, chunk: ArrayLike, dtype: DTypeLike) -> tuple[Array, ...]:
+    """Survival probabilities in (0, 1] for one chunk of iterations, in parts of equal length.
+
+    A float32 has a word of 32 random bits and is at least 2^-33, a float64 has two and is at least
+    2^-65. The parts are not joined, for joining them would keep their use from fusing with their
+    making.
+
+    Args:
+        seed: (2,) uint32.
+        chunk: index of the chunk, ().
+        dtype: float32 or float64.
+    """
+    double = jnp.dtype(dtype).itemsize == 8
+    size = CHUNK if double else CHUNK // 2
+    first = jnp.asarray(chunk).astype(jnp.uint32) * np.uint32(size)
+    words = threefry(seed, first + jnp.arange(size, dtype=jnp.uint32))
+    if double:
+        high, low = words
+        return (high.astype(dtype) * 2.0**-32 + (low.astype(dtype) + 0.5) * 2.0**-64,)
+    return tuple((word.astype(dtype) + 0.5) * 2.0**-32 for word in words)
+
+
+@pytree("octaves", "splits")
+class Inverse:
+    """The map from a uniform to an iteration's time; made by `make_inverse`.
+
+    Attributes:
+        copies: () exponentials of which every working group contributes the maximum.
+        rate: () their rate.
+        redundancy: () `r`, by which times are multiplied.
+        table: (C, 2 octaves splits) coefficients of polynomials, None where closed forms serve.
+        octaves: halvings of a probability that the table covers.
+        splits: segments of an octave, a power of two.
+    """
+
+    copies: Any
+    rate: Any
+    redundancy: Any
+    table: Any
+    octaves: int
+    splits: int
+
+    def times(self, delays: Delays, uniform: Array, count: Array) -> Array:
+        """Times of iterations with `count > 0` working groups, from their survival uniforms."""
+        log_below = jnp.log1p(-uniform) / (self.copies * count)
+        above = -jnp.expm1(log_below)
+        if self.table is None:
+            z = -jnp.log(above) / self.rate
+        else:
+            z = self._look_up(above, jnp.exp(log_below))
+        return self.redundancy * delays.inverse_hazard(z)
+
+    def _look_up(self, above: Array, below: Array) -> Array:
+        """Value that `Z` exceeds with probability `above = 1 - below`.
+
+        The smaller probability picks a segment by its exponent and leading bits; its other bits are
+        the argument of the segment's polynomial.
+        """
+        bits = jnp.finfo(above.dtype).nmant
+        word = jnp.int64 if above.dtype.itemsize == 8 else jnp.int32
+        pattern = jax.lax.bitcast_convert_type(jnp.minimum(above, below), word)
+        rest = bits - (self.splits.bit_length() - 1)
+        one = jax.lax.bitcast_convert_type(jnp.ones((), above.dtype), word)
+        size = self.octaves * self.splits
+        segment = jnp.maximum((pattern >> rest) - (one >> rest) + size, 0)
+        segment += jnp.where(above < below, size, 0)
+        x = (pattern & ((1 << rest) - 1)).astype(above.dtype) * 2.0**-rest
+        z = jnp.zeros_like(x)
+        for coefficients in jnp.asarray(self.table)[::-1]:
+            z = z * x + coefficients.at[segment].get(mode="promise_in_bounds")
+        return z
+
+
+@lru_cache(maxsize=256)
+def make_inverse(group_size: int, redundancy: int, dtype: Any) -> Inverse:
+    """Build the inverse for groups of `n` workers with redundancy `r`, on the host in float64.
+
+    The tabulated `Z` has an absolute error below 1e-6 in float32 and 1e-14 in float64 relative to
+    `max(Z, 1)`, down to a survival probability of 2^-33 and 2^-65 for up to 2^24 groups.
+
+    Args:
+        group_size: `n`.
+        redundancy: `r`.
+        dtype: float32 or float64.
+    """
+    n, r, dtype = group_size, redundancy, np.dtype(dtype)
+    octaves, splits, degree = (96, 16, 7) if dtype.itemsize == 8 else (64, 8, 3)
+    copies, rate, table = 1, 1, None
+    if r == n:
+        rate = n
+    elif r == 1:
+        copies = n
+    else:
+        table = _tabulate(n, r, octaves, splits, degree).astype(dtype)
+    copies, rate, load = (np.asarray(value, dtype) for value in (copies, rate, r))
+    return Inverse(copies, rate, load, table, octaves, splits)
+
+
+def _tabulate(n: int, r: int, octaves: int, splits: int, degree: int) -> np.ndarray:
+    """Interpolate the inverse of P(Z <= z), then of P(Z > z), on every segment of probabilities."""
+    size = octaves * splits
+    segment = np.arange(size)
+    width = 2.0 ** (segment // splits - octaves) / splits
+    start = width * (splits + segment % splits)
+    x = (1 + np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
+    log_probability = np.log(start[:, None] + width[:, None] * x)
+    values = [_quantile(log_probability, n, r, upper) for upper in (False, True)]
+    return np.linalg.solve(np.vander(x, increasing=True), np.concatenate(values).T)
+
+
+def _quantile(log_probability: np.ndarray, n: int, r: int, upper: bool) -> np.ndarray:
+    """Solve log P(Z > z) (upper) or log P(Z <= z) = `log_probability` for z by Newton's method.
+
+    In log z the lower function is nearly linear and the upper one concave, so that a step from a
+    point close by converges.
+    """
+    grid = np.geomspace(1e-30, 200.0, 3000)
+    known = log_probabilities(grid, n, r)[int(upper)]
+    order = slice(None, None, -1) if upper else slice(None)
+    log_z = np.interp(log_probability, known[order], np.log(grid)[order])
+    for _ in range(6):
+        z = np.exp(log_z)
+        value = log_probabilities(z, n, r)[int(upper)]
+        slope = np.exp(log_density(z, n, r) - value + log_z)
+        log_z -= (value - log_probability) / (-slope if upper else slope)
+    return np.exp(log_z)
+
+
+class Times(Protocol):
+    """Times of the iterations of one path, drawn chunk by chunk.
+
+    Attributes:
+        num_iterations: `K`.
+    """
+
+    num_iterations: int
+
+    def seed(self, key: Array) -> Array:
+        """What the draws of one realisation share, from its key."""
+        ...
+
+    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
+        """Times of a chunk's iterations in parts of equal length; any number beyond the path."""
+        ...
+
+    def whole(self, key: Array) -> Array:
+        """Times of all iterations of one realisation, (K,); consumes `key`."""
+        seed = self.seed(key)
+        chunks = jnp.arange(-(-self.num_iterations // CHUNK))
+        times = jax.vmap(lambda chunk: jnp.concatenate(self.draw(seed, chunk)))(chunks)
+        return times.reshape(-1)[: self.num_iterations]
+
+    def until(self, key: Array, iterates: Array) -> Array:
+        """Sums of the times up to given iterates of one realisation, (A,); consumes `key`.
+
+        Nothing longer than a chunk is kept, and chunks are added up with compensation (Kahan).
+
+        Args:
+            key: a JAX random key.
+            iterates: (A,) rising numbers of iterations to sum.
+        """
+        seed = self.seed(key)
+
+        def add_chunk(chunk: Array, carry: tuple) -> tuple:
+            total, lost, start, stop = carry
+            parts = self.draw(seed, chunk)
+            k = (chunk * CHUNK + jnp.arange(CHUNK)).reshape(len(parts), -1)
+            # A minimum, not a selection: the latter kept the draws from being vectorised.
+            limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
+            summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
+            term = jnp.sum(summed) - lost
+            updated = total + term
+            # A sum that overflows stays infinite.
+            lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
+            return updated, lost, start, stop
+
+        def advance(carry: tuple, stop: Array) -> tuple:
+            total, lost, start = carry
+            chunks = start // CHUNK, -(-stop // CHUNK)
+            total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
+            return (total, lost, stop), total
+
+        zero = jnp.zeros_like(self.draw(seed, 0)[0][0])
+        return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
+
+
+@pytree("num_iterations")
+class DirectTimes(Times):
+    """Times of identical delays, one uniform an iteration; made by `direct_times`.
+
+    Attributes:
+        inverse: from uniforms to times.
+        delays: distribution of the computing times.
+        counts: (C, CHUNK) working groups in every iteration, 0 beyond the path.
+        num_iterations: `K`.
+        overhead: () time that every answer takes beyond its computing; None for none.
+    """
+
+    inverse: Inverse
+    delays: Delays
+    counts: Array
+    num_iterations: int
+    overhead: ArrayLike | None = None
+
+    def seed(self, key: Array) -> Array:
+        return jax.random.bits(key, (2,), jnp.uint32)
+
+    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
+        uniforms = chunk_uniforms(seed, chunk, self.counts.dtype)
+        counts = self.counts[chunk].reshape(len(uniforms), -1)
+        idle = jnp.where(counts > 0, jnp.inf, 0).astype(counts.dtype)
+        counts = jnp.maximum(counts, 1)
+        times = (
+            self.inverse.times(self.delays, uniform, counts[i])
+            for i, uniform in enumerate(uniforms)
+        )
+        if self.overhead is not None:
+            overhead = jnp.asarray(self.overhead, counts.dtype)
+            times = (time + overhead for time in times)
+        return tuple(jnp.minimum(time, idle[i]) for i, time in enumerate(times))
+
+
+def direct_times(
+    delays: Delays,
+    group_size: int,
+    redundancy: int,
+    counts: Array,
+    num_iterations: int,
+    overhead: ArrayLike | None = None,
+) -> DirectTimes:
+    """Times of a path of K iterations with `count_working` groups of `n` and redundancy `r`."""
+    inverse = make_inverse(group_size, redundancy, delays.dtype)
+    return DirectTimes(inverse, delays, counts, num_iterations, overhead)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def count_working(working: Array, dtype: DTypeLike) -> Array:
+    """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
+    counts = working.sum(-1).astype(dtype)
+    return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)
+
+
+def sample_iteration_times(
+    delays: Delays, key: Array, group_size: int, redundancy: int, working: Array
+) -> Array:
+    """Draw the times of iterations without drawing every worker's; consumes `key`.
+
+    Args:
+        delays: identical delays (parameters of shape ()).
+        key: a JAX random key.
+        group_size: `n`.
+        redundancy: `r`.
+        working: groups that compute in every iteration, bool (K, G).
+
+    Returns:
+        (K,) times in the unit of the delays; 0 where no group works. For a longer path the first
+        K draws are the same.
+
+    Raises:
+        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
+    """
+    n, r = check_iteration(delays, group_size, redundancy)
+    counts = count_working(working, delays.dtype)
+    return direct_times(delays, n, r, counts, working.shape[0]).whole(key)

@@ -1,0 +1,193 @@
+"""Moments of an iteration's time where workers differ, or where the time jumps with the hazard.
+
+`E[T^p] = int p t^(p-1) P(T > t) dt`, where `P(T > t)` is the product over the working groups of the
+law of the `F`-th smallest of `n` independent times (OS, section 5.2), a Poisson-binomial recursion.
+The integral runs over `y = log t` by Gauss-Legendre panels. Their edges are the kinks of the
+survival functions, a ladder of quantiles of every worker and an even grid; beyond the last one all
+hazards are linear in `y`, with the tail index as slope, and panels that double in width follow them
+to where nothing is left. So a jump or a kink lies on an edge, and heavy tails lose nothing.
+"""
+
+import math
+import warnings
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import concrete
+from lagc_jax.delays.base import Delays
+
+LARGEST_HAZARD = 256.0
+NUM_EVEN, NUM_TAIL, NUM_POINTS = 64, 32, 16
+
+
+def _ladder(group_size: int) -> np.ndarray:
+    """Hazards between whose quantiles the law of any order statistic of the group is smooth.
+
+    Steps are a standard deviation of the number of workers that a time exceeds, geometric below
+    and above where that number is within one of `n` or 0.
+    """
+    n = group_size
+    angle = math.asin(1 / math.sqrt(n + 1))
+    count = math.ceil((math.pi / 2 - 2 * angle) * 2 * math.sqrt(n)) + 2
+    middle = -2 * np.log(np.sin(np.linspace(math.pi / 2 - angle, angle, count)))
+    low = middle[0] / 6.0 ** np.arange(1, 24)
+    steps = math.ceil(math.log(LARGEST_HAZARD / middle[-1]) / math.log(1.25))
+    high = middle[-1] * (LARGEST_HAZARD / middle[-1]) ** (np.arange(1, steps + 1) / steps)
+    return np.concatenate([low, middle, high])
+
+
+def _decay(delays: Delays, shape: tuple[int, int], redundancy: int) -> Array:
+    """Tail index of every group's statistic, (G,): the sum of the `r` smallest of its workers."""
+    index = jnp.broadcast_to(jnp.asarray(delays.tail_index, delays.dtype), (math.prod(shape),))
+    return jnp.sort(index.reshape(shape), axis=-1)[:, :redundancy].sum(-1)
+
+
+def _edges(delays: Delays, group_size: int, decay: Array) -> tuple[Array, Array]:
+    """Rising panel edges in log time (P+1,), and the edge from which hazards are linear ()."""
+    column = jnp.asarray(_ladder(group_size), delays.dtype)[:, None]
+    rungs = delays.log_inverse_hazard(column)
+    largest = 0.98 * jnp.log(jnp.finfo(delays.dtype).max)
+    end = jnp.minimum(rungs[-1].max(), largest)
+    start = delays.log_inverse_hazard(jnp.asarray([[0.01 / group_size]], delays.dtype)).min() - 40
+    # Where the slowest decay cannot be integrated the moment is infinite, whatever the panels.
+    excess = jnp.where(decay > 1, decay - 1, jnp.inf)
+    excess = jnp.minimum(excess, jnp.where(decay > 2, decay - 2, jnp.inf)).min()
+    tail = end + 45 / excess * 2.0 ** jnp.arange(1 - NUM_TAIL, 1).astype(end.dtype)
+    body = [rungs.ravel(), jnp.log(delays.kinks).ravel(), jnp.linspace(start, end, NUM_EVEN)]
+    edges = jnp.clip(jnp.concatenate(body), start, end)
+    return jnp.concatenate([jnp.sort(edges), tail]), end
+
+
+def _hazards(delays: Delays, y: Array, end: Array) -> Array:
+    """Cumulative hazards at log times (N,): (N, M), or (N, 1) for identical workers."""
+    column = y[:, None]
+    inside = delays.hazard(jnp.exp(jnp.minimum(column, end)))
+    beyond = jnp.maximum(column - end, 0)
+    return inside + jnp.where(beyond > 0, beyond, 0) * jnp.where(
+        beyond > 0, jnp.asarray(delays.tail_index, y.dtype), 0
+    )
+
+
+def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
+    """Log probabilities that at least, and that fewer than, `r` workers are not done, (N,) each.
+
+    Args:
+        hazard: (n, N) of the workers of a group.
+        redundancy: `r`.
+    """
+
+    def add_worker(counts: Array, hazard: Array) -> tuple[Array, None]:
+        # counts: (r+1, N), log probabilities of 0, .., r-1 and of at least r unfinished workers.
+        busy, done = -hazard, jnp.log(-jnp.expm1(-hazard))
+        stay = counts.at[:-1].add(done)
+        more = jnp.concatenate([jnp.full_like(counts[:1], -jnp.inf), counts[:-1] + busy])
+        return jnp.logaddexp(stay, more), None
+
+    nobody = jnp.full((redundancy + 1, hazard.shape[1]), -jnp.inf, hazard.dtype).at[0].set(0)
+    counts, _ = jax.lax.scan(add_worker, nobody, hazard)
+    return counts[-1], logsumexp(counts[:-1], axis=0)
+
+
+@partial(jax.jit, static_argnames=("group_size", "redundancy"))
+def moments(
+    delays: Delays, group_counts: ArrayLike, group_size: int, redundancy: int
+) -> tuple[Array, Array]:
+    """Mean and variance of `r` times the slowest of groups' `F`-th smallest computing times.
+
+    Args:
+        delays: parameters of shape () or (G n,).
+        group_counts: (S, G) how often each group's statistic enters the maximum; the columns are
+            groups of consecutive workers, or one group of which all are copies.
+        group_size: `n`; static.
+        redundancy: `r`; static.
+
+    Returns:
+        (S,) means and (S,) variances, to a relative 1e-10 in float64 (tested); 0 where no group
+        enters, `inf` where the tail indices of the `r` heaviest workers of a group that enters do
+        not add up to more than 1 or 2.
+    """
+    counts = jnp.asarray(group_counts, delays.dtype)
+    G, n = counts.shape[1], group_size
+    decay = _decay(delays, (G, n), redundancy)
+    edges, end = _edges(delays, n, decay)
+    point, weight = np.polynomial.legendre.leggauss(NUM_POINTS)
+    width = jnp.diff(edges)
+    share = jnp.asarray((point + 1) / 2, edges.dtype)
+    y = (edges[:-1, None] + width[:, None] * share).ravel()
+    log_weight = jnp.log(width[:, None] * jnp.asarray(weight / 2, edges.dtype)).ravel()
+    hazard = _hazards(delays, y, end).T
+    hazard = jnp.broadcast_to(hazard, (G * n, y.size)).reshape(G, n, y.size)
+    late, early = jax.lax.map(lambda h: _log_exceeding(h, redundancy), hazard)
+    # log(-log P(group done)): a small probability of being late keeps all its digits, and the
+    # product over the groups is a sum.
+    minus_log_cdf = jnp.where(late < -1, -jnp.log1p(-jnp.exp(jnp.minimum(late, -1))), -early)
+    log_late = jnp.where(late < -40, late, jnp.log(minus_log_cdf))
+
+    def row(count: Array) -> tuple[Array, Array]:
+        enters = count > 0
+        log_count = jnp.log(jnp.where(enters, count, 1))[:, None]
+        total = logsumexp(jnp.where(enters[:, None], log_late + log_count, -jnp.inf), axis=0)
+        log_survival = jnp.where(total < -40, total, jnp.log(-jnp.expm1(-jnp.exp(total))))
+        slowest = jnp.min(jnp.where(enters, decay, jnp.inf))
+        terms = logsumexp(log_weight + y + log_survival)
+        log_mean = jnp.logaddexp(terms, jnp.where(enters.any(), edges[0], -jnp.inf))
+        square = _relative_variance(edges, y, log_weight, log_survival, -jnp.exp(total), log_mean)
+        mean = jnp.where(slowest > 1, redundancy * jnp.exp(log_mean), jnp.inf)
+        finite = slowest > 2
+        variance = jnp.where(finite, square * jnp.where(finite, mean, 1) ** 2, jnp.inf)
+        return jnp.where(enters.any(), mean, 0), jnp.where(enters.any(), variance, 0)
+
+    return jax.lax.map(row, counts)
+
+
+def _relative_variance(
+    edges: Array, y: Array, log_weight: Array, log_survival: Array, log_cdf: Array, log_mean: Array
+) -> Array:
+    """Variance over squared mean, without cancellation.
+
+    `E (T - m)^2 = (e - m)^2 + int_0^e 2 (m - t) P(T <= t) dt + int_e^inf 2 (t - m) P(T > t) dt` for
+    any `e`; it is the edge next above the mean `m`, so that panels stay smooth.
+    """
+    middle = (edges[1:] + edges[:-1]) / 2
+    below = jnp.repeat(middle < log_mean, NUM_POINTS, total_repeat_length=y.size)
+    cut = jnp.max(jnp.where(middle < log_mean, edges[1:], -jnp.inf))
+    log_ratio = y - log_mean
+    log_distance = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
+    size = jnp.exp(log_weight + log_ratio + log_distance + jnp.where(below, log_cdf, log_survival))
+    sign = jnp.where(below, -1, 1) * jnp.sign(log_ratio)
+    return jnp.expm1(cut - log_mean) ** 2 + 2 * jnp.sum(sign * size)
+
+
+def warn_if_infinite(
+    delays: Delays, num_workers: int, working: ArrayLike, redundancy: int, order: int
+) -> None:
+    """Warn where a moment of an iteration's time is known to be infinite.
+
+    Args:
+        delays: parameters of shape () or (M,).
+        num_workers: `M`.
+        working: (K, G) bool, groups that work.
+        redundancy: `r`.
+        order: 1 for the mean, 2 for the variance.
+    """
+    index, known = concrete(delays.tail_index), concrete(working)
+    if index is None or known is None:
+        return
+    by_group = np.broadcast_to(index, (num_workers,)).reshape(known.shape[1], -1)
+    total = np.sort(by_group, axis=-1)[:, :redundancy].sum(-1)
+    smallest = total[known.any(0)].min(initial=np.inf)
+    if not smallest > order:
+        name = {1: "mean", 2: "variance"}[order]
+        warnings.warn(
+            f"the {name} of an iteration's time is infinite: the "
+            f"tail indices of n - F + 1 = {redundancy} workers of a group add up to "
+            f"{smallest:g} <= {order}",
+            RuntimeWarning,
+            stacklevel=4,
+        )

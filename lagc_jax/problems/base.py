@@ -1,0 +1,198 @@
+"""The distributed loss `L(theta) = sum_m L_m(theta)`: gradients, smoothness and optimum.
+
+A problem holds M partitions stacked on the leading axis and answers four questions: the gradients
+of any grouping of its partitions, their smoothness constants, the loss and the optimality gap. The
+constants of the regressions are computed once in float64 on the host, whatever the precision of
+the simulation, and the gradients and the gap are written around the optimum, so that a gap of 1e-8
+is not lost to rounding even in float32. A problem with samples also makes problems whose losses
+are estimates from a few of them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import finite, finite_data
+from lagc_jax._pytree import EXACT
+
+# From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
+Oracle = Callable[[Array, Array], Array]
+
+
+class Problem(Protocol):
+    """What the simulator asks of a problem with M partitions and d parameters.
+
+    Attributes:
+        smoothness: (M,) smoothness constant of every partition's loss.
+        total_smoothness: () `L`, that of the whole loss.
+        strong_convexity: () `mu`, a lower bound on the curvature; NaN where unknown.
+        minimizer: (d,) `theta*`.
+        optimum: () `L(theta*)`.
+    """
+
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+
+    @property
+    def num_partitions(self) -> int:
+        """`M`."""
+        return self.smoothness.shape[-1]
+
+    @property
+    def num_parameters(self) -> int:
+        """`d`."""
+        return self.minimizer.shape[-1]
+
+    def flatten(self, theta: Any) -> Array:
+        """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
+        finite("theta0", theta)
+        if np.shape(theta) != (self.num_parameters,):
+            raise ValueError(
+                f"theta0 has shape {np.shape(theta)}; give ({self.num_parameters},), one entry a "
+                f"parameter"
+            )
+        return jnp.asarray(theta, self.minimizer.dtype)
+
+    def unflatten(self, theta: Array) -> Any:
+        """Return a vector (d,) as parameters in the user's form."""
+        return theta
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        """Return the map from points to the gradients of G groups' losses (G, d).
+
+        A point is one `theta` (d,) for all groups, or (G, d), one a group: row `g` is then the
+        gradient of group `g` at point `g`, for the price of one evaluation of all groups.
+        """
+        ...
+
+    def group_oracle(self, num_groups: int) -> Oracle:
+        """Return the map to the groups' gradients in iteration `k`.
+
+        They are exact here; `minibatch` makes a problem whose iterations draw samples.
+        """
+        exact = self.group_gradients(num_groups)
+        return lambda theta, k: exact(theta)
+
+    def sample(self, key: Array, batch_size: int) -> "Problem":
+        """Replace every partition's loss by an unbiased estimate from some of its samples.
+
+        They are drawn uniformly with replacement among those of positive weight, alike for a
+        partition whatever the groups, and the penalty stays whole. Of the problem returned only
+        `group_gradients` are an estimate; all else is that of the whole data or undefined. `key` is
+        consumed and may be traced.
+
+        Raises:
+            ValueError: if the problem has no samples to draw from.
+        """
+        raise ValueError(f"{type(self).__name__} has no samples to draw from; define its `sample`")
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        """Smoothness constants of the losses of G groups of consecutive partitions, (G,)."""
+        ...
+
+    def gap(self, theta: Array) -> Array:
+        """`L(theta) - L(theta*)` at `theta` (d,), shape ()."""
+        ...
+
+    def loss(self, theta: Array) -> Array:
+        """`L(theta)` at `theta` (d,), shape ()."""
+        ...
+
+
+def merge(array: Array, num_groups: int) -> Array:
+    """Concatenate the rows of a group's partitions: (M, N, ...) to (G, n N, ...)."""
+    return array.reshape(num_groups, -1, *array.shape[2:])
+
+
+def sum_groups(array: Array, num_groups: int) -> Array:
+    """Add up the entries of a group's partitions: (M, ...) to (G, ...)."""
+    return array.reshape(num_groups, -1, *array.shape[1:]).sum(1)
+
+
+def group_products(matrices: Array, points: Array) -> Array:
+    """Products of matrices (G, N, d) with one vector (d,) or one a matrix (G, d): (G, N)."""
+    if points.ndim == 1:
+        return jnp.matmul(matrices, points, precision=EXACT)
+    return jnp.einsum("gnd,gd->gn", matrices, points, precision=EXACT)
+
+
+def partition_keys(key: Array, num_partitions: int) -> Array:
+    """One key a partition, whatever the groups: workers that hold it draw the same samples."""
+    return jax.vmap(lambda m: jax.random.fold_in(key, m))(jnp.arange(num_partitions))
+
+
+def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
+    """Draw samples of a partition uniformly, with replacement, among those of positive weight.
+
+    Args:
+        key: a JAX random key; consumed.
+        samples: pytree whose leaves have the leading axis N.
+        weights: (N,) of the samples.
+        batch_size: `B`, how many to draw.
+
+    Returns:
+        The samples drawn, and their weights (B,) times the number of samples of positive weight
+        over `B`: a sum over them has the mean of the sum over the partition.
+    """
+    rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
+    drawn = jax.random.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
+    # Measured in a loop: XLA ranks once, before it, and the unrolled search adds next to nothing.
+    rows = jnp.searchsorted(rank[:-1], drawn, side="right", method="scan_unrolled")
+    scale = rank[-1].astype(weights.dtype) / batch_size
+    return jax.tree.map(lambda leaf: leaf[rows], samples), weights[rows] * scale
+
+
+def sample_partitions(
+    key: Array, samples: Any, weights: Array, batch_size: int
+) -> tuple[Any, Array]:
+    """`draw_samples` of every partition: leaves (M, B, ...) and weights (M, B)."""
+    keys = partition_keys(key, weights.shape[0])
+    return jax.vmap(partial(draw_samples, batch_size=batch_size))(keys, samples, weights)
+
+
+def gram_norms(X: Array) -> Array:
+    """Largest eigenvalue of `X_g^T X_g` for every g, through the smaller product: (G,)."""
+    wide = X.shape[-1] > X.shape[-2]
+    product = "gid,gjd->gij" if wide else "gni,gnj->gij"
+    return jnp.linalg.eigvalsh(jnp.einsum(product, X, X, precision=EXACT))[..., -1]
+
+
+def host_gram_norms(X: np.ndarray) -> np.ndarray:
+    """`gram_norms` in float64 on the host."""
+    wide = X.shape[-1] > X.shape[-2]
+    gram = X @ X.swapaxes(-1, -2) if wide else X.swapaxes(-1, -2) @ X
+    return np.linalg.eigvalsh(gram)[..., -1]
+
+
+def stored(value: Any, dtype: Any) -> Any:
+    """A constant of a problem, rounded to the dtype to simulate in."""
+    return None if value is None else jnp.asarray(value, dtype)
+
+
+def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Check a partitioned data set; return it in float64 with the dtype to simulate in."""
+    features, targets = finite_data("X", X), finite_data("y", y)
+    if features.ndim != 3 or 0 in features.shape:
+        raise ValueError(
+            f"X has shape {features.shape}; give (M, N, d), partitions on the leading axis"
+        )
+    if targets.shape != features.shape[:2]:
+        raise ValueError(
+            f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
+            f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
+        )
+    dtype = jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    for name, array in (("X", features), ("y", targets)):
+        with np.errstate(over="ignore"):
+            if not np.sum(array**2) <= jnp.finfo(dtype).max:
+                raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
+    return features, targets, dtype

@@ -1,0 +1,213 @@
+"""A problem from any differentiable loss, its parameters any pytree of floats."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._pytree import pytree
+from lagc_jax.problems._optimum import minimize_lbfgs
+from lagc_jax.problems.base import Problem, partition_keys, sum_groups
+
+
+@pytree("loss_fn", "unravel", "sampler")
+class GeneralProblem(Problem):
+    """A user's loss over M partitions; made by `general_problem`.
+
+    Attributes:
+        loss_fn: maps (parameters, one partition's data) to the partition's loss ().
+        unravel: maps a vector (d,) to the user's parameters.
+        data: pytree whose leaves have the leading axis M.
+        sampler: maps (one partition's data, key, batch size) to a minibatch of it, if it can.
+    """
+
+    loss_fn: Callable[[Any, Any], Array]
+    unravel: Callable[[Array], Any]
+    data: Any
+    smoothness: Array
+    total_smoothness: Array
+    strong_convexity: Array
+    minimizer: Array
+    optimum: Array
+    sampler: Callable[[Any, Array, int], Any] | None = None
+
+    def flatten(self, theta: Any) -> Array:
+        expected = jax.tree.map(np.shape, jax.eval_shape(self.unravel, self.minimizer))
+        if jax.tree.map(np.shape, theta) != expected:
+            raise ValueError(
+                f"theta0 has shape {jax.tree.map(np.shape, theta)}; give the pytree of the "
+                f"problem's theta0, {expected}"
+            )
+        vector = ravel_pytree(theta)[0].astype(self.minimizer.dtype)
+        finite("theta0", vector)
+        return vector
+
+    def unflatten(self, theta: Array) -> Any:
+        return self.unravel(theta)
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        grouped = jax.tree.map(
+            lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), self.data
+        )
+        gradient = jax.grad(self._sum_of_losses)
+
+        def gradients(theta: Array) -> Array:
+            points = None if theta.ndim == 1 else 0
+            return jax.vmap(gradient, in_axes=(points, 0))(theta, grouped)
+
+        return gradients
+
+    def sample(self, key: Array, batch_size: int) -> "GeneralProblem":
+        sampler = self.sampler
+        if sampler is None:
+            raise ValueError("the problem has sampler=None; give general_problem a `sampler`")
+        keys = partition_keys(key, self.num_partitions)
+        data = jax.vmap(lambda part, own: sampler(part, own, batch_size))(self.data, keys)
+        return replace(self, data=data)
+
+    def _sum_of_losses(self, theta: Array, data: Any) -> Array:
+        parameters = self.unravel(theta)
+        return jnp.sum(jax.vmap(lambda part: self.loss_fn(parameters, part))(data))
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        return sum_groups(self.smoothness, num_groups)
+
+    def gap(self, theta: Array) -> Array:
+        return self.loss(theta) - self.optimum
+
+    def loss(self, theta: Array) -> Array:
+        return self._sum_of_losses(theta, self.data)
+
+
+def general_problem(
+    loss: Callable[[Any, Any], Array],
+    data: Any,
+    theta0: Any,
+    *,
+    smoothness: ArrayLike | None = None,
+    strong_convexity: float = math.nan,
+    optimum: float | None = None,
+    sampler: Callable[[Any, Array, int], Any] | None = None,
+) -> GeneralProblem:
+    """Build a problem from a loss function; its parameters may be any pytree of floats.
+
+    Args:
+        loss: pure function from (parameters, data of one partition) to that partition's loss ().
+        data: pytree whose leaves have the leading axis M, one entry a partition.
+        theta0: parameters in the user's form; where the search for the optimum starts.
+        smoothness: (M,) constants of the partitions. By default they are estimated by
+            `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and half way
+            between: a lower bound of the true constants, exact for quadratic losses.
+        strong_convexity: `mu`, if known; only bounds use it.
+        optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
+            for losses that are not convex (0.0, say).
+        sampler: pure function from (data of one partition, JAX random key, batch size) to that
+            partition's data on a minibatch, for `minibatch`. Their loss must have the mean of the
+            partition's, so let it weigh samples: those of a uniform minibatch by the number of
+            samples over the batch size.
+
+    Returns:
+        The problem. A group's constant and the total are sums of the partitions' constants. The
+        gap is a difference of two losses, and so is resolved to their rounding.
+
+    Raises:
+        ValueError: if the leading axes of `data` differ, `smoothness` is not M positive numbers,
+            the loss is not a finite scalar at `theta0`, or no optimum is found.
+
+    >>> data = jnp.array([[1.0], [3.0]])
+    >>> problem = general_problem(lambda t, x: jnp.sum((t - x) ** 2), data, jnp.zeros(1))
+    >>> round(float(problem.optimum), 3)
+    2.0
+    """
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or sizes in ({()}, {(0,)}):
+        raise ValueError(
+            f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
+        )
+    data = jax.tree.map(jnp.asarray, data)
+    for leaf in jax.tree.leaves(data):
+        finite_data("data", leaf)
+    flat0, unravel = ravel_pytree(theta0)
+    start = loss(theta0, jax.tree.map(lambda leaf: leaf[0], data))
+    if np.shape(start) != () or not np.isfinite(start):
+        raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
+    (num_partitions,) = sizes.pop()
+    unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
+    nothing = jnp.asarray(jnp.nan, flat0.dtype)
+    draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
+    minimizer, points = flat0, [0.0]
+    if optimum is None:
+        minimizer, found = minimize_lbfgs(draft.loss, flat0)
+        optimum, points = float(found), [0.0, 0.5, 1.0]
+    if smoothness is None:
+        smoothness = jnp.max(
+            jnp.stack(
+                [
+                    estimate_smoothness(loss, data, unravel(flat0 + s * (minimizer - flat0)))
+                    for s in points
+                ]
+            ),
+            axis=0,
+        )
+    finite("optimum", optimum)
+    positive("smoothness", smoothness)
+    if np.shape(smoothness) != (num_partitions,):
+        raise ValueError(
+            f"smoothness has shape {np.shape(smoothness)}; give ({num_partitions},), one constant "
+            f"a partition"
+        )
+    constants = jnp.asarray(smoothness, flat0.dtype)
+    return GeneralProblem(
+        loss,
+        unravel,
+        data,
+        constants,
+        jnp.sum(constants),
+        jnp.asarray(strong_convexity, flat0.dtype),
+        minimizer,
+        jnp.asarray(optimum, flat0.dtype),
+        sampler,
+    )
+
+
+def estimate_smoothness(
+    loss: Callable[[Any, Any], Array], data: Any, theta: Any, num_iterations: int = 100
+) -> Array:
+    """Largest curvature of every partition's loss at one point, by power iteration.
+
+    Args:
+        loss: as for `general_problem`.
+        data: pytree with leading axis M.
+        theta: parameters in the user's form.
+        num_iterations: Hessian-vector products a partition.
+
+    Returns:
+        (M,) estimates `|H_m v|` for the unit vectors `v` that the iteration reached: never above
+        the largest absolute eigenvalue of the Hessian at `theta`, itself never above `L_m`.
+    """
+    flat, unravel = ravel_pytree(theta)
+    whole_number("num_iterations", num_iterations)
+    # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
+    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+
+    def curvature(part: Any) -> Array:
+        gradient = jax.grad(lambda point: loss(unravel(point), part))
+
+        def product(vector: Array, _: None) -> tuple[Array, Array]:
+            image = jax.jvp(gradient, (flat,), (vector,))[1]
+            norm = jnp.linalg.norm(image)
+            return image / jnp.where(norm > 0, norm, 1), norm
+
+        return jax.lax.scan(product, start / jnp.linalg.norm(start), None, length=num_iterations)[
+            1
+        ][-1]
+
+    return jax.jit(jax.vmap(curvature))(data)

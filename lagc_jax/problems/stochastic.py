@@ -1,0 +1,122 @@
+"""Gradients on minibatches: a problem whose every iteration draws samples of its own.
+
+The samples belong to the problem, not to the delays: all schemes and all realisations of the delays
+meet the same ones, and the path still does not depend on the delays.
+"""
+
+# A problem's constants are fields to the checker, here properties: fields would be copies of them.
+# pyright: reportIncompatibleVariableOverride=false
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import Array
+
+from lagc_jax._checks import whole_number
+from lagc_jax._pytree import pytree
+from lagc_jax.problems.base import Oracle, Problem
+
+
+@pytree("batch_size")
+class MinibatchProblem(Problem):
+    """A problem with gradients on minibatches; made by `minibatch`.
+
+    Attributes:
+        problem: the loss over M partitions, of which all but `group_oracle` is.
+        key: a JAX random key, from which iteration `k` folds its own.
+        batch_size: `B`, samples of a partition.
+    """
+
+    problem: Problem
+    key: Array
+    batch_size: int
+
+    @property
+    def smoothness(self) -> Array:
+        return self.problem.smoothness
+
+    @property
+    def total_smoothness(self) -> Array:
+        return self.problem.total_smoothness
+
+    @property
+    def strong_convexity(self) -> Array:
+        return self.problem.strong_convexity
+
+    @property
+    def minimizer(self) -> Array:
+        return self.problem.minimizer
+
+    @property
+    def optimum(self) -> Array:
+        return self.problem.optimum
+
+    def flatten(self, theta: Any) -> Array:
+        return self.problem.flatten(theta)
+
+    def unflatten(self, theta: Array) -> Any:
+        return self.problem.unflatten(theta)
+
+    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
+        return self.problem.group_gradients(num_groups)
+
+    def group_oracle(self, num_groups: int) -> Oracle:
+        def gradients(theta: Array, k: Array) -> Array:
+            drawn = self.sample(jax.random.fold_in(self.key, k), self.batch_size)
+            return drawn.group_gradients(num_groups)(theta)
+
+        return gradients
+
+    def sample(self, key: Array, batch_size: int) -> Problem:
+        return self.problem.sample(key, batch_size)
+
+    def group_smoothness(self, num_groups: int) -> Array:
+        return self.problem.group_smoothness(num_groups)
+
+    def gap(self, theta: Array) -> Array:
+        return self.problem.gap(theta)
+
+    def loss(self, theta: Array) -> Array:
+        return self.problem.loss(theta)
+
+
+def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem:
+    """Make every iteration use the gradients of a fresh minibatch of every partition.
+
+    Iteration `k` draws `B` samples of partition `m`, uniformly with replacement among those of
+    positive weight, with `fold_in(fold_in(key, k), m)`: the same in every scheme and for every
+    realisation of the delays, and in all workers that hold the partition, as coding needs. Their
+    gradients, times the number of samples over `B`, and the penalty's are an unbiased estimate of
+    the partition's. Loss, gap, optimum and smoothness constants stay those of all samples. A delay
+    is then the time for the gradient of one minibatch, and `computation` counts those. A step of
+    `1/L` need not converge: the noise leaves a gap in proportion to the step.
+
+    Batch over minibatches with `jax.vmap` over `key`.
+
+    Args:
+        problem: loss over M partitions; one of `general_problem` needs its `sampler`. Rows of zeros
+            that pad a linear regression count as samples.
+        batch_size: `B`, samples of a partition.
+        key: a JAX random key; consumed.
+
+    Raises:
+        ValueError: if `batch_size` is not a whole number of at least 1, `key` is not one JAX random
+            key, or `problem` has no samples to draw from.
+
+    >>> from lagc_jax import linear_regression
+    >>> problem = linear_regression([[[1.0], [1.0]], [[2.0], [2.0]]], [[1.0, 1.0], [2.0, 2.0]])
+    >>> noisy = minibatch(problem, 2, jax.random.key(0))
+    >>> noisy.group_oracle(1)(noisy.minimizer - 1, 0).tolist()
+    [[-10.0]]
+    """
+    size = whole_number("batch_size", batch_size)
+    try:
+        jax.eval_shape(lambda key: jax.random.fold_in(key, 0), key)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"key={key!r} is not one JAX random key; give jax.random.key(seed), and batch with "
+            f"jax.vmap"
+        ) from None
+    jax.eval_shape(lambda key: problem.sample(key, size), key)  # raises where there are none
+    return MinibatchProblem(problem, key, size)

@@ -1,0 +1,1 @@
+"""Who holds, computes, sends and decodes what."""

@@ -1,0 +1,338 @@
+"""Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import positive, whole_number
+from lagc_jax.clock import choose_sampler, times_along
+from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
+from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.descent import (
+    Path,
+    State,
+    as_path,
+    begin,
+    check_start,
+    find_path,
+    flat_start,
+    observer,
+    oracle_source,
+    path_scheme,
+    propose,
+    select,
+    update,
+)
+from lagc_jax.problems.base import Problem
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
+
+
+class Trajectory(NamedTuple):
+    """One realisation of a scheme; arrays over iterates are cumulative and start at 0.
+
+    Attributes:
+        gap: (K+1,) `L(theta^k) - L(theta*)`; not finite from where the iterates overflow.
+        selected: (K, G) bool, groups that were to upload, and did unless they were given up.
+        wall_clock: (K+1,) time, in the unit of the delays.
+        downlink: (K+1,) messages from the server, exact integers.
+        uplink: (K+1,) messages to the server, exact integers.
+        computation: (K+1,) partition gradients, exact integers.
+        theta: the last iterate, in the form of the problem's parameters.
+        diverged: () bool, whether the gap stopped being finite or ended above its start.
+        received: (K, G) bool, groups whose gradient arrived: those selected, less those given up.
+        timeouts: (K+1,) times that a group was given up, exact integers.
+        message_bits: () bits of a message to the server.
+        recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
+    """
+
+    gap: Array
+    selected: Array
+    wall_clock: Array
+    downlink: Array
+    uplink: Array
+    computation: Array
+    theta: Any
+    diverged: Array
+    received: Array
+    timeouts: Array
+    message_bits: Array
+    recorded: Any = None
+
+    @property
+    def communication(self) -> Array:
+        """Downlink plus uplink messages, (K+1,)."""
+        return self.downlink + self.uplink
+
+    @property
+    def bits(self) -> Array:
+        """Bits sent to the server, (K+1,), of floating type: 32 for every number sent as it is."""
+        return self.uplink * self.message_bits[..., None].astype(jnp.result_type(float))
+
+
+class Complexity(NamedTuple):
+    """What it took to reach an accuracy; `inf` where it was not reached.
+
+    Attributes:
+        wall_clock: time.
+        communication: messages.
+        computation: partition gradients.
+        iterations: first `k` with `L(theta^k) - L(theta*) <= accuracy`.
+        bits: sent to the server.
+    """
+
+    wall_clock: Array
+    communication: Array
+    computation: Array
+    iterations: Array
+    bits: Array
+
+
+def simulate(
+    problem: Problem,
+    scheme: Scheme,
+    delays: TimeSource,
+    key: Array,
+    *,
+    num_iterations: int,
+    step_size: ArrayLike | None = None,
+    theta0: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+    sampler: str | None = None,
+    exact_recovery: bool = True,
+    code: GradientCode | None = None,
+    record: Callable[[Any], Any] | None = None,
+    cluster: Cluster | None = None,
+) -> Trajectory:
+    """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
+
+    Batch over `key`, `scheme.xi`, `step_size` or the parameters of the delays or the cluster with
+    `jax.vmap`; over keys alone the path is computed once, unless it depends on the times. It does
+    with a timeout, for a group may be given up and keep its stale gradient (see `arrivals.collect`
+    for what such a group costs), and with a decoding that is not exact.
+
+    Args:
+        problem: loss over M partitions.
+        scheme: how its gradients are collected.
+        delays: distribution of the time for one partition gradient, parameters () or (M,), or any
+            other source of times: a `Trace`, `Bursty`, `Failures`.
+        key: a JAX random key; consumed.
+        num_iterations: `K`; static.
+        step_size: `alpha`, (); by default `1/L`.
+        theta0: start, in the form of the problem's parameters; zeros by default.
+        optimizer: the server's optax transformation; by default the scheme's. It is
+            static: make it once and reuse it, a new one compiles anew.
+        sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
+            time; by default the first where it is exact (identical delays, a cluster that adds one
+            constant to every answer, no decoding that depends on who arrives) and the second
+            elsewhere. Both have the same distribution.
+        exact_recovery: whether the server is given the groups' gradients themselves. If False,
+            coded messages are sent, arrive in the order of the workers' times and are decoded, with
+            the numerical error of coding (GC, section 3).
+        code: the gradient code then used; by default that of the scheme's decoding or
+            `cyclic_repetition(n, r)`.
+        record: function of an iterate, in the form of the problem's parameters, to a pytree of
+            arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
+        cluster: start-up, messages and timeout; None for the paper's cluster.
+
+    Returns:
+        A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
+
+    Raises:
+        ValueError: for arguments of a wrong size or value, before anything is compiled.
+
+    >>> from lagc_jax import Exponential, gd, linear_regression
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> run = simulate(problem, gd(2), Exponential(1.0), jax.random.key(0), num_iterations=1)
+    >>> [f"{gap:.4f}" for gap in run.gap], run.uplink.tolist()
+    (['2.5000', '0.0000'], [0, 2])
+    """
+    K = whole_number("num_iterations", num_iterations)
+    check_start(problem, scheme, step_size)
+    theta = flat_start(problem, theta0)
+    if exact_recovery:
+        if code is not None:
+            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
+        sampler = choose_sampler(scheme, delays, sampler, cluster)
+    else:
+        if choose_sampler(scheme, delays, sampler, cluster) == "direct" and sampler is not None:
+            raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
+        sampler = "workers"
+        code = _check_code(problem, scheme, code)
+        check_order("exact_recovery=False", cluster)
+    if not scheme.decoder.exact:
+        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
+    warn_if_short(delays, K)
+    return run_trajectory(
+        problem, scheme, delays, cluster, key, step_size, theta, code, K, optimizer, sampler, record
+    )
+
+
+def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
+    """Warn where a replayed trace starts anew within a run."""
+    length = delays.length
+    if length is not None and length < num_iterations:
+        warnings.warn(
+            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
+            f"anew after its last row",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def check_order(name: str, cluster: Cluster | None) -> None:
+    """Raise ValueError where who arrives first depends on who else uploads."""
+    if cluster is not None and cluster.link is not None and not cluster.link.uniform:
+        raise ValueError(
+            f"{name} needs messages that arrive in the order of computing; give a link that is not "
+            f"shared, with latency and bandwidth of shape ()"
+        )
+
+
+def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
+    """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
+    n, r = scheme.group_size, scheme.redundancy
+    if not scheme.decoder.exact:
+        raise ValueError(
+            f"exact_recovery=False sends messages of a gradient code, but decoding="
+            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
+        )
+    own = scheme.decoder.own_code
+    if own is not None:
+        if code is not None:
+            raise ValueError("code is given but the scheme's decoding has one; give code=None")
+        return own
+    if code is None:
+        return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
+    if (code.group_size, code.redundancy) != (n, r):
+        raise ValueError(
+            f"code has group_size={code.group_size} and redundancy={code.redundancy}; the scheme "
+            f"needs {n} and {r}"
+        )
+    return code
+
+
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler", "record"))
+def run_trajectory(
+    problem: Problem,
+    scheme: Scheme,
+    delays: TimeSource,
+    cluster: Cluster | None,
+    key: Array,
+    step_size: ArrayLike | None,
+    theta: ArrayLike,
+    code: GradientCode | None,
+    num_iterations: int,
+    optimizer: optax.GradientTransformation | None,
+    sampler: str,
+    record: Callable[[Any], Any] | None = None,
+) -> Trajectory:
+    """`simulate` with a start (d,); it trusts its arguments."""
+    if code is None and not needs_arrivals(scheme, cluster):
+        path = find_path(
+            problem,
+            path_scheme(scheme),
+            step_size,
+            theta,
+            num_iterations,
+            optimizer,
+            record=record,
+        )
+        times = times_along(scheme, delays, path.selected, sampler, cluster).whole(key)
+        received = path.selected
+        downlink, uplink, computation = count_costs(scheme, path.selected)
+        timeouts = jnp.zeros_like(uplink)
+    else:
+        work = sample_work(scheme, delays, cluster, key, num_iterations)
+        start = begin(problem, scheme, step_size, theta, optimizer)
+        path, arrivals = _descend_with_arrivals(
+            problem, scheme, start, work, cluster, code, optimizer, record
+        )
+        times, received = arrivals.time, arrivals.received
+        downlink, computation = count_work(scheme, path.selected)
+        uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
+    wall_clock = accumulate(times)
+    return Trajectory(
+        path.gap,
+        path.selected,
+        wall_clock,
+        downlink,
+        uplink,
+        computation,
+        path.theta,
+        path.diverged,
+        received,
+        timeouts,
+        jnp.asarray(scheme.rule.message_bits(problem.num_parameters)),
+        path.recorded,
+    )
+
+
+def needs_arrivals(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether the path, or the number of messages along it, depends on the times.
+
+    It does where a group may be given up, or the decoding depends on who arrives.
+    """
+    patient = cluster is None or cluster.timeout is None
+    return not (patient and scheme.decoder.anonymous)
+
+
+def _descend_with_arrivals(
+    problem: Problem,
+    scheme: Scheme,
+    start: State,
+    work: Array,
+    cluster: Cluster | None,
+    code: GradientCode | None,
+    optimizer: optax.GradientTransformation | None,
+    record: Callable[[Any], Any] | None,
+) -> tuple[Path, Arrivals]:
+    """Scan the step on what the server decodes of the workers' work (K, M)."""
+    oracle_from = oracle_source(problem, scheme, code)
+    everyone = jnp.ones(scheme.num_groups, bool)
+    look = observer(problem, record)
+
+    def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
+        taken = collect(scheme, cluster, work, everyone).taken
+        proposal = propose(scheme, oracle_from(taken), state)
+        selected = select(state, proposal)
+        arrivals = collect(scheme, cluster, work, selected)
+        state = update(scheme, state, proposal, arrivals.received, optimizer)
+        return state, (look(state.theta), selected, arrivals)
+
+    last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)
+    return as_path(problem, look, start, last, seen, selected), arrivals
+
+
+def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
+    """Read off what a trajectory took to reach an accuracy.
+
+    Args:
+        trajectory: of `simulate`.
+        accuracy: `eta > 0`, the gap to reach; a scalar or an array.
+
+    Returns:
+        A `Complexity` of arrays of the shape of `accuracy`: the entries at the first `k` with
+        `L(theta^k) - L(theta*) <= accuracy`, `inf` where no such `k <= K` exists (LAGC).
+
+    Raises:
+        ValueError: if an accuracy is not positive and finite.
+    """
+    positive("accuracy", accuracy)
+    index, reached = first_hit(trajectory.gap, accuracy)
+    iterates = jnp.arange(trajectory.gap.shape[-1])
+    return Complexity(
+        at_hit(trajectory.wall_clock, index, reached),
+        at_hit(trajectory.communication, index, reached),
+        at_hit(trajectory.computation, index, reached),
+        at_hit(iterates, index, reached),
+        at_hit(trajectory.bits, index, reached),
+    )

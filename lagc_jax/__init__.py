@@ -26,7 +26,6 @@ from lagc_jax.law.identical import (
     order_statistic_mean,
     order_statistic_variance,
 )
-from lagc_jax.law.inverse import sample_iteration_times
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.general import estimate_smoothness, general_problem
 from lagc_jax.problems.linear import (
@@ -69,6 +68,7 @@ from lagc_jax.schemes.codes import (
 from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.summary import Summary
+from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 
 __all__ = [

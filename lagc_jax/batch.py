@@ -11,26 +11,22 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
-from lagc_jax.clock import WorkerTimes, choose_sampler, times_along
+from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, count_costs, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
-from lagc_jax.law.inverse import DirectTimes, Times
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.summary import Summary, merge_moments, summarise_moments
+from lagc_jax.summary import Summary, merge_moments, realise, summarise_moments
 from lagc_jax.trajectory import (
-    Trajectory,
-    check_order,
-    needs_arrivals,
     run_trajectory,
     warn_if_short,
 )
 
-# Realisations drawn together, always padded to this number, so that results do not depend on how
-# many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
-BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64, Trajectory: 64}
+# Trajectories run together, always padded to this number, so that results do not depend on how many
+# are asked for.
+BLOCK = 64
 
 
 class Counts(NamedTuple):
@@ -164,9 +160,7 @@ def simulate_batch(
     R = whole_number("num_realisations", num_realisations)
     check_start(problem, scheme, step_size)
     theta = flat_start(problem, theta0)
-    sampler = choose_sampler(scheme, delays, sampler, cluster)
-    if not scheme.decoder.exact:
-        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
+    clock = clock_of(scheme, delays, cluster, sampler)
     positive("accuracies", accuracies)
     for name, value, minimum in (
         ("accuracies", accuracies, 1),
@@ -182,13 +176,13 @@ def simulate_batch(
     targets = jnp.atleast_1d(jnp.asarray(accuracies, float))
     probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
     stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
-    if needs_arrivals(scheme, cluster):
+    if not clock.shared:
         start = (step_size, theta)
-        run = (problem, scheme, delays, cluster, key, start, targets, stops, probabilities)
+        run = (problem, clock, key, start, targets, stops, probabilities)
         return realise_paths(*run, K, R, optimizer, keep_samples)
     path = find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
     index, reached = first_hit(path.gap, targets)
-    times = times_along(scheme, delays, path.selected, sampler, cluster)
+    times = clock.along(path.selected)
     run = partial(
         realise,
         times,
@@ -218,9 +212,7 @@ def simulate_batch(
 )
 def realise_paths(
     problem: Problem,
-    scheme: Scheme,
-    delays: TimeSource,
-    cluster: Cluster | None,
+    clock: Clock,
     key: Array,
     start: tuple[ArrayLike | None, ArrayLike],
     accuracies: Array,
@@ -232,22 +224,19 @@ def realise_paths(
     keep_samples: bool,
 ) -> Batch:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
-    size = BLOCK[Trajectory]
+    size = BLOCK
     ks = jnp.arange(num_iterations + 1)
 
     def run_one(number: Array) -> tuple[tuple, tuple]:
         own = jax.random.fold_in(key, number)
         run = run_trajectory(
             problem,
-            scheme,
-            delays,
-            cluster,
+            clock,
             own,
             *start,
             None,
             num_iterations,
             optimizer,
-            "workers",
         )
         index, reached = first_hit(run.gap, accuracies)
         spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts, run.bits)
@@ -278,7 +267,7 @@ def realise_paths(
         moments = merge_moments(moments, flat, jnp.ones(num_realisations, bool))
         return summarise_moments(moments, flat, quantiles, num_realisations, keep_samples)
 
-    (clock, *others), curve = jax.tree.map(summarise, samples)
+    (time, *others), curve = jax.tree.map(summarise, samples)
     counts = Counts(*others)
     return Batch(
         gap=gap,
@@ -288,56 +277,8 @@ def realise_paths(
         communication=counts.communication.mean,
         computation=counts.computation.mean,
         bits=counts.bits.mean,
-        wall_clock=clock,
+        wall_clock=time,
         curve=curve,
         received=received,
         counts=counts,
     )
-
-
-@partial(jax.jit, static_argnames=("num_realisations", "keep_samples"))
-def realise(
-    times: Times,
-    key: Array,
-    iterates: Array,
-    reached: ArrayLike,
-    quantiles: Array,
-    num_realisations: int,
-    keep_samples: bool = False,
-) -> Summary:
-    """Draw R realisations of the time to given iterates and summarise them.
-
-    Args:
-        times: of the iterations along a path.
-        key: a JAX random key; realisation `i` uses `fold_in(key, i)`.
-        iterates: (A,) numbers of iterations.
-        reached: bool, () or (A,); the time is `inf` where False.
-        quantiles: (Q,) levels.
-        num_realisations: `R`; static.
-        keep_samples: whether to return all realisations; static.
-    """
-    order = jnp.argsort(iterates)
-    rising = iterates[order]
-    size = BLOCK[type(times)]
-    blocks = -(-num_realisations // size)
-    keep = keep_samples or quantiles.shape[0] > 0
-
-    def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
-        numbers = block * size + jnp.arange(size)
-        drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
-        return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
-
-    dtype = jax.eval_shape(times.until, key, rising).dtype
-    zeros = jnp.zeros(iterates.shape, dtype)
-    start = (jnp.zeros((), dtype), zeros, zeros)
-    moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
-    back = jnp.argsort(order)
-    if drawn is not None:
-        drawn = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
-    by_iterate = summarise_moments(moments, drawn, quantiles, num_realisations, keep_samples)
-
-    def unsort(leaf: Array) -> Array:
-        known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
-        return jnp.where(known, leaf[back], jnp.inf)
-
-    return jax.tree.map(unsort, by_iterate)

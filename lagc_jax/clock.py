@@ -1,159 +1,230 @@
-"""Time, messages and gradients along a path, sampled and exact. It knows no loss."""
+"""What an iteration takes, given which groups work: sampled and exact. It knows no loss.
 
-from typing import Any, cast
+`clock_of` alone decides how times are drawn and whether their moments are known. A clock along a
+path is a `Times`, from which any stretch of any realisation can be drawn.
+"""
 
-import jax
+from typing import Any, ClassVar, Protocol, cast
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
-from lagc_jax.cluster import Cluster, chunk_of_work, collect
+from lagc_jax.cluster import Cluster
 from lagc_jax.costs import accumulate
 from lagc_jax.delays.base import Delays, Scaled, TimeSource
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
-from lagc_jax.law.inverse import CHUNK, Times, count_working, direct_times
+from lagc_jax.law.inverse import make_inverse
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.times import DirectTimes, Times, WorkerTimes, part_of_path
 
 SAMPLERS = ("direct", "workers")
 
 
-def choose_sampler(
-    scheme: Scheme, delays: TimeSource, sampler: str | None, cluster: Cluster | None = None
-) -> str:
-    """Check the delays' and the cluster's shapes and return the sampler to use.
-
-    Args:
-        scheme: its number of workers is the only other shape that parameters may have.
-        delays: distribution of the computing times.
-        sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
-            None is "direct" where that is exact: for identical delays in a cluster that adds one
-            constant to every answer, and a decoding that does not depend on who arrives.
-        cluster: start-up, messages and timeout; None for the paper's.
-
-    Raises:
-        ValueError: for parameters of a shape other than () or (M,), an unknown sampler, or direct
-            sampling where it is not exact.
-    """
-    draws = 1
-    constant = True
-    if cluster is not None:
-        cluster.check(scheme.num_workers)
-        draws = cluster.draws(scheme)
-        constant = cluster.overhead(scheme) is not None
-    delays.check(scheme.num_workers, draws)
-    anonymous = scheme.decoder.anonymous
-    if sampler is None:
-        return "direct" if delays.identical and constant and anonymous else "workers"
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
-    if sampler == "direct" and not delays.identical:
-        raise ValueError("sampler='direct' needs identical delays; give sampler='workers'")
-    if sampler == "direct" and not constant:
-        raise ValueError(
-            f"sampler='direct' needs a cluster that adds one constant to every answer, but cluster="
-            f"{cluster} does not; give sampler='workers'"
-        )
-    if sampler == "direct" and not anonymous:
-        raise ValueError(
-            f"sampler='direct' does not say who arrives, as decoding="
-            f"{type(scheme.decoding).__name__} needs; give sampler='workers'"
-        )
-    return sampler
-
-
-def sample_worker_times(
-    delays: TimeSource, key: Array, num_iterations: int, num_workers: int
-) -> Array:
-    """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
-    chunks = jnp.arange(-(-num_iterations // CHUNK))
-    shape = (CHUNK, 1, num_workers)
-    times = jax.vmap(lambda chunk: delays.sample_chunk(key, chunk, shape))(chunks)
-    return times.reshape(-1, num_workers)[:num_iterations]
-
-
-@pytree("num_iterations")
-class WorkerTimes(Times):
-    """Times along a path, drawn worker by worker; made by `times_along`.
+class Clock(Protocol):
+    """What the iterations of a scheme take; made by `clock_of`.
 
     Attributes:
-        scheme: sizes and trigger.
+        scheme: sizes, trigger and decoding.
         delays: distribution of the computing times.
-        selected: (C, CHUNK, G) bool, groups that upload; none beyond the path.
-        num_iterations: `K`.
-        cluster: start-up and messages; None for the paper's.
+        cluster: start-up, messages and timeout; None for the paper's.
+        sees: what it needs of a path: "counts", the numbers of working groups, or "groups", those
+            that upload.
     """
 
     scheme: Scheme
     delays: TimeSource
-    selected: Array
-    num_iterations: int
+    cluster: Cluster | None
+    sees: ClassVar[str]
+
+    @property
+    def shared(self) -> bool:
+        """Whether all realisations share one path and one number of messages.
+
+        They do unless a group may be given up, or the decoding depends on who arrives.
+        """
+        patient = self.cluster is None or self.cluster.timeout is None
+        return patient and self.scheme.decoder.anonymous
+
+    @property
+    def exact(self) -> bool:
+        """Whether mean and variance are known without sampling."""
+        return self._unknown() is None
+
+    def mean(self, working: ArrayLike) -> Array:
+        """Exact mean times of iterations (K,) in which some groups work, bool (K, G).
+
+        `inf`, with a RuntimeWarning, where it is infinite.
+
+        Raises:
+            ValueError: where it is not known.
+        """
+        mean = self._moment(working, 1)
+        overhead = _overhead(self.scheme, self.cluster)
+        if overhead is None:
+            return mean
+        return mean + jnp.where(jnp.any(working, axis=-1), jnp.asarray(overhead, mean.dtype), 0)
+
+    def variance(self, working: ArrayLike) -> Array:
+        """Exact variances (K,), as `mean`."""
+        return self._moment(working, 2)
+
+    def along(self, selected: Array) -> Times:
+        """Times along a path whose groups that upload are `selected`, bool (K, G)."""
+        part = part_of_path(self.scheme, selected, self.sees, self.delays.dtype)
+        return self.times(part, selected.shape[0])
+
+    def times(self, part: Any, num_iterations: int) -> Times:
+        """Times along a path of K iterations whose `part_of_path` is known."""
+        ...
+
+    def _unknown(self) -> str | None:
+        """Why there are no exact moments, and what to do."""
+        sample = "sample with simulate or simulate_batch"
+        if not hasattr(self.delays, "hazard"):
+            kind = type(self.delays).__name__
+            return f"delays of type {kind} have no exact moments; {sample}"
+        if self.cluster is not None and self.cluster.overhead(self.scheme) is None:
+            return (
+                f"cluster={self.cluster} adds no constant to every answer, so exact moments do not "
+                f"apply; {sample}"
+            )
+        try:
+            self.scheme.num_waited  # noqa: B018
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _moment(self, working: ArrayLike, order: int) -> Array:
+        """Mean (1) or variance (2) of the computing; what a cluster adds is left out.
+
+        For identical delays it is looked up by the number of working groups, otherwise integrated
+        once for every set of working groups that occurs.
+        """
+        if why := self._unknown():
+            raise ValueError(why)
+        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
+        working = jnp.asarray(working, bool)
+        if delays.identical:
+            moment = {1: iteration_mean, 2: iteration_variance}[order]
+            return moment(delays, n, r, np.arange(self.scheme.num_groups + 1))[working.sum(-1)]
+        unequal.warn_if_infinite(delays, self.scheme.num_workers, working, r, order)
+        known = concrete(working)
+        if known is None:
+            return unequal.moments(delays, working, n, r)[order - 1]
+        rows, row = np.unique(known, axis=0, return_inverse=True)
+        return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
+
+
+@pytree()
+class DirectClock(Clock):
+    """One uniform an iteration: identical delays, whoever answers, one constant for messages."""
+
+    scheme: Scheme
+    delays: TimeSource
     cluster: Cluster | None = None
 
-    def seed(self, key: Array) -> Array:
-        return key
+    sees: ClassVar[str] = "counts"
 
-    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
-        work = chunk_of_work(self.scheme, self.delays, self.cluster, seed, chunk)
-        return (collect(self.scheme, self.cluster, work, self.selected[chunk]).time,)
+    def times(self, part: Array, num_iterations: int) -> DirectTimes:
+        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
+        inverse = make_inverse(n, r, delays.dtype)
+        overhead = _overhead(self.scheme, self.cluster)
+        return DirectTimes(inverse, delays, part, num_iterations, overhead)
 
 
-def times_along(
+@pytree()
+class WorkerClock(Clock):
+    """One draw a worker and iteration, for everything else."""
+
+    scheme: Scheme
+    delays: TimeSource
+    cluster: Cluster | None = None
+
+    sees: ClassVar[str] = "groups"
+
+    def times(self, part: Array, num_iterations: int) -> WorkerTimes:
+        return WorkerTimes(self.scheme, self.delays, part, num_iterations, self.cluster)
+
+
+def clock_of(
     scheme: Scheme,
     delays: TimeSource,
-    selected: Array,
-    sampler: str,
     cluster: Cluster | None = None,
-) -> Times:
-    """Times of the iterations along a path.
+    sampler: str | None = None,
+) -> Clock:
+    """Choose how the times of a scheme are drawn.
 
     Args:
-        scheme: sizes and trigger.
-        delays: distribution of the computing times.
-        selected: groups that upload, bool (K, G).
-        sampler: as `choose_sampler` returns it.
-        cluster: start-up and messages, no timeout; None for the paper's.
+        scheme: sizes, trigger and decoding.
+        delays: distribution of the computing times, parameters () or (M,).
+        cluster: start-up, messages and timeout; None for the paper's.
+        sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
+            None is "direct" where that is exact: for identical delays in a cluster that adds one
+            constant to every answer, and a decoding that does not depend on who arrives.
+
+    Raises:
+        ValueError: for parameters of a shape other than () or (M,), an unknown sampler, direct
+            sampling where it is not exact, or a link that disturbs the order of arrival that the
+            decoding asks for.
+
+    >>> from lagc_jax import Exponential, gd
+    >>> clock = clock_of(gd(2), Exponential(1.0))
+    >>> clock.exact, [f"{mean:.2f}" for mean in clock.mean([[True, True]])]
+    (True, ['1.50'])
     """
-    dtype = cast(Delays, delays).dtype if sampler == "direct" else None
-    chunks = chunk_path(scheme, selected, sampler, dtype)
-    return times_of_chunks(scheme, delays, chunks, selected.shape[0], sampler, cluster)
+    draws = 1
+    if cluster is not None:
+        cluster.check(scheme.num_workers)
+        draws = cluster.draws(scheme)
+    delays.check(scheme.num_workers, draws)
+    if not scheme.decoder.exact:
+        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
+    if sampler not in (None, *SAMPLERS):
+        raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
+    why = _not_direct(scheme, delays, cluster)
+    if sampler == "direct" and why is not None:
+        raise ValueError(f"sampler='direct' {why}; give sampler='workers'")
+    if sampler == "workers" or why is not None:
+        return WorkerClock(scheme, delays, cluster)
+    return DirectClock(scheme, delays, cluster)
 
 
-def chunk_path(scheme: Scheme, selected: Array, sampler: str, dtype: DTypeLike | None) -> Array:
-    """What a sampler needs of a path, by chunk of iterations; redundancy does not change it.
+def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> str | None:
+    """Why an iteration's time cannot be drawn from one uniform."""
+    if not delays.identical:
+        return "needs identical delays"
+    if cluster is not None and cluster.overhead(scheme) is None:
+        return (
+            f"needs a cluster that adds one constant to every answer, but cluster={cluster} does "
+            f"not"
+        )
+    if not scheme.decoder.anonymous:
+        return f"does not say who arrives, as decoding={type(scheme.decoding).__name__} needs"
+    return None
 
-    For "workers" the groups that upload, bool (C, CHUNK, G); for "direct" the numbers of working
-    groups (C, CHUNK) of type `dtype`.
-    """
-    if sampler == "direct":
-        return count_working(scheme.working(selected), cast(DTypeLike, dtype))
-    K, G = selected.shape
-    return jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+
+def check_order(name: str, cluster: Cluster | None) -> None:
+    """Raise ValueError where who arrives first depends on who else uploads."""
+    if cluster is not None and cluster.link is not None and not cluster.link.uniform:
+        raise ValueError(
+            f"{name} needs messages that arrive in the order of computing; give a link that is not "
+            f"shared, with latency and bandwidth of shape ()"
+        )
 
 
-def times_of_chunks(
-    scheme: Scheme,
-    delays: TimeSource,
-    chunks: Any,
-    num_iterations: int,
-    sampler: str,
-    cluster: Cluster | None = None,
-) -> Times:
-    """`times_along` a path of K iterations whose `chunk_path` is known."""
-    if sampler == "workers":
-        return WorkerTimes(scheme, delays, chunks, num_iterations, cluster)
-    overhead = None if cluster is None else cluster.overhead(scheme)
-    law = order_law(scheme, cast(Delays, delays))
-    return direct_times(*law, chunks, num_iterations, overhead)
+def _overhead(scheme: Scheme, cluster: Cluster | None) -> ArrayLike | None:
+    return None if cluster is None else cluster.overhead(scheme)
 
 
 def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     """Delays, `n` and `r` under which a group's time is `r` times the `n - r + 1`-th smallest.
 
-    That is what `order_stats`, `unequal` and `sampling` compute. Where a worker's load is not
+    That is what `law` computes. Where a worker's load is not
     `n - F + 1`, the delays are scaled to make up for it.
     """
     n = scheme.group_size
@@ -188,12 +259,8 @@ def expected_wall_clock(
     >>> [f"{mean:.4f}" for mean in clock]
     ['0.0000', '1.5000']
     """
-    per_iteration = moment_along(scheme, delays, selected, order=1, cluster=cluster)
-    if cluster is not None:
-        overhead = jnp.asarray(cluster.overhead(scheme), per_iteration.dtype)
-        working = scheme.working(jnp.asarray(selected, bool)).any(-1)
-        per_iteration = per_iteration + jnp.where(working, overhead, 0)
-    return accumulate(per_iteration)
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).mean(working))
 
 
 def wall_clock_variance(
@@ -209,46 +276,16 @@ def wall_clock_variance(
     >>> [f"{v:.4f}" for v in variance]
     ['0.0000', '1.2500']
     """
-    return accumulate(moment_along(scheme, delays, selected, order=2, cluster=cluster))
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).variance(working))
 
 
-def moment_along(
-    scheme: Scheme,
-    delays: Delays,
-    selected: ArrayLike,
-    order: int,
-    cluster: Cluster | None = None,
-) -> Array:
-    """Mean (order 1) or variance (2) of the computing in every iteration of a path, (K,).
-
-    For identical delays it is looked up by the number of working groups, otherwise integrated once
-    for every set of working groups that occurs. What a cluster adds is left out.
-    """
+def _working(scheme: Scheme, selected: ArrayLike) -> Array:
+    """Working groups (K, G) of selected ones; raise ValueError for another shape."""
     selected = jnp.asarray(selected, bool)
     if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
         raise ValueError(
             f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
             f"group of the scheme"
         )
-    choose_sampler(scheme, delays, None, cluster)
-    if not hasattr(delays, "hazard"):
-        raise ValueError(
-            f"delays of type {type(delays).__name__} have no exact moments; sample with "
-            f"simulate_batch"
-        )
-    if cluster is not None and cluster.overhead(scheme) is None:
-        raise ValueError(
-            f"cluster={cluster} adds no constant to every answer, so exact moments do not apply; "
-            f"sample with simulate_batch"
-        )
-    working = scheme.working(selected)
-    delays, n, r = order_law(scheme, delays)
-    if delays.identical:
-        moment = {1: iteration_mean, 2: iteration_variance}[order]
-        return moment(delays, n, r, np.arange(scheme.num_groups + 1))[working.sum(-1)]
-    unequal.warn_if_infinite(delays, scheme.num_workers, working, r, order)
-    known = concrete(working)
-    if known is None:
-        return unequal.moments(delays, working, n, r)[order - 1]
-    rows, row = np.unique(known, axis=0, return_inverse=True)
-    return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
+    return scheme.working(selected)

@@ -1,9 +1,18 @@
 """Moments and quantiles of realisations, a block at a time."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax.times import DirectTimes, Times, WorkerTimes
+
+# Realisations drawn together, always padded to this number, so that results do not depend on how
+# many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
+BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
 
 
 class Summary(NamedTuple):
@@ -82,3 +91,51 @@ def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
         axis=-1,
     )
     return values, bounds.swapaxes(0, 1)
+
+
+@partial(jax.jit, static_argnames=("num_realisations", "keep_samples"))
+def realise(
+    times: Times,
+    key: Array,
+    iterates: Array,
+    reached: ArrayLike,
+    quantiles: Array,
+    num_realisations: int,
+    keep_samples: bool = False,
+) -> Summary:
+    """Draw R realisations of the time to given iterates and summarise them.
+
+    Args:
+        times: of the iterations along a path.
+        key: a JAX random key; realisation `i` uses `fold_in(key, i)`.
+        iterates: (A,) numbers of iterations.
+        reached: bool, () or (A,); the time is `inf` where False.
+        quantiles: (Q,) levels.
+        num_realisations: `R`; static.
+        keep_samples: whether to return all realisations; static.
+    """
+    order = jnp.argsort(iterates)
+    rising = iterates[order]
+    size = BLOCK[type(times)]
+    blocks = -(-num_realisations // size)
+    keep = keep_samples or quantiles.shape[0] > 0
+
+    def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
+        numbers = block * size + jnp.arange(size)
+        drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
+        return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
+
+    dtype = jax.eval_shape(times.until, key, rising).dtype
+    zeros = jnp.zeros(iterates.shape, dtype)
+    start = (jnp.zeros((), dtype), zeros, zeros)
+    moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
+    back = jnp.argsort(order)
+    if drawn is not None:
+        drawn = drawn.reshape(-1, iterates.shape[0])[:num_realisations]
+    by_iterate = summarise_moments(moments, drawn, quantiles, num_realisations, keep_samples)
+
+    def unsort(leaf: Array) -> Array:
+        known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
+        return jnp.where(known, leaf[back], jnp.inf)
+
+    return jax.tree.map(unsort, by_iterate)

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
-from lagc_jax.clock import moment_along, order_law
+from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import Delays
 from lagc_jax.descent import Path, check_exact, descend
@@ -262,10 +262,11 @@ def expected_complexity(
     counts = np.asarray(scheme.working(path.selected)).sum(-1)
     uploads = selected.sum(-1)
     working, uploading = _sums(counts), _sums(uploads)
-    mean = _sums(np.asarray(moment_along(scheme, delays, path.selected, 1), float))
+    clock, working_groups = clock_of(scheme, delays), scheme.working(path.selected)
+    mean = _sums(np.asarray(clock.mean(working_groups), float))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
-        variance = _sums(np.asarray(moment_along(scheme, delays, path.selected, 2), float))
+        variance = _sums(np.asarray(clock.variance(working_groups), float))
     downlink, uplink, computation = price(scheme, working, uploading)
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)

@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
-from lagc_jax.clock import choose_sampler, times_along
+from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
@@ -161,19 +161,15 @@ def simulate(
     if exact_recovery:
         if code is not None:
             raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
-        sampler = choose_sampler(scheme, delays, sampler, cluster)
+        clock = clock_of(scheme, delays, cluster, sampler)
     else:
-        if choose_sampler(scheme, delays, sampler, cluster) == "direct" and sampler is not None:
+        if sampler == "direct":
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
-        sampler = "workers"
+        clock = clock_of(scheme, delays, cluster, "workers")
         code = _check_code(problem, scheme, code)
         check_order("exact_recovery=False", cluster)
-    if not scheme.decoder.exact:
-        check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     warn_if_short(delays, K)
-    return run_trajectory(
-        problem, scheme, delays, cluster, key, step_size, theta, code, K, optimizer, sampler, record
-    )
+    return run_trajectory(problem, clock, key, step_size, theta, code, K, optimizer, record)
 
 
 def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
@@ -185,15 +181,6 @@ def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
             f"anew after its last row",
             RuntimeWarning,
             stacklevel=3,
-        )
-
-
-def check_order(name: str, cluster: Cluster | None) -> None:
-    """Raise ValueError where who arrives first depends on who else uploads."""
-    if cluster is not None and cluster.link is not None and not cluster.link.uniform:
-        raise ValueError(
-            f"{name} needs messages that arrive in the order of computing; give a link that is not "
-            f"shared, with latency and bandwidth of shape ()"
         )
 
 
@@ -220,23 +207,21 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
     return code
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "sampler", "record"))
+@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
 def run_trajectory(
     problem: Problem,
-    scheme: Scheme,
-    delays: TimeSource,
-    cluster: Cluster | None,
+    clock: Clock,
     key: Array,
     step_size: ArrayLike | None,
     theta: ArrayLike,
     code: GradientCode | None,
     num_iterations: int,
     optimizer: optax.GradientTransformation | None,
-    sampler: str,
     record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
-    if code is None and not needs_arrivals(scheme, cluster):
+    scheme = clock.scheme
+    if code is None and clock.shared:
         path = find_path(
             problem,
             path_scheme(scheme),
@@ -246,15 +231,15 @@ def run_trajectory(
             optimizer,
             record=record,
         )
-        times = times_along(scheme, delays, path.selected, sampler, cluster).whole(key)
+        times = clock.along(path.selected).whole(key)
         received = path.selected
         downlink, uplink, computation = count_costs(scheme, path.selected)
         timeouts = jnp.zeros_like(uplink)
     else:
-        work = sample_work(scheme, delays, cluster, key, num_iterations)
+        work = sample_work(scheme, clock.delays, clock.cluster, key, num_iterations)
         start = begin(problem, scheme, step_size, theta, optimizer)
         path, arrivals = _descend_with_arrivals(
-            problem, scheme, start, work, cluster, code, optimizer, record
+            problem, scheme, start, work, clock.cluster, code, optimizer, record
         )
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected)
@@ -274,15 +259,6 @@ def run_trajectory(
         jnp.asarray(scheme.rule.message_bits(problem.num_parameters)),
         path.recorded,
     )
-
-
-def needs_arrivals(scheme: Scheme, cluster: Cluster | None) -> bool:
-    """Whether the path, or the number of messages along it, depends on the times.
-
-    It does where a group may be given up, or the decoding depends on who arrives.
-    """
-    patient = cluster is None or cluster.timeout is None
-    return not (patient and scheme.decoder.anonymous)
 
 
 def _descend_with_arrivals(

@@ -31,8 +31,8 @@ from matplotlib.ticker import NullFormatter
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax.batch import realise
-from lagc_jax.clock import times_along
+from lagc_jax.summary import realise
+from lagc_jax.clock import clock_of
 from lagc_jax.plots.paper import PAGE_WIDTH, STYLE
 
 KEY_SEED = 0
@@ -171,7 +171,7 @@ def through_jax(work: Work, sampler: str, part: int, quantiles: tuple[float, ...
     """The library, with the sampler of its name."""
     scheme, K = lagc_jax.lagc(*work.scheme), len(work.selected)
     delays = lagc_jax.Exponential(jnp.ones((), work.dtype))
-    times = times_along(scheme, delays, jnp.asarray(work.selected), sampler)
+    times = clock_of(scheme, delays, sampler=sampler).along(jnp.asarray(work.selected))
     key, end, levels = jax.random.key(KEY_SEED), jnp.array([K]), jnp.asarray(quantiles, float)
 
     def run() -> jax.Array:

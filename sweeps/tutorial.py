@@ -16,7 +16,7 @@ import pandas as pd
 from common import configure_jax
 
 import lagc_jax
-from lagc_jax.clock import sample_worker_times
+from lagc_jax.times import sample_worker_times
 
 configure_jax()
 key = jax.random.key(0)

@@ -12,8 +12,9 @@ import reference_cluster
 
 import lagc_jax
 from lagc_jax.batch import BLOCK
-from lagc_jax.clock import sample_worker_times
+from lagc_jax.clock import clock_of
 from lagc_jax.cluster import collect, sample_work
+from lagc_jax.times import sample_worker_times
 
 M, K, KEY = 6, 70, jax.random.key(3)
 # Compiled whole, which takes less than compiling every operation of theirs.
@@ -92,7 +93,7 @@ def test_a_timeout_that_never_strikes_changes_nothing(problem, name):
 
 def test_batches_of_paths_are_their_trajectories_however_many_there_are(problem):
     scheme, cluster = SCHEMES["lagc"], lagc_jax.Cluster(timeout=6.0)
-    size = BLOCK[lagc_jax.Trajectory]
+    size = BLOCK
 
     def batch(count):
         return lagc_jax.simulate_batch(
@@ -130,7 +131,7 @@ def test_constant_overheads_are_direct_exact_and_refused_elsewhere():
         lagc_jax.Cluster(timeout=1.0),
     ):
         with pytest.raises(ValueError, match="one constant to every answer"):
-            lagc_jax.clock.choose_sampler(scheme, delays, "direct", bad)
+            clock_of(scheme, delays, bad, "direct")
         with pytest.raises(ValueError, match="exact moments do not apply"):
             lagc_jax.expected_wall_clock(scheme, delays, selected, bad)
 

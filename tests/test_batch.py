@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.batch import BLOCK, realise
-from lagc_jax.clock import times_along
-from lagc_jax.law.inverse import DirectTimes
+from lagc_jax.summary import BLOCK, realise
+from lagc_jax.clock import clock_of
+from lagc_jax.times import DirectTimes
 
 KEY, K = jax.random.key(11), 40
 G_LAG = lagc_jax.g_lag(6, 2, xi=0.1, memory=4)
@@ -24,7 +24,7 @@ def run(problem, scheme=LAGC, delays=EXPONENTIAL, count=100, **changes):
 
 def drawn(count):
     selected = jax.random.bernoulli(KEY, 0.6, (K, 2))
-    times = times_along(LAGC, lagc_jax.Pareto(1.0, 1.5), selected, "direct")
+    times = clock_of(LAGC, lagc_jax.Pareto(1.0, 1.5)).along(selected)
     return realise(times, KEY, jnp.array([5, K]), True, jnp.array([0.5]), count, True)
 
 
@@ -47,7 +47,7 @@ def test_streamed_moments_are_those_of_the_samples():
 
 
 def test_without_quantiles_nothing_of_the_size_of_the_realisations_is_kept(problem):
-    times = times_along(LAGC, EXPONENTIAL, jnp.ones((K, 2), bool), "direct")
+    times = clock_of(LAGC, EXPONENTIAL).along(jnp.ones((K, 2), bool))
     none = jnp.zeros(0)
 
     def memory(count):
@@ -62,7 +62,7 @@ def test_without_quantiles_nothing_of_the_size_of_the_realisations_is_kept(probl
 def test_quantile_bounds_cover_the_true_quantile_as_often_as_they_say():
     # One iteration of one worker: the time is the delay itself. Of 400 intervals at 95 %, fewer
     # than 360 cover with probability below 1e-5 (binomial).
-    times = times_along(lagc_jax.gd(1), EXPONENTIAL, jnp.ones((1, 1), bool), "direct")
+    times = clock_of(lagc_jax.gd(1), EXPONENTIAL).along(jnp.ones((1, 1), bool))
     levels = jnp.array([0.05, 0.5, 0.95])
 
     def bounds(key):

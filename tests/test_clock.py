@@ -8,8 +8,9 @@ import reference
 from scipy import stats
 
 import lagc_jax
-from lagc_jax.clock import sample_worker_times, times_along
+from lagc_jax.clock import clock_of
 from lagc_jax.costs import accumulate, count_costs
+from lagc_jax.times import sample_worker_times
 
 M, K = 6, 5
 # 1 < r < n with r below F (gc) and not below it (lagc), r = 1 < n, and both ends r = n and n = 1.
@@ -49,7 +50,9 @@ def test_clock_is_that_of_loops_over_the_same_times(name):
     scheme, key, delays = SCHEMES[name], jax.random.key(5), lagc_jax.Pareto(1.0, 1.5)
     selected = some_selections(scheme)
     times = draw_times(delays, key, K, M)
-    times_of = jax.jit(times_along(scheme, delays, jnp.asarray(selected), "workers").whole)
+    times_of = jax.jit(
+        clock_of(scheme, delays, sampler="workers").along(jnp.asarray(selected)).whole
+    )
     clock = accumulate(times_of(key))
     expected = reference.wall_clock(np.asarray(times), selected, scheme.redundancy, scheme.trigger)
     np.testing.assert_allclose(clock, expected, rtol=1e-14)  # sums of 5 times, rounded
@@ -92,7 +95,7 @@ def test_both_samplers_have_the_exact_distribution(name):
     def draw(keys):
         def one(key, delays, sampler):
             return accumulate(
-                times_along(scheme, delays, jnp.asarray(selected), sampler).whole(key)
+                clock_of(scheme, delays, sampler=sampler).along(jnp.asarray(selected)).whole(key)
             )
 
         return {
@@ -125,7 +128,7 @@ def test_both_samplers_have_the_exact_distribution(name):
 @pytest.mark.parametrize("sampler", ["direct", "workers"])
 def test_an_iteration_that_selects_no_group_takes_no_time(sampler):
     idle = jnp.zeros((2, 2), bool)
-    times = times_along(lagc_jax.lagc(M, 2, 2), DELAYS["pareto"], idle, sampler)
+    times = clock_of(lagc_jax.lagc(M, 2, 2), DELAYS["pareto"], sampler=sampler).along(idle)
     clock = accumulate(jax.jit(times.whole)(jax.random.key(0)))
     assert np.array_equal(clock, np.zeros(3))
 
@@ -143,7 +146,9 @@ def test_clock_follows_worker_dependent_delays(name):
     delays = lagc_jax.Pareto(np.array([1, 1, 1, 1, 1, 50.0]), np.linspace(1.2, 3, M))
     selected = some_selections(scheme)
     times = np.asarray(draw_times(delays, key, K, M))
-    times_of = jax.jit(times_along(scheme, delays, jnp.asarray(selected), "workers").whole)
+    times_of = jax.jit(
+        clock_of(scheme, delays, sampler="workers").along(jnp.asarray(selected)).whole
+    )
     clock = accumulate(times_of(key))
     expected = reference.wall_clock(times, selected, scheme.redundancy, scheme.trigger)
     np.testing.assert_allclose(clock, expected, rtol=1e-14)

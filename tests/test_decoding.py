@@ -9,7 +9,7 @@ import pytest
 import reference
 
 import lagc_jax
-from lagc_jax.clock import choose_sampler, moment_along, order_law
+from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
 from lagc_jax.delays.base import Scaled
 from lagc_jax.schemes.decoding import LeastSquares, Rescaled, first
@@ -274,7 +274,8 @@ def test_twice_the_gradients_take_twice_the_time(name, rates):
     delays, selected = lagc_jax.Exponential(rates), np.ones((3, PLAIN[name].num_groups), bool)
     twice, once = (
         [
-            *(moment_along(scheme, delays, selected, order) for order in (1, 2)),
+            clock_of(scheme, delays).mean(scheme.working(selected)),
+            clock_of(scheme, delays).variance(scheme.working(selected)),
             draw_work(scheme, delays, None, KEY, 3),
             iteration_costs(scheme, DELAYS).time,
             iteration_costs(scheme, DELAYS).computation,
@@ -289,7 +290,7 @@ def test_twice_the_gradients_take_twice_the_time(name, rates):
 def test_sampled_times_have_the_load(sampler):
     selected = jnp.ones((70, 2), bool)
     twice, once = (
-        jax.jit(lagc_jax.clock.times_along(scheme["g-cada"], DELAYS, selected, sampler).whole)(KEY)
+        jax.jit(clock_of(scheme["g-cada"], DELAYS, sampler=sampler).along(selected).whole)(KEY)
         for scheme in (LOADED, PLAIN)
     )
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-12)
@@ -428,5 +429,5 @@ def test_what_a_decoding_cannot_do_is_refused(problem, call, message):
 
 
 def test_the_sampler_follows_the_decoding():
-    kinds = {name: choose_sampler(scheme, DELAYS, None) for name, scheme in SCHEMES.items()}
-    assert set(kinds.values()) == {"workers"}
+    kinds = {name: clock_of(scheme, DELAYS).sees for name, scheme in SCHEMES.items()}
+    assert set(kinds.values()) == {"groups"}

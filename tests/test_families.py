@@ -23,8 +23,8 @@ from lagc_jax import (
     order_statistic_mean,
     sample_iteration_times,
 )
-from lagc_jax.clock import sample_worker_times
 from lagc_jax.delays.base import check_delays
+from lagc_jax.times import sample_worker_times
 
 LAWS = [
     (ShiftedExponential(0.5, 2.0), stats.expon(0.5, 0.5)),

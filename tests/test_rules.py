@@ -13,6 +13,7 @@ import reference
 import reference_rules
 
 import lagc_jax
+from lagc_jax.clock import clock_of
 from lagc_jax.problems.base import sample_partitions
 from lagc_jax.schemes.rules import Always, CadaSnapshot, LagWorker, Laq, quantize
 
@@ -206,7 +207,7 @@ def test_two_gradients_take_twice_the_time():
     selected = jnp.ones((K, M), bool)
     for sampler in ("direct", "workers"):
         clocks = [
-            jax.jit(lagc_jax.clock.times_along(scheme, EXPONENTIAL, selected, sampler).whole)(
+            jax.jit(clock_of(scheme, EXPONENTIAL, sampler=sampler).along(selected).whole)(
                 jax.random.key(0)
             )
             for scheme in (twice, once)

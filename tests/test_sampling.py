@@ -8,7 +8,7 @@ from jax.extend.random import threefry_2x32
 from scipy import special
 
 import lagc_jax
-from lagc_jax.clock import times_along
+from lagc_jax.clock import clock_of
 from lagc_jax.law.inverse import CHUNK, chunk_uniforms, make_inverse, threefry
 
 KEY = jax.random.key(3)
@@ -75,7 +75,7 @@ def test_streamed_sums_are_those_of_the_whole_path(sampler, dtype):
     K = 3 * CHUNK + 5
     selected = jax.random.bernoulli(KEY, 0.6, (K, 2))
     delays = lagc_jax.Exponential(np.asarray(2.0, dtype))
-    times = times_along(lagc_jax.lagc(6, 2, 2), delays, selected, sampler)
+    times = clock_of(lagc_jax.lagc(6, 2, 2), delays, sampler=sampler).along(selected)
     iterates = jnp.array([0, 1, CHUNK - 1, CHUNK, CHUNK, CHUNK + 1, K])
     sums = jax.jit(times.until)(KEY, iterates)
     assert sums.dtype == dtype
@@ -87,7 +87,7 @@ def test_streamed_sums_are_those_of_the_whole_path(sampler, dtype):
 def test_a_million_iterations_lose_nothing_in_float32():
     K = 1_000_000
     selected = jnp.ones((K, 1), bool)
-    times = times_along(lagc_jax.gc(3, 3), lagc_jax.Exponential(jnp.float32(1)), selected, "direct")
+    times = clock_of(lagc_jax.gc(3, 3), lagc_jax.Exponential(jnp.float32(1))).along(selected)
     total = jax.jit(times.until)(KEY, jnp.array([K]))[0]
     whole = jax.jit(times.whole)(KEY)
     exact = np.asarray(whole, np.float64).sum()

@@ -8,7 +8,7 @@ import pytest
 import reference
 
 import lagc_jax
-from lagc_jax.clock import sample_worker_times
+from lagc_jax.times import sample_worker_times
 
 M, K = 6, 20
 LAGC = lagc_jax.lagc(M, 2, 2, xi=0.2, memory=4)

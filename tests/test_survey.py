@@ -35,7 +35,7 @@ def test_all_schemes_meet_the_times_of_the_realisations_own_keys(times):
     key = jax.random.fold_in(jax.random.key(4), 1)
     for i, law in enumerate(LAWS.values()):
         np.testing.assert_array_equal(
-            times[i, 1], lagc_jax.clock.sample_worker_times(law, key, K, M)
+            times[i, 1], lagc_jax.times.sample_worker_times(law, key, K, M)
         )
 
 

@@ -10,8 +10,9 @@ from scipy import integrate
 
 import lagc_jax
 from lagc_jax import Discrete, Exponential, Gamma, Hyperexponential, Lognormal, Pareto, Weibull
-from lagc_jax.clock import sample_worker_times, times_along
+from lagc_jax.clock import clock_of
 from lagc_jax.theory import expected_complexity
+from lagc_jax.times import sample_worker_times
 
 M = 6
 PATHS = np.array([[True, True], [True, False], [False, True], [False, False]])
@@ -101,7 +102,9 @@ def test_moments_are_those_of_draws(name):
     """Four standard errors, 6e-5 two-sided a check; the key is fixed."""
     scheme, delays, R = SCHEMES[2], FAMILIES[name], 40_000
     selected = jnp.ones((R, 2), bool)
-    times = jax.jit(times_along(scheme, delays, selected, "workers").whole)(jax.random.key(4))
+    times = jax.jit(clock_of(scheme, delays, sampler="workers").along(selected).whole)(
+        jax.random.key(4)
+    )
     mean = lagc_jax.expected_wall_clock(scheme, delays, PATHS[:1])[1]
     variance = lagc_jax.wall_clock_variance(scheme, delays, PATHS[:1])[1]
     assert abs(times.mean() - mean) < 4 * np.sqrt(variance / R)

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
 from lagc_jax._tables import COSTS, not_dominated
-from lagc_jax.clock import moment_along, sample_worker_times
+from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
@@ -30,6 +30,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import linear_regression, synthetic_linear_regression
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import sample_quantiles
+from lagc_jax.times import sample_worker_times
 from lagc_jax.trajectory import warn_if_short
 
 PAPER_GROWTH, PAPER_WORKERS = 1.3, 12
@@ -376,7 +377,7 @@ def _exact_means(paths: _Paths, delays: Any, largest: int) -> _Times:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # an infinite mean is in the table
             scheme = Scheme(paths.scheme.num_workers, G, r)
-            mean = np.asarray(moment_along(scheme, delays, rows, 1), float)
+            mean = np.asarray(clock_of(scheme, delays).mean(rows), float)
         means.append((np.where(often > 0, mean, 0) * often).sum(-1))
     time = np.stack(means)
     return _Times("mean", time, time, time, None)

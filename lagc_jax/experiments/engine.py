@@ -20,8 +20,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from lagc_jax.batch import realise, realise_paths
-from lagc_jax.clock import chunk_path, order_law, times_of_chunks
+from lagc_jax.batch import realise_paths
+from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import Delays
 from lagc_jax.descent import find_path
@@ -29,11 +29,11 @@ from lagc_jax.experiments.devices import local_mesh
 from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.points import Point
 from lagc_jax.law.identical import iteration_mean
-from lagc_jax.law.inverse import DirectTimes, Times
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.rules import Rule
-from lagc_jax.summary import Summary
+from lagc_jax.summary import Summary, realise
+from lagc_jax.times import DirectTimes, Times, part_of_path
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -42,13 +42,14 @@ Result = TypeVar("Result")
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they
 # need of their paths stays below so many bytes.
 CAPACITY, CAPACITY_BYTES = 32, 2**26
+SEES = {"direct": "counts", "workers": "groups"}
 
 
 class PathRecord(NamedTuple):
     """What the clock and the table need of a path.
 
     Attributes:
-        chunks: of `clock.chunk_path`.
+        chunks: of `times.part_of_path`.
         index, reached: (A,) first hits of the accuracies, as of `first_hit`.
         uploaded: (A,) groups that uploaded until then.
         diverged: (), as in `Path`.
@@ -184,7 +185,7 @@ def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
         uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
         # Points share clocks whose schemes have no trigger: all groups at work count as uploading.
         working = scheme.working(path.selected)
-        chunks = chunk_path(scheme, working, sampler, path.gap.dtype)
+        chunks = part_of_path(scheme, working, SEES[sampler], path.gap.dtype)
         bits = jnp.asarray(scheme.rule.message_bits(problem.num_parameters))
         return PathRecord(chunks, index, reached, uploads[index], path.diverged, bits)
 
@@ -212,9 +213,7 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
         start = jnp.zeros(problem.num_parameters, problem.minimizer.dtype)
         batch = realise_paths(
             problem,
-            task.scheme,
-            task.delays,
-            None,
+            clock_of(task.scheme, task.delays, sampler="workers"),
             key,
             (task.step_size, start),
             accuracies,
@@ -330,13 +329,9 @@ class Engine:
         config = self.config
         tables, tasks = [], []
         for point, record in zip(points, records, strict=True):
-            times = times_of_chunks(
-                _clock_scheme(point.scheme),
-                point.delays.delays,
-                record.chunks,
-                config.iterations,
-                config.sampler,
-            )
+            scheme = _clock_scheme(point.scheme)
+            clock = clock_of(scheme, point.delays.delays, sampler=config.sampler)
+            times = clock.times(record.chunks, config.iterations)
             tables.append(_table(times))
             tasks.append(ClockTask(_with_table(times, None), record.index, record.reached))
         capacities = [self._capacity(point.scheme) for point in points]

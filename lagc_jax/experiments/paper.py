@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from lagc_jax.batch import realise
-from lagc_jax.clock import order_law, times_along
+from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.descent import Path, descend
@@ -23,7 +22,7 @@ from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc
-from lagc_jax.summary import Summary
+from lagc_jax.summary import Summary, realise
 from lagc_jax.theory import Expectation, delay_row, expected_complexity, scheme_row
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -92,7 +91,7 @@ def measure(plan: Plan, scheme: Scheme) -> Measurement:
     index, reached = first_hit(np.asarray(path.gap), plan.accuracies)
 
     def realise_under(family: Delays) -> Summary:
-        times = times_along(scheme, family, path.selected, "direct")
+        times = clock_of(scheme, family).along(path.selected)
         drawn = realise(
             times, plan.key, index, reached, jnp.asarray(QUANTILES), plan.num_realisations
         )

@@ -19,7 +19,6 @@ import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax.clock import sample_worker_times
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
@@ -42,6 +41,7 @@ from lagc_jax.schemes.catalogue import (
     lasg,
     stochastic_gc,
 )
+from lagc_jax.times import sample_worker_times
 from lagc_jax.trajectory import simulate
 
 COSTS = ("time", "messages", "bits", "gradients")

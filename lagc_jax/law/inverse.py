@@ -8,8 +8,8 @@ a survival probability of `Z` to its value, which is closed form for `r = 1` and
 tabulated inverse otherwise.
 """
 
-from functools import lru_cache, partial
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
-from lagc_jax.law.identical import check_iteration, log_density, log_probabilities
+from lagc_jax.law.identical import log_density, log_probabilities
 
 # Iterations drawn together. Measured on CPU: 32 to 256 cost the same an iteration, and a stretch
 # that ends inside a chunk costs the whole chunk.
@@ -173,141 +173,3 @@ def _quantile(log_probability: np.ndarray, n: int, r: int, upper: bool) -> np.nd
         slope = np.exp(log_density(z, n, r) - value + log_z)
         log_z -= (value - log_probability) / (-slope if upper else slope)
     return np.exp(log_z)
-
-
-class Times(Protocol):
-    """Times of the iterations of one path, drawn chunk by chunk.
-
-    Attributes:
-        num_iterations: `K`.
-    """
-
-    num_iterations: int
-
-    def seed(self, key: Array) -> Array:
-        """What the draws of one realisation share, from its key."""
-        ...
-
-    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
-        """Times of a chunk's iterations in parts of equal length; any number beyond the path."""
-        ...
-
-    def whole(self, key: Array) -> Array:
-        """Times of all iterations of one realisation, (K,); consumes `key`."""
-        seed = self.seed(key)
-        chunks = jnp.arange(-(-self.num_iterations // CHUNK))
-        times = jax.vmap(lambda chunk: jnp.concatenate(self.draw(seed, chunk)))(chunks)
-        return times.reshape(-1)[: self.num_iterations]
-
-    def until(self, key: Array, iterates: Array) -> Array:
-        """Sums of the times up to given iterates of one realisation, (A,); consumes `key`.
-
-        Nothing longer than a chunk is kept, and chunks are added up with compensation (Kahan).
-
-        Args:
-            key: a JAX random key.
-            iterates: (A,) rising numbers of iterations to sum.
-        """
-        seed = self.seed(key)
-
-        def add_chunk(chunk: Array, carry: tuple) -> tuple:
-            total, lost, start, stop = carry
-            parts = self.draw(seed, chunk)
-            k = (chunk * CHUNK + jnp.arange(CHUNK)).reshape(len(parts), -1)
-            # A minimum, not a selection: the latter kept the draws from being vectorised.
-            limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
-            summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
-            term = jnp.sum(summed) - lost
-            updated = total + term
-            # A sum that overflows stays infinite.
-            lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
-            return updated, lost, start, stop
-
-        def advance(carry: tuple, stop: Array) -> tuple:
-            total, lost, start = carry
-            chunks = start // CHUNK, -(-stop // CHUNK)
-            total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
-            return (total, lost, stop), total
-
-        zero = jnp.zeros_like(self.draw(seed, 0)[0][0])
-        return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
-
-
-@pytree("num_iterations")
-class DirectTimes(Times):
-    """Times of identical delays, one uniform an iteration; made by `direct_times`.
-
-    Attributes:
-        inverse: from uniforms to times.
-        delays: distribution of the computing times.
-        counts: (C, CHUNK) working groups in every iteration, 0 beyond the path.
-        num_iterations: `K`.
-        overhead: () time that every answer takes beyond its computing; None for none.
-    """
-
-    inverse: Inverse
-    delays: Delays
-    counts: Array
-    num_iterations: int
-    overhead: ArrayLike | None = None
-
-    def seed(self, key: Array) -> Array:
-        return jax.random.bits(key, (2,), jnp.uint32)
-
-    def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
-        uniforms = chunk_uniforms(seed, chunk, self.counts.dtype)
-        counts = self.counts[chunk].reshape(len(uniforms), -1)
-        idle = jnp.where(counts > 0, jnp.inf, 0).astype(counts.dtype)
-        counts = jnp.maximum(counts, 1)
-        times = (
-            self.inverse.times(self.delays, uniform, counts[i])
-            for i, uniform in enumerate(uniforms)
-        )
-        if self.overhead is not None:
-            overhead = jnp.asarray(self.overhead, counts.dtype)
-            times = (time + overhead for time in times)
-        return tuple(jnp.minimum(time, idle[i]) for i, time in enumerate(times))
-
-
-def direct_times(
-    delays: Delays,
-    group_size: int,
-    redundancy: int,
-    counts: Array,
-    num_iterations: int,
-    overhead: ArrayLike | None = None,
-) -> DirectTimes:
-    """Times of a path of K iterations with `count_working` groups of `n` and redundancy `r`."""
-    inverse = make_inverse(group_size, redundancy, delays.dtype)
-    return DirectTimes(inverse, delays, counts, num_iterations, overhead)
-
-
-@partial(jax.jit, static_argnames="dtype")
-def count_working(working: Array, dtype: DTypeLike) -> Array:
-    """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
-    counts = working.sum(-1).astype(dtype)
-    return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)
-
-
-def sample_iteration_times(
-    delays: Delays, key: Array, group_size: int, redundancy: int, working: Array
-) -> Array:
-    """Draw the times of iterations without drawing every worker's; consumes `key`.
-
-    Args:
-        delays: identical delays (parameters of shape ()).
-        key: a JAX random key.
-        group_size: `n`.
-        redundancy: `r`.
-        working: groups that compute in every iteration, bool (K, G).
-
-    Returns:
-        (K,) times in the unit of the delays; 0 where no group works. For a longer path the first
-        K draws are the same.
-
-    Raises:
-        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
-    """
-    n, r = check_iteration(delays, group_size, redundancy)
-    counts = count_working(working, delays.dtype)
-    return direct_times(delays, n, r, counts, working.shape[0]).whole(key)

@@ -31,9 +31,9 @@ from matplotlib.ticker import NullFormatter
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax.summary import realise
 from lagc_jax.clock import clock_of
 from lagc_jax.plots.paper import PAGE_WIDTH, STYLE
+from lagc_jax.summary import realise
 
 KEY_SEED = 0
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.summary import BLOCK, realise
 from lagc_jax.clock import clock_of
+from lagc_jax.summary import BLOCK, realise
 from lagc_jax.times import DirectTimes
 
 KEY, K = jax.random.key(11), 40

@@ -1,5 +1,9 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lagc_jax import theory
 from lagc_jax.batch import Batch, Counts, simulate_batch
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
@@ -17,8 +21,6 @@ from lagc_jax.delays.fitting import fit, quantile_frame
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
 from lagc_jax.descent import Path, State, descend, init, step
-from lagc_jax.experiments.advice import Design, design, smooth_regression
-from lagc_jax.experiments.store import load_results
 from lagc_jax.law.identical import (
     iteration_cdf,
     iteration_mean,
@@ -70,6 +72,25 @@ from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.summary import Summary
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
+
+# Experiments need pandas and pyarrow, which most programs can do without: they load when asked for.
+if TYPE_CHECKING:
+    from lagc_jax.experiments.advice import Design, design, smooth_regression
+    from lagc_jax.experiments.store import load_results
+else:
+    _LAZY = dict.fromkeys(
+        ("Design", "design", "smooth_regression"), "lagc_jax.experiments.advice"
+    ) | {"load_results": "lagc_jax.experiments.store"}
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "FAMILIES",
@@ -155,6 +176,7 @@ __all__ = [
     "step",
     "stochastic_gc",
     "synthetic_linear_regression",
+    "theory",
     "wall_clock_variance",
     "worst_condition",
 ]

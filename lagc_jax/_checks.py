@@ -32,6 +32,10 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
 
 def real_array(name: str, value: Any) -> np.ndarray | None:
     """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} has masked entries; give an array without, NaN where one is missing"
+        )
     try:
         array = concrete(value)
     except ValueError:

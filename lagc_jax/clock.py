@@ -15,7 +15,7 @@ from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import accumulate
-from lagc_jax.delays.base import Delays, Scaled, TimeSource
+from lagc_jax.delays.base import Delays, Scaled, TimeSource, check_source
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
 from lagc_jax.law.inverse import make_inverse
@@ -168,15 +168,16 @@ def clock_of(
             constant to every answer, and a decoding that does not depend on who arrives.
 
     Raises:
-        ValueError: for parameters of a shape other than () or (M,), an unknown sampler, direct
-            sampling where it is not exact, or a link that disturbs the order of arrival that the
-            decoding asks for.
+        ValueError: for delays that are no source of times, parameters of a shape other than () or
+            (M,), an unknown sampler, direct sampling where it is not exact, or a link that disturbs
+            the order of arrival that the decoding asks for.
 
     >>> from lagc_jax import Exponential, gd
     >>> clock = clock_of(gd(2), Exponential(1.0))
     >>> clock.exact, [f"{mean:.2f}" for mean in clock.mean([[True, True]])]
     (True, ['1.50'])
     """
+    check_source(delays)
     draws = 1
     if cluster is not None:
         cluster.check(scheme.num_workers)

@@ -7,26 +7,28 @@ variance are exact.
 import math
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit, price
-from lagc_jax.delays.base import Delays
+from lagc_jax.delays.base import Delays, check_source
 from lagc_jax.descent import Path, check_exact, descend
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.rules import LagServer, LagWorker
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class IterationCosts(NamedTuple):
@@ -92,6 +94,7 @@ def iteration_costs(
     >>> int(costs.communication), int(costs.computation)
     (22, 36)
     """
+    check_source(delays, family=True)
     uploading = np.asarray(scheme.num_groups if num_selected is None else num_selected)
     if not (
         np.issubdtype(uploading.dtype, np.integer)
@@ -327,7 +330,7 @@ def table1(
     accuracy: float,
     num_iterations: int,
     step_size: ArrayLike | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Table I of LAGC for one problem: exact expectations a row for every scheme.
 
     Args:
@@ -345,6 +348,8 @@ def table1(
     Raises:
         ValueError: as for `simulate`.
     """
+    import pandas as pd
+
     positive("accuracy", accuracy)
     rows = []
     for scheme in schemes.values():

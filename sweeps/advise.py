@@ -127,8 +127,10 @@ def advise(args: argparse.Namespace) -> tuple[lagc_jax.Design, str]:
 
 def describe_fits(trace: lagc_jax.Trace) -> str:
     """How well every family fits the times of a trace, missing ones left out."""
-    times = trace.times
-    table = lagc_jax.fit(times[times < float("inf")]).drop(columns="delays")
+    try:
+        table = lagc_jax.fit(trace).drop(columns="delays")
+    except ValueError as error:
+        return f"No family is fitted to the trace: {error}\n"
     return f"Families fitted to the trace, best first:\n{table.to_string()}\n"
 
 

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import real_array
@@ -12,11 +12,14 @@ from lagc_jax.delays.base import Delays, Exponential, Pareto
 from lagc_jax.delays.families import Gamma, Hyperexponential, Lognormal, ShiftedExponential, Weibull
 from lagc_jax.delays.traces import Trace
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # A family's estimate and its log-likelihood, from positive times (N,).
 Fit = tuple[Delays, float]
 
 
-def fit(times: ArrayLike | Trace) -> pd.DataFrame:
+def fit(times: ArrayLike | Trace) -> "pd.DataFrame":
     """Fit every family by maximum likelihood to measured times, best first.
 
     All times are taken as independent draws of one law. `Discrete` is not among the families: its
@@ -25,8 +28,8 @@ def fit(times: ArrayLike | Trace) -> pd.DataFrame:
     term of order `1/N`.
 
     Args:
-        times: a `Trace`, or positive times of any shape, iterations x workers say; NaN or `inf`
-            where a worker never answered: such entries are left out.
+        times: a `Trace`, or positive times of any shape, iterations x workers say; NaN, `inf` or
+            masked where a worker never answered: such entries are left out.
 
     Returns:
         A frame indexed by family, sorted by rising AIC, with the columns `delays` (the fitted
@@ -42,6 +45,8 @@ def fit(times: ArrayLike | Trace) -> pd.DataFrame:
     >>> table.columns.tolist()
     ['delays', 'parameters', 'log-likelihood', 'AIC', 'KS']
     """
+    import pandas as pd
+
     sample = _sample(times)
     rows = []
     for name, estimate in ESTIMATORS.items():
@@ -61,8 +66,8 @@ def fit(times: ArrayLike | Trace) -> pd.DataFrame:
     return table.sort_values("AIC", kind="stable")
 
 
-def quantile_frame(times: ArrayLike | Trace, table: pd.DataFrame) -> pd.DataFrame:
-    """Measured against fitted quantiles, in long form, for `plotting.plot_quantiles`.
+def quantile_frame(times: ArrayLike | Trace, table: "pd.DataFrame") -> "pd.DataFrame":
+    """Measured against fitted quantiles, in long form, for `lagc_jax.plots.paper.plot_quantiles`.
 
     Args:
         times: as for `fit`.
@@ -72,6 +77,8 @@ def quantile_frame(times: ArrayLike | Trace, table: pd.DataFrame) -> pd.DataFram
         A frame with the columns `family`, `fitted` and `measured`: the `i`-th smallest of N times
         against the quantile of level `(i - 1/2) / N`, at most 200 of them a family.
     """
+    import pandas as pd
+
     sample = _sample(times)
     chosen = np.unique(np.linspace(0, sample.size - 1, 200).round().astype(int))
     level = (chosen + 0.5) / sample.size
@@ -90,15 +97,18 @@ def quantile_frame(times: ArrayLike | Trace, table: pd.DataFrame) -> pd.DataFram
 
 def _sample(times: ArrayLike | Trace) -> np.ndarray:
     """The times that are not missing, sorted, (N,)."""
+    if np.ma.isMaskedArray(times):
+        times = np.ma.filled(times.astype(float), np.nan)
     array = real_array("times", times.times if isinstance(times, Trace) else times)
     if array is None:
         raise ValueError("times is traced; fit outside jit and vmap")
     bad = np.argwhere(~(np.isnan(array) | (array > 0)))
-    if bad.size:
+    if len(bad):
         where = tuple(int(i) for i in bad[0])
+        place = f" (row {where[0] + 1} of column {where[1] + 1})" if len(where) == 2 else ""
         raise ValueError(
-            f"times{list(where)}={array[where]} is not a positive time; mend the entry, or give "
-            f"NaN where one is missing"
+            f"times{list(where)}={array[where]}{place} is not a positive time; mend the entry, or "
+            f"give NaN where one is missing"
         )
     sample = np.sort(array[np.isfinite(array)].astype(np.float64))
     if sample.size < 2 or sample[0] == sample[-1]:

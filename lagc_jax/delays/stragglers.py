@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import TimeSource, survival_uniforms
+from lagc_jax.delays.base import TimeSource, check_source, survival_uniforms
 
 # Chunks that a chain can be asked for: 2^24 of them.
 LEVELS = 24
@@ -72,8 +72,8 @@ class Bursty(Wrapper):
         leave: probability of turning good, () or (M,).
 
     Raises:
-        ValueError: if a slowdown is not positive and finite, a probability lies outside [0, 1], or
-            both are 0, for then no stationary start is defined.
+        ValueError: if `delays` is no source of times, a slowdown is not positive and finite, a
+            probability lies outside [0, 1], or both are 0, for then no stationary start is defined.
 
     >>> from lagc_jax import Exponential
     >>> bursty = Bursty(Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.19)
@@ -87,6 +87,7 @@ class Bursty(Wrapper):
     leave: ArrayLike
 
     def __post_init__(self) -> None:
+        check_source(self.delays)
         for name in ("slowdown", "enter", "leave"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
         positive("slowdown", self.slowdown)
@@ -197,7 +198,7 @@ class Failures(Wrapper):
             from the first on, () or (M,).
 
     Raises:
-        ValueError: if a probability lies outside [0, 1].
+        ValueError: if `delays` is no source of times or a probability lies outside [0, 1].
 
     >>> from lagc_jax import Exponential
     >>> failing = Failures(Exponential(1.0), once=[0.0, 1.0])
@@ -210,6 +211,7 @@ class Failures(Wrapper):
     forever: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
+        check_source(self.delays)
         for name in ("once", "forever"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
             probability(name, getattr(self, name))

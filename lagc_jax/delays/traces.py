@@ -1,19 +1,22 @@
 """Measured computing times as a source: resampled in one of three ways, or replayed."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.delays._columns import check_names, check_values
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.problems.data import read_table
+from lagc_jax.problems.data import counts_columns, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESAMPLINGS = ("iid", "worker", "blocks", "replay")
 
@@ -37,6 +40,10 @@ class Trace(TimeSource):
     A missing entry is a worker that never answered: its time is `inf`, and it is drawn like any
     other (see `Cluster.timeout`).
 
+    A table with anything beside one column of times a worker is refused: a long one, counters and
+    clocks, summaries, columns in other units. Where real times look so, `Trace(times)` takes an
+    array as it is.
+
     Args:
         times: (T, W) times for one partition gradient, `inf` where missing.
         resample: one of the above.
@@ -53,7 +60,7 @@ class Trace(TimeSource):
 
     @classmethod
     def from_array(cls, times: ArrayLike, *, resample: str = "iid", block: int = 1) -> Self:
-        """Take times from an array or a frame, (T, W); NaN is missing.
+        """Take times from an array or a frame, (T, W); NaN and masked entries are missing.
 
         Args:
             times: not negative, in any unit; float32 is kept, other numbers become JAX's default
@@ -63,11 +70,20 @@ class Trace(TimeSource):
 
         Raises:
             ValueError: if times are not a table of numbers, are negative (row and column are named,
-                counted from 1) or all missing, `resample` is unknown, or a block is longer than the
-                trace.
+                counted from 1) or all missing, a column is no worker's, `resample` is unknown, or a
+                block is longer than the trace.
         """
+        import pandas as pd
+
+        if isinstance(times, pd.DataFrame):
+            return cls._from_frame("times", times, resample, block)
         try:
-            table = np.asarray(times)
+            table = (
+                np.ma.filled(np.ma.asarray(times, float), np.nan)
+                if np.ma.isMaskedArray(times)
+                else times
+            )
+            table = np.asarray(table)
         except ValueError:
             raise ValueError(
                 "times is ragged; give rows of equal lengths, NaN where missing"
@@ -76,23 +92,18 @@ class Trace(TimeSource):
             raise ValueError(
                 f"times has shape {table.shape}; give (iterations, workers), one row an iteration"
             )
-        frame = pd.DataFrame(table)
-        frame.columns = [str(m + 1) for m in range(frame.shape[1])]
-        return cls._from_frame("times", frame, resample, block)
+        names = [str(m + 1) for m in range(table.shape[1])]
+        return cls._from_frame("times", pd.DataFrame(table, columns=names), resample, block)
 
     @classmethod
     def from_csv(cls, path: str | Path, *, resample: str = "iid", block: int = 1) -> Self:
         """Read a CSV file: a header with the workers' names, then one row an iteration.
 
-        An empty field or `nan` is missing; blank lines are skipped. Arguments and errors are those
-        of `from_array`, and a ValueError if the file is missing or no table with a header.
+        Names may be numbers that count from 0, such as ranks. An empty field or `nan` is missing;
+        blank lines are skipped. Arguments and errors are those of `from_array`, and a ValueError if
+        the file is missing or no table with a header.
         """
-        frame = read_table(path)
-        names = [str(name) for name in frame.columns]
-        if all(_is_number(name) for name in names) and not _count_up(names):
-            raise ValueError(
-                f"csv={path} has numbers in its first line; give a header with the workers' names"
-            )
+        frame = read_table(path, _counts_workers)
         return cls._from_frame(path, frame, resample, block)
 
     @classmethod
@@ -102,6 +113,8 @@ class Trace(TimeSource):
         A null is missing. Arguments and errors are those of `from_array`, and a ValueError if the
         file is missing or not parquet.
         """
+        import pandas as pd
+
         try:
             frame = pd.read_parquet(path)
         except FileNotFoundError:
@@ -112,20 +125,17 @@ class Trace(TimeSource):
 
     @classmethod
     def _from_frame(
-        cls, source: str | Path, frame: pd.DataFrame, resample: str, block: int
+        cls, source: str | Path, frame: "pd.DataFrame", resample: str, block: int
     ) -> Self:
         if frame.empty:
             raise ValueError(f"{source} has no times; give one row an iteration, a column a worker")
-        unnamed = [name for name in frame.columns if str(name).startswith("Unnamed: ")]
-        if unnamed:
-            raise ValueError(
-                f"{source} has a column without a name (a table's row numbers, perhaps); name it "
-                f"or leave it out, every column is a worker's times"
-            )
-        columns = [_times(source, str(name), frame[name]) for name in frame.columns]
+        names = [str(name) for name in frame.columns]
+        check_names(source, names)
+        columns = [_times(source, name, frame.iloc[:, m]) for m, name in enumerate(names)]
         times = np.column_stack(columns)
         if np.isinf(times).all():
             raise ValueError(f"{source} has only missing times; give at least one")
+        check_values(source, names, times)
         return cls(times).resampled(resample, block)
 
     def resampled(self, resample: str, block: int = 1) -> Self:
@@ -194,7 +204,7 @@ class Trace(TimeSource):
         return times.ravel()[jax.random.randint(key, shape, 0, rows * self.num_columns)]
 
 
-def _times(source: str | Path, name: str, column: pd.Series) -> np.ndarray:
+def _times(source: str | Path, name: str, column: "pd.Series") -> np.ndarray:
     """A column as floats, `inf` where missing; raise ValueError at what is no time."""
     missing = np.asarray(column.isna())
     values = _as_floats(column)
@@ -203,28 +213,24 @@ def _times(source: str | Path, name: str, column: pd.Series) -> np.ndarray:
         found = str(column.iloc[bad[0]])
         raise ValueError(
             f"row {bad[0] + 1} of column {name!r} in {source} holds {found!r}, not a time; mend "
-            f"it, or leave it empty where the worker never answered (rows count from 1, without a "
-            f"header)"
+            f"it, leave it empty where the worker never answered, or leave the column out if it is "
+            f"no worker's (rows count from 1, without a header)"
         )
     return np.where(missing, np.inf, values).astype(values.dtype)
 
 
-def _as_floats(column: pd.Series) -> np.ndarray:
+def _as_floats(column: "pd.Series") -> np.ndarray:
     """A column's numbers, NaN where it holds anything else, in float32 if that is what it holds."""
+    import pandas as pd
+
     if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind in "cmM":
         return np.full(len(column), np.nan)
     values = pd.to_numeric(column, errors="coerce")
     return np.asarray(values, np.float32 if column.dtype == np.float32 else np.float64)
 
 
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _count_up(names: list[str]) -> bool:
-    """Whether a header numbers the workers, from 0 or from 1."""
-    return any(names == [str(m + start) for m in range(len(names))] for start in (0, 1))
+def _counts_workers(names: list[float], frame: "pd.DataFrame") -> bool:
+    """Whether numbers in the first line are ranks: they count from 0, which is no time here."""
+    first, steps = _as_floats(frame.iloc[:, 0]), np.diff(names)
+    counting = names[0] == 0 and (steps > 0).all() and (steps == steps[:1]).all()
+    return bool(counting and not (first <= 0).any()) or counts_columns(names, frame)

@@ -23,7 +23,7 @@ from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whol
 from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
-from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.base import TimeSource, check_source
 from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
 from lagc_jax.experiments.paper import default_iterations
 from lagc_jax.problems.base import Problem
@@ -139,9 +139,10 @@ def design(
         A `Design`.
 
     Raises:
-        ValueError: for prices that are negative or all zero, a storage that is not whole or below
-            1, an accuracy not below the gap at the start or not reached by any candidate, sizes
-            that do not fit each other, or workers whose failures no candidate survives.
+        ValueError: for delays that are no source of times, prices that are negative or all zero, a
+            storage that is not whole or below 1, an accuracy not below the gap at the start or not
+            reached by any candidate, sizes that do not fit each other, or workers whose failures no
+            candidate survives.
 
     >>> from lagc_jax import Exponential
     >>> advice = design(4, Exponential(1.0), accuracy=1e-4, xi=[1.0], step_sizes=[1.0])
@@ -158,6 +159,7 @@ def design(
     not_negative("xi", xi)
     positive("step_sizes", step_sizes)
     positive("accuracy", accuracy)
+    check_source(delays)
     delays.check(M)
     key = jax.random.key(0) if key is None else key
     problem = _make_problem(problem, M, jax.random.fold_in(key, PROBLEM))

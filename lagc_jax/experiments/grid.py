@@ -79,7 +79,7 @@ def _seed(name: str, value: Any) -> int:
 
 
 def _number(check: Callable[[str, Any], None], name: str, value: Any) -> float:
-    if not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}={value!r} is not a number; give one, or a list of them")
     check(name, value)
     return float(value)
@@ -118,7 +118,6 @@ DEFAULTS = {
     "precision": "float64",
     "accuracies": [1e-8],
     "quantiles": [0.05, 0.5, 0.95],
-    "sampler": "direct",
 }
 TABLES = ("problem", "scheme", "delays")
 PARAMETERS: dict[str, Reader] = {
@@ -231,7 +230,8 @@ class Config:
         precision: "float32" or "float64".
         accuracies: (A,) gaps to reach.
         quantiles: (Q,) levels.
-        sampler: as for `simulate`.
+        sampler: of schemes that do not depend on who arrives, as for `simulate`; others draw
+            worker by worker, and a file that asks for "direct" beside them is refused.
         points_per_block: points computed and written together.
         problems, schemes, delays: what is combined.
     """
@@ -327,6 +327,7 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
     }
+    frozen.setdefault("sampler", "direct")
     return Config(
         source=source,
         problems=tuple(_expand_problems(problems, folder)),
@@ -338,7 +339,7 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
 
 def _block_points(settings: Mapping[str, Any], num_workers: int) -> int:
     draws = settings["realisations"] * settings["iterations"]
-    draws *= num_workers if settings["sampler"] == "workers" else 1
+    draws *= num_workers if settings.get("sampler") == "workers" else 1
     return min(max(BLOCK_DRAWS // draws, 1), BLOCK_POINTS)
 
 

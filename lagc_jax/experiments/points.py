@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lagc_jax.clock import clock_of
 from lagc_jax.experiments.grid import (
     SCHEMES,
     Config,
@@ -73,7 +74,7 @@ class Points:
     """
 
     def __init__(self, config: Config) -> None:
-        """Combine the lists; raise ValueError where no combination is possible."""
+        """Combine the lists; raise ValueError where none is possible or a sampler is refused."""
         self.config = config
         self.dropped: Counter[str] = Counter()
         self._cells = list(self._combine())
@@ -97,7 +98,12 @@ class Points:
             reason = problem.impossible(sizes["num_workers"])
             fitting = []
             for redundancy in axes["redundancy"]:
-                why = reason or _misfit(entry.name, axes["xi"][0], redundancy, sizes)
+                given = entry.name, axes["xi"][0], redundancy
+                why = reason or _misfit(*given, sizes)
+                if why is None:
+                    asked = self.config.source.get("sampler")
+                    delays = self.config.delays[0].delays
+                    clock_of(_scheme(*given, **sizes), delays, sampler=asked)
                 if why is None:
                     fitting.append(redundancy)
                 else:

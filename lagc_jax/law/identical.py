@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, whole_number
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import Delays
+from lagc_jax.delays.base import Delays, check_source
 from lagc_jax.law.unequal import moments
 
 NUM_NODES = 2048
@@ -304,6 +304,7 @@ def check_iteration(
     delays: Delays, group_size: int, redundancy: int, order: int | None = None
 ) -> tuple[int, int]:
     """Check an iteration's arguments, and warn where the moment asked for is infinite."""
+    check_source(delays, family=True)
     n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
     if r > n:
         raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")

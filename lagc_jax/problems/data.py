@@ -1,17 +1,19 @@
 """Data to study: a user's table as a distributed regression, and digits to classify."""
 
+import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jax import Array
 
 from lagc_jax._checks import whole_number
 from lagc_jax.problems.sharding import gather, generator
 
-UNREADABLE = (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning)
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def load_csv(
@@ -32,13 +34,15 @@ def load_csv(
         X (M, N, d), the intercept last, and y (M, N), `N = ceil(rows / M)`.
 
     Raises:
-        ValueError: if the file is missing, empty or not a table, lacks the target or any other
-            column, holds text or missing numbers (the row is named), has fewer rows than workers,
-            or its target is constant.
+        ValueError: if the file is missing, empty or not a table, has no header or one with a name
+            that is empty or there twice, lacks the target or any other column, holds text or
+            missing numbers (the row is named), has fewer rows than workers, or its target is
+            constant.
     """
     M = whole_number("num_workers", num_workers)
     table = read_table(path)
-    target = str(table.columns[-1]) if target is None else target
+    _check_names(path, list(table.columns))
+    target = table.columns[-1] if target is None else target
     if target not in table.columns:
         raise ValueError(
             f"target={target!r} is not a column of {path}; give one of {list(table.columns)}"
@@ -65,8 +69,21 @@ def load_csv(
     return gather(features, parts), gather(standard[:, is_target][:, 0], parts)
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV file with a header; raise ValueError where it is missing, empty or no table."""
+def read_table(
+    path: str | Path, is_header: "Callable[[list[float], pd.DataFrame], bool] | None" = None
+) -> "pd.DataFrame":
+    """Read a CSV file with a header.
+
+    Args:
+        path: the file.
+        is_header: whether numbers in the first line are names, given them and the rows; by default
+            `counts_columns`.
+
+    Raises:
+        ValueError: where the file is missing, empty or no table, or has no header.
+    """
+    import pandas as pd
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -76,15 +93,53 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"csv={path} is empty; give a header and rows of numbers") from None
-    except UNREADABLE as error:
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
+    numbers = [_number(name) for name in table.columns]
+    known = [number for number in numbers if number is not None]
+    if len(known) == len(numbers) and not (is_header or counts_columns)(known, table):
+        raise ValueError(
+            f"csv={path} has numbers in its first line; give a header with the columns' names"
+        )
     if table.empty:
         raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
     return table
 
 
-def _numbers(path: str | Path, name: str, column: pd.Series) -> np.ndarray:
+def _check_names(path: str | Path, names: list[str]) -> None:
+    """Raise ValueError where a column has no name, or two have the same."""
+    for name in names:
+        if name.startswith("Unnamed: "):
+            raise ValueError(
+                f"{path} has a column without a name (a table's row numbers, perhaps), which would "
+                f"be a feature; name it or leave it out"
+            )
+        original = re.sub(r"\.\d+$", "", name)
+        if name != original and original in names:
+            raise ValueError(f"{path} has two columns {original!r}; give every column its own name")
+
+
+def _number(name: str) -> float | None:
+    """What a name is as a number, NaN where it stands for a missing one; None if it is none."""
+    if name.startswith("Unnamed: ") or name.lower() in ("na", "n/a", "null", "none"):
+        return float("nan")
+    try:
+        return float(name)
+    except ValueError:
+        return None
+
+
+def counts_columns(names: list[float], table: "pd.DataFrame") -> bool:
+    """Whether names that are numbers count the columns, and a row is hardly ever so."""
+    whole = all(kind in "iub" for kind in (dtype.kind for dtype in table.dtypes))
+    counting = any(names == [m + start for m in range(len(names))] for start in (0, 1))
+    return counting and len(names) >= (6 if whole else 3)
+
+
+def _numbers(path: str | Path, name: str, column: "pd.Series") -> np.ndarray:
     """The column as float64; raise ValueError naming the first row that is not a finite number."""
+    import pandas as pd
+
     values = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, finite_data, not_negative, whole_number
+from lagc_jax._checks import finite, finite_data, not_negative, real_array, whole_number
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._optimum import minimize_newton
 from lagc_jax.problems.base import (
@@ -262,7 +262,7 @@ def multinomial_regression(
         l2: penalty `l2/2 |W|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
         weights: of the samples, (M, N), not negative; 0 for padding, whose class may then be any
             number. Ones by default.
-        num_classes: `C`; by default the largest class plus one.
+        num_classes: `C`; by default the largest class plus one, all of which then have samples.
 
     Returns:
         The problem in the dtype of `X`. `smoothness` is half of the largest eigenvalue of
@@ -274,10 +274,10 @@ def multinomial_regression(
 
     Raises:
         ValueError: if shapes do not fit, data are not finite, classes are not whole numbers from 0
-            to C-1, weights or `l2` are negative, or no optimum is found (separable data with
-            `l2 = 0`).
+            to C-1, one has no sample and `num_classes` is not given, weights or `l2` are negative,
+            or no optimum is found (separable data with `l2 = 0`).
 
-    >>> problem = multinomial_regression([[[1.0]], [[2.0]]], [[0], [2]], l2=1.0)
+    >>> problem = multinomial_regression([[[1.0]], [[2.0]]], [[0], [2]], l2=1.0, num_classes=3)
     >>> problem.smoothness.tolist(), problem.unflatten(problem.minimizer).shape
     ([1.5, 3.0], (1, 3))
     """
@@ -296,13 +296,21 @@ def check_classes(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Check classes (M, N) and weights; return both, class 0 where the weight is zero, and `C`."""
     sample_weights = _sample_weights(weights, y)
-    classes = np.where(sample_weights > 0, y, 0)
+    counted = sample_weights > 0
+    classes = np.where(counted, y, 0)
     C = max(int(classes.max()) + 1, 2)
     if num_classes is not None:
         C = whole_number("num_classes", num_classes, minimum=2)
     wrong = classes[(classes < 0) | (classes >= C) | (classes % 1 != 0)]
     if wrong.size:
         raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
+    found = np.unique(y[counted])
+    if num_classes is None and found.size and found.size <= found[-1]:
+        empty = next(c for c in range(C) if c not in found)
+        raise ValueError(
+            f"y has no sample of class {empty} but of class {found[-1]:g}; count from 0, or give "
+            f"num_classes={C} if that is meant"
+        )
     return classes.astype(np.int32), sample_weights, C
 
 
@@ -405,7 +413,7 @@ def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
         y: (S,) classes from 0 to C-1.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or known classes are not from 0 to C-1.
 
     >>> float(classification_accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 0]))
     0.5
@@ -415,6 +423,9 @@ def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
             f"logits has shape {np.shape(logits)} and y has shape {np.shape(y)}; give (S, C) and "
             f"(S,)"
         )
+    known, C = real_array("y", y), np.shape(logits)[1]
+    if known is not None and (wrong := known[~np.isin(known, np.arange(C))]).size:
+        raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
     scores = jnp.asarray(logits)
     right = jnp.argmax(scores, axis=-1) == jnp.asarray(y)
     return jnp.where(jnp.any(jnp.isnan(scores)), jnp.nan, jnp.mean(right, dtype=float))

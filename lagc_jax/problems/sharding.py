@@ -49,8 +49,8 @@ def shard(
         regression alone needs none.
 
     Raises:
-        ValueError: if shapes do not fit, data are not finite, there are fewer rows than workers, or
-            `alpha` is not a positive number.
+        ValueError: if shapes do not fit, data are not finite, there are fewer rows than workers,
+            `alpha` is not a positive number, or `y` with it holds other than whole numbers.
 
     >>> shards = shard(np.ones((5, 1)), np.arange(5), 2, jax.random.key(0))
     >>> shards.X.shape, shards.weights.sum(axis=1).tolist()
@@ -76,6 +76,11 @@ def shard(
         positive("alpha", alpha)
         if np.shape(alpha) != ():
             raise ValueError(f"alpha has shape {np.shape(alpha)}; give one number")
+        if (uneven := targets[targets % 1 != 0]).size:
+            raise ValueError(
+                f"y holds {uneven[0]}, which is no class, for alpha={alpha}; give whole numbers or "
+                f"no alpha to deal rows evenly"
+            )
         parts = _skewed(rng, targets, M, float(alpha))
     weights = gather(np.ones(len(features), np.result_type(features, np.float32)), parts)
     return Shards(gather(features, parts), gather(targets, parts), weights)

@@ -1,7 +1,7 @@
 """Draw the table of a sweep: lines over one parameter, a heat map over two, the Pareto frontier.
 
 Without options it draws lines over every parameter that varies, heat maps over pairs of the three
-that vary most, and the frontier. Each figure is written as .pdf and .png with its numbers as .csv.
+that vary most, and the frontier. What varies beyond a figure's room is fixed, and said. Each figure is written as .pdf and .png with its numbers as .csv.
 """
 
 import sys
@@ -51,12 +51,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def fixed_parameters(choices: Iterable[str]) -> dict[str, str]:
-    """The values of `--where` by parameter; raise ValueError unless each is KEY=VALUE."""
+    """The values of `--where` by parameter; ValueError unless each is KEY=VALUE once."""
     pairs = [(choice, *choice.partition("=")) for choice in choices]
     for choice, name, sign, value in pairs:
         if not (name and sign and value):
             raise ValueError(f"--where {choice!r} is not of the form KEY=VALUE; give one")
-    return {name.strip(): value.strip() for _, name, _, value in pairs}
+    fixed = {name.strip(): value.strip() for _, name, _, value in pairs}
+    for name in fixed:
+        if sum(name == other.strip() for _, other, _, _ in pairs) > 1:
+            raise ValueError(f"--where fixes {name!r} twice; give one value")
+    return fixed
 
 
 def describe(picture: Picture, paths: Iterable[Path]) -> str:

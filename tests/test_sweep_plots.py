@@ -224,8 +224,6 @@ def test_states_tell_divergence_from_accuracies_and_means_out_of_reach(rows):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (("xi", None), r"33 combinations .* than the 8 .*; fix .*redundancy of 1, 2, 3, 6"),
-        (("xi", "shape"), r"10 combinations .* than the 6 .*; fix .*num_groups of 1, 2, 3, 6"),
         (("scheme", None), r"'scheme' is no numeric parameter that varies; give one of shape, num"),
         (("memory", None), r"'memory' is no numeric parameter that varies; give one of"),
         (("xi", "xi"), r"both axes are 'xi'; give two parameters"),
@@ -235,6 +233,37 @@ def test_states_tell_divergence_from_accuracies_and_means_out_of_reach(rows):
 def test_figures_that_cannot_be_are_refused(rows, axes, message):
     with pytest.raises(ValueError, match=message):
         next(sweep_plots.draw(rows, *axes))
+
+
+@pytest.mark.parametrize(
+    ("plot", "axes", "message"),
+    [
+        (
+            sweep_plots.plot_lines,
+            ["xi"],
+            r"33 combinations .* than the 8 .*; fix .*redundancy of 1, 2, 3, 6",
+        ),
+        (
+            sweep_plots.plot_heat_map,
+            ["xi", "shape"],
+            r"10 combinations .* than the 6 .*; fix .*num_groups of 1, 2, 3, 6",
+        ),
+    ],
+)
+def test_a_figure_of_more_than_it_can_show_is_refused(rows, plot, axes, message):
+    with pytest.raises(ValueError, match=message):
+        plot(rows, *axes)
+
+
+@pytest.mark.parametrize(("axes", "limit"), [(["xi"], 8), (["xi", "shape"], 6)])
+def test_axes_asked_for_are_drawn_with_the_rest_fixed(rows, axes, limit):
+    picture = next(sweep_plots.draw(rows, *axes))
+    assert picture.fixed
+    for name, (value, *choices) in picture.fixed.items():
+        assert value in choices
+        assert set(picture.frame[name].dropna()) == {value}
+    others = [name for name in tables.free_parameters(picture.frame, axes) if name not in axes]
+    assert tables.count_combinations(picture.frame.dropna(subset=axes), others) <= limit
 
 
 def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tmp_path, capsys):
@@ -268,7 +297,7 @@ def test_a_directory_is_read_by_load_results(table, tmp_path, monkeypatch, capsy
         ([SCRIPT], ["is no parquet file"]),
         (["{}", "--where", "xi"], ["'xi' is not of the form KEY=VALUE"]),
         (["{}", "--accuracy", "x"], ["'x' is not a number"]),
-        (["{}", "--x", "xi"], ["combinations", "where"]),
+        (["{}", "--where", "xi=1", "--where", "xi=0.1"], ["'xi' twice; give one value"]),
     ],
 )
 def test_bad_options_exit_with_2_and_one_line(table, arguments, words, tmp_path, capsys):

@@ -32,7 +32,7 @@ iteration, columns=the worker, values=the time)"
 # A column whose median is so many times that of the others, or so small a part, is in another unit.
 APART = 1e4
 # Fewer rows may rise, or hold every pair of two columns' values, by chance.
-RISING_ROWS, PAIRED_ROWS, LONG_COLUMNS = 8, 12, 8
+COUNTING_ROWS, RISING_ROWS, PAIRED_ROWS, LONG_COLUMNS = 5, 10, 12, 8
 
 
 def check_names(source: str | Path, names: Sequence[str]) -> None:
@@ -59,10 +59,10 @@ def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) ->
     columns = [column[np.isfinite(column)] for column in times.T]
     pair = _key_pair(times)
     if pair is not None:
-        a, b = (names[i] for i in pair)
+        first, second = (names[i] for i in pair)
         raise ValueError(
-            f"every pair of values of {a!r} and {b!r} is one row of {source}, so it is a long "
-            f"table, with one row a time; {WIDE}"
+            f"every pair of values of {first!r} and {second!r} is one row of {source}, so it is a "
+            f"long table, with one row a time; {WIDE}"
         )
     rising, counting = [_rises(column) for column in columns], [_counts(t) for t in times.T]
     if not all(counting):  # a table that counts in every column was made up, to see what is drawn
@@ -75,13 +75,14 @@ def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) ->
             if rises or counts:
                 raise ValueError(_stray(source, name, "only ever rises, as counters and clocks do"))
     median = np.array([np.median(column) if column.size else 0.0 for column in columns])
-    for i in np.flatnonzero(median > 0)[:: -1 if median[0] < median[-1] else 1]:
-        others = np.delete(median, i)
-        others = others[others > 0]
-        ratio = median[i] / np.median(others) if others.size else 1.0
+    place = np.flatnonzero(median > 0)
+    if place.size > 1:
+        size = np.log(median[place])
+        farthest = max(range(place.size), key=lambda i: (abs(size[i] - np.median(size)), size[i]))
+        ratio = np.exp(size[farthest] - np.median(np.delete(size, farthest)))
         if not 1 / APART < ratio < APART:
-            reason = f"has the median {median[i]:.3g}, {ratio:.1g} times that of the others"
-            raise ValueError(_stray(source, names[i], reason))
+            reason = f"has a median {ratio:.1g} times that of the others"
+            raise ValueError(_stray(source, names[int(place[farthest])], reason))
 
 
 def _again(name: str, other: str) -> bool:
@@ -103,10 +104,10 @@ def _rises(column: np.ndarray) -> bool:
 
 
 def _counts(times: np.ndarray) -> bool:
-    """Whether at least four whole numbers rise by one constant step a row."""
+    """Whether several whole numbers rise by one constant step a row."""
     row = np.flatnonzero(np.isfinite(times))
     slope = np.diff(times[row]) / np.diff(row)
-    whole = row.size >= 4 and not (times[row] % 1).any()
+    whole = row.size >= COUNTING_ROWS and not (times[row] % 1).any()
     return bool(whole and slope[0] > 0 and (slope == slope[0]).all())
 
 

@@ -105,8 +105,8 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
     """Draw lines over `x`, or a heat map over `x` and `y`; and the frontier in any case.
 
     By default there are lines over every numeric parameter that varies, and heat maps over the
-    pairs of the three with the most values. Where more varies than such a figure can hold,
-    parameters are fixed: conditions at their middle value, choices at those of the fastest point.
+    pairs of the three with the most values. Where more varies than a figure can hold, parameters
+    are fixed: conditions at their middle value, choices at those of the fastest point.
 
     Args:
         table: of `tables.select`.
@@ -114,35 +114,44 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
         y: another.
 
     Raises:
-        ValueError: as `plot_lines` and `plot_heat_map`, or for `y` without `x`.
+        ValueError: as `plot_lines` and `plot_heat_map`, where fixing others leaves too few points,
+            or for `y` without `x`.
     """
     if x is None and y is not None:
         raise ValueError(f"y={y!r} is given without x; give both for a heat map")
+    numbers = numeric(table, free_parameters(table))
     if x is None:
-        yield from _overview(table)
-    elif y is None:
-        yield Picture(f"lines_{x}", plot_lines(table, x), table, {})
+        most = sorted(numbers, key=lambda name: -table[name].nunique())[:3]
+        pairs = itertools.combinations(most, 2)
+        choices = [*((name,) for name in numbers), *pairs]
     else:
-        yield Picture(f"heat_{x}_{y}", plot_heat_map(table, x, y), table, {})
+        choices = [(x,) if y is None else (x, y)]
+    for axes in choices:
+        shown, fixed = _fix_others(table, axes)
+        lost = any(shown[name].nunique() < 2 for name in axes)
+        if lost and x is None:
+            continue
+        if lost:  # all that varies is more than a figure shows, which the figure says
+            shown, fixed = table, {}
+        plot, kind = (plot_lines, "lines") if len(axes) == 1 else (plot_heat_map, "heat")
+        yield Picture("_".join([kind, *axes]), plot(shown, *axes), shown, fixed)
     worlds = [name for name in free_parameters(table) if name in conditions(table)]
     shown, fixed = narrow(table, worlds, MAX_ROWS // 2)
     yield Picture("frontier", plot_frontier(shown), pareto_frontier(table), fixed)
 
 
-def _overview(table: pd.DataFrame) -> Iterator[Picture]:
-    numbers = numeric(table, free_parameters(table))
-    for x in numbers:
-        rows, series = _line_dimensions(table, x)
+def _fix_others(
+    table: pd.DataFrame, axes: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, list[Any]]]:
+    """Rows that fit into one figure over the axes, and what was fixed to get there."""
+    _check_axes(table, *axes)
+    if len(axes) == 1:
+        rows, series = _line_dimensions(table, axes[0])
         shown, fixed = narrow(table, rows, MAX_ROWS // 2)
         shown, more = narrow(shown, series, MAX_SERIES)
-        if shown[x].nunique() > 1:
-            yield Picture(f"lines_{x}", plot_lines(shown, x), shown, fixed | more)
-    most = sorted(numbers, key=lambda name: -table[name].nunique())[:3]
-    for x, y in itertools.combinations(most, 2):
-        rest = [name for name in free_parameters(table, (x, y)) if name not in (x, y)]
-        shown, fixed = narrow(table.dropna(subset=[x, y]), rest, MAX_ROWS)
-        if shown[x].nunique() > 1 < shown[y].nunique():
-            yield Picture(f"heat_{x}_{y}", plot_heat_map(shown, x, y), shown, fixed)
+        return shown, fixed | more
+    rest = [name for name in free_parameters(table, axes) if name not in axes]
+    return narrow(table.dropna(subset=list(axes)), rest, MAX_ROWS)
 
 
 def plot_lines(table: pd.DataFrame, x: str) -> Figure:

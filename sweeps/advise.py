@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import jax
-from common import Parser, Run, configure_jax, option, real, whole
+from common import Parser, Run, configure_jax, count, option, real, whole
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -31,7 +31,7 @@ def make_parser() -> Parser:
 
     group = parser.add_argument_group("cluster")
     text = "number of workers (default: 12, or the columns of the trace)"
-    option(group, "--workers", text, type=whole, metavar="M")
+    option(group, "--workers", text, type=count, metavar="M")
     source = group.add_mutually_exclusive_group()
     text = f"family of computing times and its parameters (default: {DELAYS})"
     source.add_argument("--delays", help=text, metavar="FAMILY:NAME=VALUE,..")
@@ -71,10 +71,10 @@ def read_family(text: str) -> lagc_jax.Delays:
     family = lagc_jax.FAMILIES[name]
     names = [field.name for field in fields(family)]  # type: ignore[arg-type]
     pairs = [pair.partition("=") for pair in listed.split(",") if pair]
-    if [key.strip() for key, _, _ in pairs] != [key for key in names if key in listed] or len(
-        pairs
-    ) != len(names):
-        raise ValueError(f"delays={text!r} must give {', '.join(names)}: {name}:{names[0]}=..")
+    if sorted(key.strip() for key, _, _ in pairs) != sorted(names):
+        raise ValueError(
+            f"delays={text!r} must give {', '.join(names)}, each once: {name}:{names[0]}=.."
+        )
     return family(**{key.strip(): _number(text, value) for key, _, value in pairs})
 
 
@@ -98,6 +98,8 @@ def advise(args: argparse.Namespace) -> tuple[lagc_jax.Design, str]:
     workers = args.workers or 12
     delays: TimeSource
     if args.trace is None:
+        if (args.resample, args.block) != ("iid", 1):
+            raise ValueError("--resample and --block draw from a trace; give --trace as well")
         delays = read_family(args.delays or DELAYS)
     else:
         delays = trace = read_trace(args)

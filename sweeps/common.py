@@ -37,7 +37,15 @@ def _reader(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
     return read
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
+count = _reader(_count, "a whole number >= 1")
 
 
 def configure_jax(double: bool = True) -> None:

@@ -1,7 +1,8 @@
 """Draw the table of a sweep: lines over one parameter, a heat map over two, the Pareto frontier.
 
 Without options it draws lines over every parameter that varies, heat maps over pairs of the three
-that vary most, and the frontier. What varies beyond a figure's room is fixed, and said. Each figure is written as .pdf and .png with its numbers as .csv.
+that vary most, and the frontier. What varies beyond a figure's room is fixed, and said. Each figure
+is written as .pdf and .png with its numbers as .csv.
 """
 
 import sys

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from common import Parser, Run, configure_jax, option, real, whole
+from common import Parser, Run, configure_jax, count, option, real, whole
 from jax import Array
 from tqdm import tqdm
 
@@ -48,9 +48,9 @@ def make_parser() -> Parser:
 
     group = parser.add_argument_group("run")
     text = f"of every scheme (default: {ITERATIONS}, {QUICK_ITERATIONS} with --quick)"
-    option(group, "--iterations", text, type=whole, metavar="K")
+    option(group, "--iterations", text, type=count, metavar="K")
     text = f"of the times (default: {REALISATIONS}, {QUICK_REALISATIONS} with --quick)"
-    option(group, "--realisations", text, type=whole, metavar="R")
+    option(group, "--realisations", text, type=count, metavar="R")
     option(group, "--seed", "of the data, the network and the times", type=whole, default=0)
 
     group = parser.add_argument_group("files")

@@ -1,0 +1,107 @@
+"""What the README prints runs: its programs, its grids and its command lines."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plot
+import pytest
+
+from lagc_jax import batch
+from lagc_jax.experiments import Points, read_config
+from lagc_jax.experiments.points import parameters_frame
+from lagc_jax.plots import paper as plotting
+from lagc_jax.problems.data import load_csv
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+# What needs a network, another machine or the suite itself: looked at by name only.
+EXCEPTED = {"pip", "venv", "pytest", "gcloud"}
+
+
+def blocks(language):
+    return [text for name, text in BLOCKS if name == language]
+
+
+def command_lines():
+    """Every command of every block, as words, without settings of the environment."""
+    for text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            for command in line.split(" && "):
+                words = shlex.split(command, comments=True)
+                yield [word for word in words if not re.match(r"[A-Z_]+=", word)]
+
+
+COMMANDS = [
+    words
+    for words in command_lines()
+    if words and not EXCEPTED & {Path(word).name for word in words}
+]
+
+
+def test_every_block_is_looked_at():
+    assert {name for name, _ in BLOCKS} == {"python", "toml", "sh"}
+    assert min(len(blocks(name)) for name in ("python", "toml", "sh")) > 0
+
+
+def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    """Whole trajectories in the last batch are traced alone: they take long to compile."""
+    monkeypatch.setattr(batch, "realise_paths", batch.realise_paths.eval_shape)
+    monkeypatch.chdir(tmp_path)
+    times = 1 + np.random.default_rng(0).exponential(size=(60, 12))
+    pd.DataFrame(times).to_csv("times.csv", index=False)
+    names = {}
+    for text in blocks("python"):
+        few = re.sub(r"(num_realisations)=\d+", r"\1=4", text)
+        exec(compile(few, "README.md", "exec"), names)
+    assert names["scheme"].rule == names["EF21"](kept=4)
+    assert names["batch"].counts.timeouts.mean.shape == (1,)
+    shown = capsys.readouterr().out.splitlines()
+    # Four runs: their mean, between their quantiles, is near the exact one at the same gap.
+    mean, exact = float(shown[1].split("]")[0].strip("[")), float(shown[2])
+    assert abs(mean / exact - 1) < 0.1
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_grids_are_read(text, tmp_path):
+    (tmp_path / "grid.toml").write_text(text)
+    assert len(Points(read_config(tmp_path / "grid.toml"))) > 1
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if "-c" not in words], ids=" ".join)
+def test_command_lines_are_understood(words):
+    first = next(i for i, word in enumerate(words) if word.startswith("sweeps/"))
+    script, arguments = words[first], words[first + 1 :]
+    assert (ROOT / script).exists()
+    if arguments:
+        module = importlib.import_module(Path(script).stem)
+        module.make_parser().parse_args(arguments)
+    for name in arguments:
+        if name.startswith("sweeps/"):
+            assert len(Points(read_config(ROOT / name))) > 1
+
+
+def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (program,) = [words[2] for words in COMMANDS if "-c" in words]
+    exec(compile(program, "README.md", "exec"), {})
+    (study,) = [words for words in COMMANDS if "--csv" in words]
+    X, _ = load_csv(study[study.index("--csv") + 1], 12, study[study.index("--target") + 1])
+    assert X.shape == (12, 37, 11)
+
+
+def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
+    """From made-up results of its points, as computing them takes a minute."""
+    frame = parameters_frame(Points(read_config(ROOT / "sweeps" / "xi_memory.toml")))
+    draws = np.random.default_rng(0).uniform(1, 2, (len(frame), 4))
+    results = dict(zip(("iterations", "communication", "computation"), draws.T, strict=False))
+    time = {f"time_{name}": draws[:, 3] for name in ("mean", "q0.05", "q0.95", "expected")}
+    table = tmp_path / "table.parquet"
+    frame.assign(accuracy=1e-8, diverged=0.0, **results, **time).to_parquet(table)
+    (words,) = [words for words in COMMANDS if "sweeps/plot.py" in words and "--x" in words]
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, frame, stem: [stem])
+    assert plot.main([str(table), *words[words.index("--x") :]]) == 0
+    assert "heat_xi_memory\n  step_size fixed at" in capsys.readouterr().out

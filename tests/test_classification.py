@@ -269,6 +269,10 @@ def build(**changes):
     [
         (dict(y=np.array([[0, 1], [-1, 0]])), r"y holds the class -1.0; give whole numbers from 0"),
         (dict(y=np.array([[0, 1], [0.5, 0]])), r"y holds the class 0.5; give whole numbers from 0"),
+        (
+            dict(y=np.array([[1, 2], [2, 1]])),
+            r"no sample of class 0 but of class 2; count from 0, or",
+        ),
         (dict(num_classes=2), r"y holds the class 2.0; give whole numbers from 0 to 1"),
         (dict(num_classes=1), r"num_classes=1 is too small; give"),
         (dict(weights=np.ones(2)), r"weights has shape \(2,\); give \(2, 2\)"),

@@ -1,6 +1,7 @@
 """A user's CSV file: standardised, dealt to the workers, no row lost; clear refusals."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lagc_jax
@@ -75,6 +76,11 @@ def test_target_is_the_last_column_by_default(path):
         np.testing.assert_array_equal(default, named)
 
 
+def test_columns_that_pandas_numbers_are_a_header(table, write):
+    X, _ = load_csv(write(pd.DataFrame(table).to_csv(index=False)), 1)
+    assert X.shape == (1, ROWS, 3)
+
+
 def test_constant_features_are_left_out(write):
     X, _ = load_csv(write("a,same,c\n1,7,1\n2,7,3\n4,7,2\n"), 3)
     assert X.shape == (3, 1, 2)
@@ -112,6 +118,10 @@ GOOD = "a,b\n1,2\n2,4\n3,5\n"
         ("a,b\n1e308,2\n-1e308,3\n0,4\n", {}, r"column 'a' in .* has squares beyond float64"),
         ("a,b\n1,2\n2,2\n3,2\n", {}, r"target='b' is constant in .*; give a column that varies"),
         ("a,b\n1,2,3\n2,4,6\n3,5,1\n", {}, r"csv=.*table\.csv"),
+        ("1,2\n2,4\n3,5\n4,4\n", {}, r"numbers in its first line; give a header"),
+        ("0.5,2,3\n2,4,1\n3,5,2\n", {}, r"numbers in its first line; give a header"),
+        (",a,b\n0,1,2\n1,2,4\n", {}, r"a column without a name .*; name it or leave it out"),
+        ("a,b,a\n1,2,3\n2,4,1\n", dict(target="a"), r"two columns 'a'; give every column its own"),
         ("a,b\n1,2\n2,4,9,9\n", {}, r"(?s)csv=.* cannot be read as a table .*; mend"),
     ],
 )

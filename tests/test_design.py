@@ -240,6 +240,13 @@ def test_script_advises_on_a_trace(tmp_path, capsys):
     assert (tmp_path / "frontier.pdf").stat().st_size > 0
 
 
+def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error():
+    family = advise.read_family("pareto:shape=1.3,scale=2")
+    assert (family.scale, family.shape) == (2.0, 1.3)
+    text = advise.describe_fits(Trace.from_array([[1.0, 2.0], [1.5, 0.0]]))
+    assert "No family is fitted to the trace: times[1, 1]=0.0 (row 2 of column 2)" in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -253,6 +260,9 @@ def test_script_advises_on_a_trace(tmp_path, capsys):
         (["--target", "y"], "give --csv as well"),
         (["--seed", "-1"], "seed=-1"),
         (["--workers", "two"], "'two' is not a whole number"),
+        (["--workers", "0"], "'0' is not a whole number >= 1"),
+        (["--block", "4"], "give --trace as well"),
+        (["--delays", "pareto:scale=1,scale=2"], "must give scale, shape, each once"),
     ],
 )
 def test_script_says_in_a_line_what_is_wrong(options, message, capsys):

@@ -129,7 +129,7 @@ def test_polygamma_is_exact():
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([[1.0, 2.0], [0.0, 3.0]], r"times\[1, 0\]=0.0 is not a positive time; mend"),
+        ([[1.0, 2.0], [0.0, 3.0]], r"times\[1, 0\]=0.0 \(row 2 of column 1\) is not"),
         ([1.0, -2.0], r"times\[1\]=-2.0 is not a positive time"),
         ([1.0, -np.inf], r"times\[1\]=-inf is not a positive time"),
         (["a", "b"], r"times=.* is not a real number"),

@@ -1,9 +1,12 @@
 """Bad input is refused with the argument, its value and the remedy, before any compilation."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import lagc_jax
 from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs, table1
@@ -276,6 +279,80 @@ def test_bad_runs_are_refused(small, call, changes, message):
 def test_bad_starts_of_single_steps_are_refused(small, start, message):
     with pytest.raises(ValueError, match=message):
         lagc_jax.init(small, lagc_jax.gd(4), **start)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unregistered(lagc_jax.Delays):
+    """A family whose class JAX does not know."""
+
+    rate: float = 1.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Unfinished(lagc_jax.Delays):
+    """A family without a law."""
+
+    rate: float = 1.0
+
+
+NO_SOURCES = [
+    (stats.expon(), r"delays is a rv_continuous_frozen, not a source of times; give one of"),
+    ("exponential", r"delays is a str, not a source of times; give one of lagc_jax.FAMILIES"),
+    (1.0, r"delays is a float, not a source of times; give one of"),
+    (None, r"delays is a NoneType, not a source"),
+    (lagc_jax.Exponential, r"delays is the class Exponential, not a source of times"),
+    (np.ones((3, 4)), r"delays is a ndarray, not .*; give lagc_jax.Trace.from_array\(times\)"),
+    (Unregistered(), r"delays is a Unregistered, which is no pytree.*register_dataclass"),
+    (Unfinished(), r"delays is a Unfinished, which lacks tail_index, hazard, inverse_hazard"),
+]
+ONES = np.ones((2, 4), bool)
+DOORS = {
+    "simulate": lambda p, d: simulate(p, delays=d),
+    "simulate_batch": lambda p, d: simulate_batch(p, delays=d),
+    "expected_wall_clock": lambda p, d: lagc_jax.expected_wall_clock(lagc_jax.gd(4), d, ONES),
+    "wall_clock_variance": lambda p, d: lagc_jax.wall_clock_variance(lagc_jax.gd(4), d, ONES),
+    "iteration_mean": lambda p, d: lagc_jax.iteration_mean(d, 4, 2, 1),
+    "iteration_cdf": lambda p, d: lagc_jax.iteration_cdf(d, 1.0, 4, 2, 1),
+    "order_statistic_mean": lambda p, d: lagc_jax.order_statistic_mean(d, 1, 4),
+    "sample_iteration_times": lambda p, d: lagc_jax.sample_iteration_times(d, KEY, 4, 2, ONES),
+    "iteration_costs": lambda p, d: iteration_costs(lagc_jax.g_cada(4, 2, xi=1.0), d),
+    "design": lambda p, d: lagc_jax.design(4, d, problem=p),
+    "Bursty": lambda p, d: lagc_jax.Bursty(d, 2.0, 0.1, 0.1),
+    "Failures": lambda p, d: lagc_jax.Failures(d, 0.1),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_no_source_of_times_is_refused_by_every_door(small, door):
+    for delays, message in NO_SOURCES:
+        with pytest.raises(ValueError, match=message):
+            DOORS[door](small, delays)
+
+
+def test_what_has_no_law_is_refused_where_one_is_needed(small):
+    trace = lagc_jax.Trace.from_array(np.ones((3, 4)))
+    exact = ("expected_wall_clock", "iteration_mean", "sample_iteration_times", "iteration_costs")
+    for door in exact:
+        with pytest.raises(ValueError, match=r"delays of type Trace have no exact moments; sample"):
+            DOORS[door](small, trace)
+
+
+MASKED = np.ma.masked_less(X, 0.5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lagc_jax.linear_regression(MASKED, Y),
+        lambda: lagc_jax.logistic_regression(MASKED, SIGNS, l2=1.0),
+        lambda: lagc_jax.shard(MASKED[2], Y[2], 1, KEY),
+        lambda: lagc_jax.Exponential(np.ma.masked_less([0.0, 1.0], 0.5)),
+    ],
+)
+def test_masks_are_not_lost(call):
+    with pytest.raises(ValueError, match=r"has masked entries; give an array without"):
+        call()
 
 
 @pytest.mark.parametrize("accuracy", [0.0, -1e-8, NAN, INF])

@@ -99,6 +99,7 @@ def test_filling_is_invisible_to_every_loss(rows):
         (dict(num_workers=104), "X has 103 rows for num_workers=104; give at least one row"),
         (dict(alpha=0.0), "alpha=0.0 must be positive and finite; give alpha > 0"),
         (dict(alpha=np.ones(2)), r"alpha has shape \(2,\); give one number"),
+        (dict(alpha=0.5, y=np.linspace(0, 1, 103)), "y holds 0.0098.*, which is no class"),
         (dict(y=np.zeros(3)), r"X has shape \(103, 4\) and y has shape \(3,\); give"),
         (dict(X=np.full((103, 4), np.inf)), r"X\[0, 0\]=inf is not finite"),
     ],

@@ -182,6 +182,7 @@ def test_examples_are_sound(path):
         ({"delays": [{"family": "exponential", "rate": 0.0}]}, ["rate=0.0"]),
         ({"delays": [{"family": "exponential", "rate": "1"}]}, ["rate='1'", "not a number"]),
         ({"delays": [{"family": "exponential", "rates": 1.0}]}, ["'rates'", "did you mean 'rate'"]),
+        ({"delays": [{"family": "exponential", "rate": True}]}, ["rate=True", "not a number"]),
         ({"accuracies": [0.0]}, ["accuracies=0.0"]),
         ({"accuracies": []}, ["accuracies=[]"]),
         ({"quantiles": [1.5]}, ["quantiles=1.5", "[0, 1]"]),
@@ -197,6 +198,17 @@ def test_bad_values_are_named(changes, words):
         Points(parse_config(tables(**changes)))
     for word in words:
         assert word in str(error.value)
+
+
+LOSSY = {"name": "fastest-k", "num_workers": 3, "num_waited": 2}
+
+
+def test_direct_sampling_asked_for_is_refused_where_simulate_batch_refuses_it():
+    """Without a setting every scheme is drawn as suits it, and so it is when read again."""
+    with pytest.raises(ValueError, match=r"sampler='direct' .* decoding=Rescaled needs; give"):
+        Points(parse_config(tables(sampler="direct", scheme=[LOSSY])))
+    config = parse_config(tables(scheme=[LOSSY]))
+    assert len(Points(config)) == len(Points(parse_config(config.source))) > 0
 
 
 def test_iterations_must_be_given():

@@ -78,7 +78,8 @@ def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) ->
     place = np.flatnonzero(median > 0)
     if place.size > 1:
         size = np.log(median[place])
-        farthest = max(range(place.size), key=lambda i: (abs(size[i] - np.median(size)), size[i]))
+        apart = np.round(np.abs(size - np.median(size)), 6)  # of two, the larger one
+        farthest = max(range(place.size), key=lambda i: (apart[i], size[i]))
         ratio = np.exp(size[farthest] - np.median(np.delete(size, farthest)))
         if not 1 / APART < ratio < APART:
             reason = f"has a median {ratio:.1g} times that of the others"

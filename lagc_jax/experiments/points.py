@@ -101,10 +101,8 @@ class Points:
                 given = entry.name, axes["xi"][0], redundancy
                 why = reason or _misfit(*given, sizes)
                 if why is None:
-                    asked = self.config.source.get("sampler")
-                    delays = self.config.delays[0].delays
+                    asked, delays = self.config.source.get("sampler"), self.config.delays[0].delays
                     clock_of(_scheme(*given, **sizes), delays, sampler=asked)
-                if why is None:
                     fitting.append(redundancy)
                 else:
                     self.dropped[why] += inner

@@ -24,7 +24,8 @@ from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
+from lagc_jax.descent import find_path, path_scheme
+from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.paper import default_iterations
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import linear_regression, synthetic_linear_regression
@@ -161,7 +162,7 @@ def design(
     delays.check(M)
     key = jax.random.key(0) if key is None else key
     problem = _make_problem(problem, M, jax.random.fold_in(key, PROBLEM))
-    check_start(problem, Scheme(M, M, 1), None)
+    check_fit(problem, Scheme(M, M, 1))
     K = _check_descent(problem, accuracy, num_iterations, min(step_sizes))
     batches = list(_all_paths(problem, M, xi, step_sizes, memory, K, accuracy))
     longest = max(paths.selected.shape[1] for paths in batches)
@@ -338,7 +339,7 @@ def _descend_all(
 
     def run(xi: Array, step_size: Array) -> tuple[Array, Array]:
         member = replace(scheme, xi=xi)
-        path = find_path(problem, member, step_size, theta, num_iterations, None, accuracy)
+        path = find_path(problem, member, step_size, theta, num_iterations, accuracy)
         return path.gap, path.selected
 
     return jax.vmap(run)(jnp.asarray(xi), jnp.asarray(step_size))

@@ -334,12 +334,10 @@ def run_study(
         plan: what to run.
         progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
     """
-    everyone = {_structure(s): s for s in (*plan.schemes.values(), *plan.redundancies.values())}
-    measured = {
-        _structure(scheme): measure(plan, scheme) for scheme in progress(list(everyone.values()))
-    }
-    main = {name: measured[_structure(scheme)] for name, scheme in plan.schemes.items()}
-    coded = {name: measured[_structure(scheme)] for name, scheme in plan.redundancies.items()}
+    everyone = list(dict.fromkeys((*plan.schemes.values(), *plan.redundancies.values())))
+    measured = {scheme: measure(plan, scheme) for scheme in progress(everyone)}
+    main = {name: measured[scheme] for name, scheme in plan.schemes.items()}
+    coded = {name: measured[scheme] for name, scheme in plan.redundancies.items()}
     table = table_frame(plan.schemes, main)
     return Results(
         table=table,
@@ -348,10 +346,3 @@ def run_study(
         tail=tail_frame(plan.schemes, main),
         claims=claims_frame(table),
     )
-
-
-def _structure(scheme: Scheme) -> tuple:
-    """What makes two schemes of one study the same."""
-    sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy)
-    parts = (scheme.trigger, scheme.optimizer, scheme.decoding)
-    return (*sizes, scheme.memory, *parts, float(np.asarray(scheme.xi)))

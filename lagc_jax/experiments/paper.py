@@ -18,6 +18,7 @@ from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.descent import Path, descend
+from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -284,7 +285,7 @@ def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
         A frame with the claim, the column compared, the scheme that should be smaller and its
         value, the best of the others and its value, the margin (by how much of its own value the
         scheme is ahead: `others / value - 1`, negative if behind, NaN where neither reached the
-        accuracy) and whether the claim holds.
+        accuracy) and whether the claim holds, undecided where neither did.
     """
     rows = []
     for claim in _claims():
@@ -301,10 +302,10 @@ def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
                 "best other": rival,
                 "best other value": best,
                 "margin": math.nan if both_infinite else best / value - 1,
-                "holds": value < best,
+                "holds": decide(value < best, value, best),
             }
         )
-    return pd.DataFrame(rows)
+    return claims_table(rows)
 
 
 class Results(NamedTuple):

@@ -320,10 +320,10 @@ def g_cada(
     """Grouped CADA: the server selects groups and waits for the fastest worker of each.
 
     The workers of a group hold the same data; a selected group costs `n` messages down and one up.
-    A worker draws one minibatch of its group's data, as large as that of a worker on its own, so
-    that a group costs `n` gradients and the time of one (Zhu, Zhang, Simeone and Wang, "Adaptive
+    A worker draws one minibatch of its group's data, of a size that does not grow with the group,
+    so that a group costs `n` gradients and the time of one (Zhu, Zhang, Simeone and Wang, "Adaptive
     Worker Grouping for Communication-Efficient and Straggler-Tolerant Distributed SGD", 2022, arXiv
-    2201.04301).
+    2201.04301). `minibatch` draws from every partition, so its size here is the worker's over `n`.
 
     Args:
         num_workers: `M`.

@@ -191,7 +191,7 @@ WRONG_STEPS = [
         {"step_size": np.ones(K + 1)},
         r"step_size has shape \(31,\); give a scalar, or one number an",
     ),
-    ({"step_size": [-0.1] * K}, r"step_size=.* must be positive"),
+    ({"step_size": [-0.1] * K}, "must be positive and finite; give step_size > 0"),
     (
         {"step_size": lambda k: 0.1 if k < 3 else 0.01},
         r"step_size is a function that branches on k",

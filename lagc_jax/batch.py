@@ -18,6 +18,7 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import find_path, path_scheme
 from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Summary, merge_moments, realise, summarise_moments
 from lagc_jax.trajectory import (
@@ -195,6 +196,7 @@ def simulate_batch(
         keep_samples=keep_samples,
     )
     downlink, uplink, computation = count_costs(scheme, path.selected)
+    bits = contract.message_bits(scheme.trigger, problem.num_parameters)
     return Batch(
         gap=path.gap,
         selected=path.selected,
@@ -202,7 +204,7 @@ def simulate_batch(
         iterations=at_hit(jnp.arange(K + 1), index, reached),
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
-        bits=at_hit(uplink, index, reached) * scheme.trigger.message_bits(problem.num_parameters),
+        bits=at_hit(uplink, index, reached) * bits,
         wall_clock=run(index, reached),
         curve=None if stops is None else run(stops, True),
         received=path.selected,

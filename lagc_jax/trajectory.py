@@ -31,6 +31,7 @@ from lagc_jax.descent import (
 )
 from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
 
@@ -252,7 +253,7 @@ def run_trajectory(
         path.diverged,
         received,
         timeouts,
-        jnp.asarray(scheme.trigger.message_bits(problem.num_parameters)),
+        jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
         path.recorded,
     )
 

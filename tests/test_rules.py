@@ -364,6 +364,16 @@ def test_a_rule_of_ones_own_that_gives_the_right_things_runs():
     assert np.array_equal(path.gap, descend(lagc_jax.gd(M), PROBLEM, ALPHA).gap)
 
 
+def test_bits_that_are_no_number_are_refused():
+    class Bits(Own):
+        def message_bits(self, num_parameters):
+            return None
+
+    with pytest.raises(ValueError, match="`message_bits` of trigger='Bits'=None is not a real num"):
+        lagc_jax.simulate(PROBLEM, lagc_jax.lag(M, trigger=Bits()), EXPONENTIAL,
+                          jax.random.key(0), num_iterations=K)  # fmt: skip
+
+
 def test_a_rule_without_a_hash_and_an_optimiser_that_is_none_are_refused():
     class Loose(Own):
         __hash__ = None

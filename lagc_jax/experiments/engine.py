@@ -30,6 +30,7 @@ from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.points import Point
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Summary, realise
 from lagc_jax.times import DirectTimes, Times, part_of_path
@@ -185,7 +186,7 @@ def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
         # Points share clocks whose schemes have no trigger: all groups at work count as uploading.
         working = scheme.working(path.selected)
         chunks = part_of_path(scheme, working, SEES[sampler], path.gap.dtype)
-        bits = jnp.asarray(scheme.trigger.message_bits(problem.num_parameters))
+        bits = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
         return PathRecord(chunks, index, reached, uploads[index], path.diverged, bits)
 
     return body

@@ -75,6 +75,7 @@ class Scheme:
                 f"redundancy={self.redundancy} exceeds the {self.group_size} partitions of a "
                 f"group; give 1 <= redundancy <= num_workers / num_groups"
             )
+        whole_number("trigger.gradients", self.trigger.gradients)
         if self.fixed_load is not None:
             whole_number("fixed_load", self.fixed_load)
         if not callable(self.optimizer):

@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from lagc_jax._checks import not_negative
 from lagc_jax.schemes.decoding import Decoding
 from lagc_jax.schemes.rules import Proposal, Rule
 
@@ -60,6 +62,16 @@ def remember(rule: Rule, notes: Any, draft: Any, uploaded: Array) -> Any:
     for new, old in zip(jax.tree.leaves(found), jax.tree.leaves(notes), strict=True):
         _check(new, old.shape, old.dtype, f"`remember` of trigger={str(rule)!r}")
     return found
+
+
+def message_bits(rule: Rule, num_parameters: int) -> int:
+    """`Rule.message_bits`, one number."""
+    bits = rule.message_bits(num_parameters)
+    name = f"`message_bits` of trigger={str(rule)!r}"
+    not_negative(name, bits)
+    if np.shape(bits):
+        raise ValueError(f"{name} has shape {np.shape(bits)}; give one number")
+    return bits
 
 
 def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:

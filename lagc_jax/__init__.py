@@ -47,6 +47,7 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import (
     approximate_gc,
     cada,
+    erasure_head,
     fastest_k,
     first_decodable,
     g_cada,
@@ -69,6 +70,7 @@ from lagc_jax.schemes.codes import (
 )
 from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.schemes.rules import Proposal, Round, Rule
+from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.summary import Summary
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
@@ -128,6 +130,7 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Weibull",
+    "amsgrad",
     "approximate_gc",
     "balanced_assignment",
     "cada",
@@ -136,6 +139,7 @@ __all__ = [
     "cyclic_repetition",
     "descend",
     "design",
+    "erasure_head",
     "estimate_smoothness",
     "expected_wall_clock",
     "fastest_k",

@@ -1,10 +1,12 @@
 """Checks made once, at the public door: each names the argument, its value and the remedy."""
 
 import operator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jax.core import Tracer
+
+T = TypeVar("T")
 
 
 def concrete(value: Any) -> np.ndarray | None:
@@ -105,3 +107,21 @@ def finite_data(name: str, value: Any) -> np.ndarray:
     if array is None:
         raise ValueError(f"{name} is traced; build the problem outside jit and vmap")
     return array.astype(np.float64)
+
+
+def check_part(name: str, part: Any, kind: type, remedy: str) -> None:
+    """Raise ValueError unless `part` is an object that has everything that `kind` declares."""
+    declared = (key for key in vars(kind) if not key.startswith("_"))
+    missing = next((key for key in declared if not hasattr(part, key)), None)
+    if isinstance(part, type) or missing is not None:
+        why = "a class, no object" if isinstance(part, type) else f"it has no `{missing}`"
+        raise ValueError(f"{name}={part!r} is no {kind.__name__} ({why}); give {remedy}")
+
+
+def hashable(name: str, value: T, remedy: str) -> T:
+    """Return `value`, on which programs are keyed; raise ValueError if it has no hash."""
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r} cannot be hashed; {remedy}") from None
+    return value

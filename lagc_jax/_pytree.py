@@ -1,26 +1,50 @@
 """Frozen dataclasses that JAX transforms see through, and the precision of products."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 T = TypeVar("T")
 
 # TPUs and some GPUs shorten float32 products unless asked not to.
 EXACT = jax.lax.Precision.HIGHEST
+SMALL = 64  # entries of an array that still count for a hash
 
 
-@dataclass_transform(frozen_default=True)
+def converted(*, converter: Callable[[Any], Any], default: Any) -> Any:
+    """A field of a `pytree` that passes through `converter` before any check of the class."""
+    return dataclasses.field(default=default, metadata={"converter": converter})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(converted,))
 def pytree(*static: str) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen dataclass and a pytree whose fields named in `static` are metadata.
 
     Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves skips `__post_init__`: the
-    leaves may then be tracers, `in_axes` or shardings, which no check of values should meet.
+    leaves may then be tracers, `in_axes` or shardings, which no check of values should meet. Two
+    are equal, and have the same hash, if their metadata are and their leaves have the same values;
+    a traced leaf equals itself alone.
     """
 
     def register(cls: type[T]) -> type[T]:
+        check: Callable[[T], None] = getattr(cls, "__post_init__", lambda self: None)
+
+        def convert(self: T) -> None:
+            for field in fields(self):  # type: ignore[arg-type]
+                if "converter" in field.metadata:
+                    value = field.metadata["converter"](getattr(self, field.name))
+                    object.__setattr__(self, field.name, value)
+            check(self)
+
+        cls.__post_init__ = convert  # type: ignore[attr-defined]
+        cls.__eq__ = _equal  # type: ignore[method-assign]
+        cls.__hash__ = _hash  # type: ignore[method-assign]
         cls = dataclass(frozen=True, eq=False)(cls)
         data = tuple(f.name for f in fields(cls) if f.name not in static)  # type: ignore[arg-type]
 
@@ -38,3 +62,34 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         return cls
 
     return register
+
+
+def _equal(self: Any, other: Any) -> bool:
+    if type(self) is not type(other):
+        return NotImplemented
+    (mine, structure), (others, same) = jax.tree.flatten(self), jax.tree.flatten(other)
+    return structure == same and all(map(_same_leaf, mine, others))
+
+
+def _same_leaf(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Tracer) or isinstance(other, Tracer):
+        return False
+    return np.array_equal(_value(one), _value(other))
+
+
+def _hash(self: Any) -> int:
+    leaves, structure = jax.tree.flatten(self)
+    values = (
+        id(leaf) if isinstance(leaf, Tracer) else tuple(_value(leaf).ravel().tolist())
+        for leaf in leaves
+        if isinstance(leaf, Tracer) or np.size(leaf) <= SMALL
+    )
+    return hash((type(self), structure, *values))
+
+
+def _value(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return np.asarray(jax.random.key_data(leaf))
+    return np.asarray(leaf)

@@ -27,6 +27,9 @@ DESIGN = (
     "memory",
     "trigger",
     "bits",
+    "silence",
+    "snapshot_life",
+    "load",
     "step_size",
 )
 CATEGORIES = ("problem", "delays", "scheme")

@@ -1,6 +1,6 @@
 """Many realisations of the delays along one path, summarised without keeping them all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,8 +15,10 @@ from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, count_costs, first_hit
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
+from lagc_jax.descent import find_path, path_scheme
+from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Summary, merge_moments, realise, summarise_moments
 from lagc_jax.trajectory import (
@@ -105,7 +107,7 @@ def simulate_batch(
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     iterates: Sequence[int] | None = None,
     keep_samples: bool = False,
-    step_size: ArrayLike | None = None,
+    step_size: ArrayLike | Callable[[Array], ArrayLike] | None = None,
     theta0: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     sampler: str | None = None,
@@ -158,7 +160,9 @@ def simulate_batch(
     """
     K = whole_number("num_iterations", num_iterations)
     R = whole_number("num_realisations", num_realisations)
-    check_start(problem, scheme, step_size)
+    check_fit(problem, scheme)
+    alpha = schedule(step_size, K)
+    scheme = with_optimizer(scheme, optimizer, step_size)
     theta = flat_start(problem, theta0)
     clock = clock_of(scheme, delays, cluster, sampler)
     positive("accuracies", accuracies)
@@ -177,10 +181,10 @@ def simulate_batch(
     probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
     stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
     if not clock.shared:
-        start = (step_size, theta)
+        start = (alpha, theta)
         run = (problem, clock, key, start, targets, stops, probabilities)
-        return realise_paths(*run, K, R, optimizer, keep_samples)
-    path = find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer)
+        return realise_paths(*run, K, R, keep_samples)
+    path = find_path(problem, path_scheme(scheme), alpha, theta, K)
     index, reached = first_hit(path.gap, targets)
     times = clock.along(path.selected)
     run = partial(
@@ -192,6 +196,7 @@ def simulate_batch(
         keep_samples=keep_samples,
     )
     downlink, uplink, computation = count_costs(scheme, path.selected)
+    bits = contract.message_bits(scheme.trigger, problem.num_parameters)
     return Batch(
         gap=path.gap,
         selected=path.selected,
@@ -199,7 +204,7 @@ def simulate_batch(
         iterations=at_hit(jnp.arange(K + 1), index, reached),
         communication=at_hit(downlink + uplink, index, reached),
         computation=at_hit(computation, index, reached),
-        bits=at_hit(uplink, index, reached) * scheme.rule.message_bits(problem.num_parameters),
+        bits=at_hit(uplink, index, reached) * bits,
         wall_clock=run(index, reached),
         curve=None if stops is None else run(stops, True),
         received=path.selected,
@@ -207,9 +212,7 @@ def simulate_batch(
     )
 
 
-@partial(
-    jax.jit, static_argnames=("num_iterations", "num_realisations", "optimizer", "keep_samples")
-)
+@partial(jax.jit, static_argnames=("num_iterations", "num_realisations", "keep_samples"))
 def realise_paths(
     problem: Problem,
     clock: Clock,
@@ -220,7 +223,6 @@ def realise_paths(
     quantiles: Array,
     num_iterations: int,
     num_realisations: int,
-    optimizer: optax.GradientTransformation | None,
     keep_samples: bool,
 ) -> Batch:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
@@ -236,7 +238,6 @@ def realise_paths(
             *start,
             None,
             num_iterations,
-            optimizer,
         )
         index, reached = first_hit(run.gap, accuracies)
         spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts, run.bits)

@@ -16,6 +16,7 @@ from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 
 
@@ -131,7 +132,7 @@ class Cluster:
         link = self.link
         if link is None:
             return startup
-        if not link.uniform or scheme.rule.everyone_works:  # then not every answer is an upload
+        if not link.uniform or scheme.trigger.everyone_works:  # then not every answer is an upload
             return None
         size = link.download_size + link.upload_size  # type: ignore[operator]
         return startup + 2 * link.latency + size / link.bandwidth  # type: ignore[operator]
@@ -181,7 +182,7 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     link = None if cluster is None else cluster.link
     arrival = work if link is None else _arrival_times(scheme, link, work, selected)
     arrival = _grouped(scheme, arrival)
-    known, taken = scheme.decoder.wait(arrival)
+    known, taken = contract.wait(scheme.decoder, arrival)
     integer = jnp.result_type(int)
     if cluster is None or cluster.timeout is None:
         time = jnp.max(jnp.where(working, known, 0), axis=-1)
@@ -217,7 +218,7 @@ def _arrival_times(scheme: Scheme, link: Link, work: Array, selected: Array) -> 
         return latency + down + work + jnp.where(uploads, up, 0) + latency
     works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
     ready = jnp.cumsum(works, axis=-1) * down + latency + work
-    taken = scheme.decoder.wait(_grouped(scheme, ready))[1].reshape(work.shape)
+    taken = contract.wait(scheme.decoder, _grouped(scheme, ready))[1].reshape(work.shape)
     sent = _queue(jnp.where(taken & uploads, ready, jnp.inf), up)
     return jnp.where(uploads, sent, ready) + latency
 

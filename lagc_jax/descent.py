@@ -18,10 +18,13 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Oracle, Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import GradientCode
 from lagc_jax.schemes.rules import Proposal, Round
+from lagc_jax.schemes.servers import check_transformation
 
 
 @pytree()
@@ -30,7 +33,7 @@ class State:
 
     Attributes:
         theta: (d,) iterate `theta^k`.
-        stale_gradients: (G, d) last message of every group, its gradient unless the rule quantises.
+        held: (G, d) every group's last message, its gradient unless the rule quantises.
         stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was taken.
         differences: (D,) last squared steps `|theta^{k+1-d} - theta^{k-d}|^2`, newest first.
         uploaded: (G,) bool, groups whose gradient arrived in the iteration before.
@@ -39,12 +42,12 @@ class State:
         notes: what the scheme's rule remembers.
         k: () number of iterations made.
         group_smoothness: (G,) `L_g`.
-        step_size: () `alpha`.
+        step_size: `alpha`, () or one an iteration (K,), whose last goes on.
         optimizer: state of the server's optax transformation.
     """
 
     theta: Array
-    stale_gradients: Array
+    held: Array
     stale_iterates: Array
     differences: Array
     uploaded: Array
@@ -58,22 +61,15 @@ class State:
 
 
 def init(
-    problem: Problem,
-    scheme: Scheme,
-    step_size: ArrayLike | None = None,
-    theta0: Any = None,
-    *,
-    optimizer: optax.GradientTransformation | None = None,
+    problem: Problem, scheme: Scheme, step_size: ArrayLike | None = None, theta0: Any = None
 ) -> State:
     """Make the state before the first iteration.
 
     Args:
         problem: loss over M partitions.
         scheme: how its gradients are collected.
-        step_size: `alpha`, (); by default `1/L`.
+        step_size: `alpha`, () or one an iteration (K,), whose last goes on; by default `1/L`.
         theta0: start, of the shape of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default the scheme's. The trigger uses
-            `step_size` whatever the optimiser.
 
     Raises:
         ValueError: if the problem has other than M partitions, `step_size` is not positive and
@@ -84,24 +80,16 @@ def init(
     >>> init(problem, gd(2)).theta.tolist()
     [0.0]
     """
-    check_start(problem, scheme, step_size)
-    return begin(problem, scheme, step_size, flat_start(problem, theta0), optimizer)
+    check_fit(problem, scheme)
+    if callable(step_size):
+        raise ValueError(
+            "step_size is a function, and init knows no number of iterations; give its values (K,)"
+        )
+    alpha = None if step_size is None else schedule(step_size, np.size(step_size))
+    return begin(problem, scheme, alpha, flat_start(problem, theta0))
 
 
-def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
-    """`theta^0` as a vector (d,), zeros by default."""
-    if theta0 is None:
-        return np.zeros(problem.num_parameters, problem.minimizer.dtype)
-    return problem.flatten(theta0)
-
-
-def begin(
-    problem: Problem,
-    scheme: Scheme,
-    step_size: ArrayLike | None,
-    start: ArrayLike,
-    optimizer: optax.GradientTransformation | None,
-) -> State:
+def begin(problem: Problem, scheme: Scheme, step_size: ArrayLike | None, start: ArrayLike) -> State:
     """`init` from a vector (d,); it trusts its arguments."""
     theta = jnp.asarray(start)
     alpha = 1.0 / problem.total_smoothness if step_size is None else step_size
@@ -109,24 +97,24 @@ def begin(
     zeros = jnp.zeros((scheme.num_groups, theta.size), theta.dtype)
     return State(
         theta=theta,
-        stale_gradients=zeros,
+        held=zeros,
         stale_iterates=zeros + theta,
         differences=jnp.zeros(scheme.memory, theta.dtype),
         uploaded=jnp.zeros(scheme.num_groups, bool),
         known=jnp.zeros(scheme.num_groups, bool),
         silent=jnp.zeros(scheme.num_groups, jnp.int32),
-        notes=scheme.rule.start(theta, scheme.num_groups),
+        notes=contract.start(scheme.trigger, theta, scheme.num_groups),
         k=jnp.zeros((), jnp.int32),
         group_smoothness=problem.group_smoothness(scheme.num_groups),
         step_size=alpha,
-        optimizer=_server(scheme, optimizer, alpha).init(theta),
+        optimizer=_server(scheme, alpha if alpha.ndim == 0 else alpha[0]).init(theta),
     )
 
 
 def path_scheme(scheme: Scheme) -> Scheme:
     """The scheme of full redundancy with the same path: coding changes costs, not iterates."""
     check_exact(scheme)
-    return dataclasses.replace(scheme, redundancy=scheme.group_size, decoding=None)
+    return dataclasses.replace(scheme, redundancy=scheme.group_size, decoding=None, fixed_load=None)
 
 
 def check_exact(scheme: Scheme) -> None:
@@ -138,41 +126,17 @@ def check_exact(scheme: Scheme) -> None:
         )
 
 
-def check_start(problem: Problem, scheme: Scheme, step_size: ArrayLike | None) -> None:
-    """Raise ValueError unless the problem fits the scheme and the step size is sound."""
-    if problem.num_partitions != scheme.num_workers:
-        raise ValueError(
-            f"problem has {problem.num_partitions} partitions but the scheme has "
-            f"num_workers={scheme.num_workers}; give one partition a worker"
-        )
-    if step_size is not None:
-        positive("step_size", step_size)
-        if np.shape(step_size) != ():
-            raise ValueError(
-                f"step_size has shape {np.shape(step_size)}; give a scalar, batch with jax.vmap"
-            )
+def _server(scheme: Scheme, step_size: Array) -> optax.GradientTransformation:
+    return check_transformation(scheme.optimizer(step_size))
 
 
-def _server(
-    scheme: Scheme, optimizer: optax.GradientTransformation | None, step_size: Array
-) -> optax.GradientTransformation:
-    return scheme.optimizer(step_size) if optimizer is None else optimizer
-
-
-def step(
-    problem: Problem,
-    scheme: Scheme,
-    state: State,
-    *,
-    optimizer: optax.GradientTransformation | None = None,
-) -> State:
+def step(problem: Problem, scheme: Scheme, state: State) -> State:
     """Make iteration `k`: `theta^{k+1}` from `theta^k` (LAG, Algorithms 1 and 2).
 
     Args:
         problem: loss over M partitions.
         scheme: how its gradients are collected.
         state: made by `init` or by the step before, with the same problem and scheme.
-        optimizer: the one given to `init`.
 
     Raises:
         ValueError: for a decoding that is not exact: what it decodes depends on who arrives.
@@ -184,7 +148,7 @@ def step(
     """
     check_exact(scheme)
     proposal = propose(scheme, problem.group_oracle(scheme.num_groups), state)
-    return update(scheme, state, proposal, select(state, proposal), optimizer)
+    return update(scheme, state, proposal, select(state, proposal))
 
 
 def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
@@ -199,15 +163,24 @@ def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
     known = Round(
         k=state.k,
         theta=state.theta,
-        held=state.stale_gradients,
+        held=state.held,
         stale_iterates=state.stale_iterates,
         silent=state.silent,
         moved=jnp.sum(xi * state.differences),
-        step_size=state.step_size,
-        smoothness=state.group_smoothness,
+        step_size=_step_size(state),
+        group_smoothness=state.group_smoothness,
         memory=scheme.memory,
     )
-    return scheme.rule.propose(lambda theta: oracle(theta, state.k), known, state.notes)
+
+    def gradients(theta: Array) -> Array:
+        return oracle(theta, state.k)
+
+    return contract.propose(scheme.trigger, gradients, known, state.notes)
+
+
+def _step_size(state: State) -> Array:
+    """`alpha` of iteration `k`, ()."""
+    return state.step_size if state.step_size.ndim == 0 else state.step_size[state.k]
 
 
 def select(state: State, proposal: Proposal) -> Array:
@@ -218,13 +191,7 @@ def select(state: State, proposal: Proposal) -> Array:
     return ~proposal.skip | ~state.known
 
 
-def update(
-    scheme: Scheme,
-    state: State,
-    proposal: Proposal,
-    uploaded: Array,
-    optimizer: optax.GradientTransformation | None,
-) -> State:
+def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) -> State:
     """Step along the messages that arrived and the stale ones of all other groups.
 
     Args:
@@ -232,24 +199,23 @@ def update(
         state: before the iteration.
         proposal: what the groups would send.
         uploaded: (G,) bool, groups whose message arrived.
-        optimizer: the one given to `init`.
     """
-    stale_gradients = jnp.where(uploaded[:, None], proposal.message, state.stale_gradients)
+    held = jnp.where(uploaded[:, None], proposal.message, state.held)
     stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
-    updates, optimizer_state = _server(scheme, optimizer, state.step_size).update(
-        stale_gradients.sum(0), state.optimizer, state.theta
+    updates, optimizer_state = _server(scheme, _step_size(state)).update(
+        held.sum(0), state.optimizer, state.theta
     )
     theta = jnp.asarray(optax.apply_updates(state.theta, updates))
     newest = jnp.sum((theta - state.theta) ** 2)
     return State(
         theta=theta,
-        stale_gradients=stale_gradients,
+        held=held,
         stale_iterates=stale_iterates,
         differences=jnp.concatenate([newest[None], state.differences[:-1]]),
         uploaded=uploaded,
         known=state.known | uploaded,
         silent=jnp.where(uploaded, 0, state.silent + 1),
-        notes=scheme.rule.remember(state.notes, proposal.draft, uploaded),
+        notes=contract.remember(scheme.trigger, state.notes, proposal.draft, uploaded),
         k=state.k + 1,
         group_smoothness=state.group_smoothness,
         step_size=state.step_size,
@@ -285,7 +251,7 @@ def descend(
     scheme: Scheme,
     *,
     num_iterations: int,
-    step_size: ArrayLike | None = None,
+    step_size: ArrayLike | Callable[[Array], ArrayLike] | None = None,
     theta0: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     accuracy: ArrayLike | None = None,
@@ -306,47 +272,34 @@ def descend(
     ['2.5000', '0.0000', '0.0000']
     """
     K = whole_number("num_iterations", num_iterations)
-    check_start(problem, scheme, step_size)
+    check_fit(problem, scheme)
+    check_record(record)
+    alpha = schedule(step_size, K)
+    scheme = path_scheme(with_optimizer(scheme, optimizer, step_size))
     theta = flat_start(problem, theta0)
     if accuracy is not None:
         positive("accuracy", accuracy)
-    return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy, record)
+    return find_path(problem, scheme, alpha, theta, K, accuracy, record)
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
+@partial(jax.jit, static_argnames=("num_iterations", "record"))
 def find_path(
     problem: Problem,
     scheme: Scheme,
     step_size: ArrayLike | None,
     theta: ArrayLike,
     num_iterations: int,
-    optimizer: optax.GradientTransformation | None,
     accuracy: ArrayLike | None = None,
     record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """`descend` with a scheme of `path_scheme` and a start (d,); it trusts its arguments."""
-    start = begin(problem, scheme, step_size, theta, optimizer)
-    return _descend(
-        problem, scheme, start, num_iterations, optimizer, accuracy=accuracy, record=record
-    )
-
-
-def _descend(
-    problem: Problem,
-    scheme: Scheme,
-    start: State,
-    num_iterations: int,
-    optimizer: optax.GradientTransformation | None,
-    accuracy: ArrayLike | None = None,
-    record: Callable[[Any], Any] | None = None,
-) -> Path:
-    """Scan the step."""
+    start = begin(problem, scheme, step_size, theta)
     oracle = problem.group_oracle(scheme.num_groups)
     look = observer(problem, record)
 
     def iterate(state: State, _: None) -> tuple[State, tuple[Any, Array]]:
         proposal = propose(scheme, oracle, state)
-        state = update(scheme, state, proposal, select(state, proposal), optimizer)
+        state = update(scheme, state, proposal, select(state, proposal))
         return state, (look(state.theta), state.uploaded)
 
     if accuracy is None:
@@ -362,7 +315,10 @@ def observer(
     """What is kept of every iterate (d,): its gap and what the user asks for."""
 
     def look(theta: Array) -> tuple[Array, Any]:
-        return problem.gap(theta), None if record is None else record(problem.unflatten(theta))
+        gap = problem.gap(theta)
+        if record is None:
+            return gap, None
+        return gap, contract.as_arrays(record(problem.unflatten(theta)), "record")
 
     return look
 
@@ -443,7 +399,7 @@ def oracle_source(
         gradients = partitions(points, k).reshape(shape)
         if code is not None:
             return code.decode(code.encode(gradients), taken)
-        weights = scheme.decoder.weights(taken).astype(gradients.dtype)
+        weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
         # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
         # gradients bit for bit.
         return jnp.sum(weights[..., None] * gradients, axis=1)

@@ -104,7 +104,7 @@ def iteration_costs(
             f"num_selected={num_selected} must be whole numbers from 0 to {scheme.num_groups}"
         )
     working = np.full_like(uploading, scheme.num_groups)
-    if not scheme.rule.everyone_works:
+    if not scheme.trigger.everyone_works:
         working = uploading
     time = iteration_mean(*order_law(scheme, delays), working)
     return IterationCosts(time, *(jnp.asarray(c) for c in price(scheme, working, uploading)))
@@ -184,10 +184,10 @@ def _contraction(scheme: Scheme) -> float:
 
 
 def _check_rule(scheme: Scheme) -> None:
-    if not isinstance(scheme.rule, LagServer | LagWorker):
+    if not isinstance(scheme.trigger, LagServer | LagWorker):
         raise ValueError(
-            f"trigger={scheme.trigger!r} has another condition than LAG's, so LAG's bounds do not "
-            f"hold; give trigger='server' or 'worker'"
+            f"trigger={str(scheme.trigger)!r} has another condition than LAG's, so LAG's bounds do "
+            f"not hold; give trigger='server' or 'worker'"
         )
 
 
@@ -224,7 +224,9 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     if not scheme.adaptive:
         return 1.0
     _check_rule(scheme)
-    if scheme.rule.everyone_works:  # the server trigger knows iterates alone, whatever moves them
+    if (
+        scheme.trigger.everyone_works
+    ):  # the server trigger knows iterates alone, whatever moves them
         _check_samples(problem)
     xi = np.broadcast_to(np.asarray(scheme.xi, float), scheme.memory)
     if (np.diff(xi) > 0).any():
@@ -299,7 +301,7 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
     Storage is in partitions a worker; `stragglers tolerated` counts those that any group survives.
     """
     s = float(expectation.selected)
-    working = scheme.num_groups if scheme.rule.everyone_works else s
+    working = scheme.num_groups if scheme.trigger.everyone_works else s
     n, waited = scheme.group_size, scheme.num_waited
     return {
         "storage": scheme.redundancy,

@@ -21,9 +21,7 @@ from lagc_jax.descent import (
     State,
     as_path,
     begin,
-    check_start,
     find_path,
-    flat_start,
     observer,
     oracle_source,
     path_scheme,
@@ -31,7 +29,9 @@ from lagc_jax.descent import (
     select,
     update,
 )
+from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
 
@@ -103,7 +103,7 @@ def simulate(
     key: Array,
     *,
     num_iterations: int,
-    step_size: ArrayLike | None = None,
+    step_size: ArrayLike | Callable[[Array], ArrayLike] | None = None,
     theta0: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     sampler: str | None = None,
@@ -126,10 +126,11 @@ def simulate(
             other source of times: a `Trace`, `Bursty`, `Failures`.
         key: a JAX random key; consumed.
         num_iterations: `K`; static.
-        step_size: `alpha`, (); by default `1/L`.
+        step_size: `alpha`, () or one an iteration (K,), or a function of `k`; by default `1/L`.
         theta0: start, in the form of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default the scheme's. It is
-            static: make it once and reuse it, a new one compiles anew.
+        optimizer: the server's optax transformation; by default the scheme's. It is static: make it
+            once and reuse it, a new one compiles anew. Give its `step_size` as well, which triggers
+            weigh steps with.
         sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
             time; by default the first where it is exact (identical delays, a cluster that adds one
             constant to every answer, no decoding that depends on who arrives) and the second
@@ -156,7 +157,10 @@ def simulate(
     (['2.5000', '0.0000'], [0, 2])
     """
     K = whole_number("num_iterations", num_iterations)
-    check_start(problem, scheme, step_size)
+    check_fit(problem, scheme)
+    check_record(record)
+    alpha = schedule(step_size, K)
+    scheme = with_optimizer(scheme, optimizer, step_size)
     theta = flat_start(problem, theta0)
     if exact_recovery:
         if code is not None:
@@ -169,7 +173,7 @@ def simulate(
         code = _check_code(problem, scheme, code)
         check_order("exact_recovery=False", cluster)
     warn_if_short(delays, K)
-    return run_trajectory(problem, clock, key, step_size, theta, code, K, optimizer, record)
+    return run_trajectory(problem, clock, key, alpha, theta, code, K, record)
 
 
 def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
@@ -207,7 +211,7 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
     return code
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
+@partial(jax.jit, static_argnames=("num_iterations", "record"))
 def run_trajectory(
     problem: Problem,
     clock: Clock,
@@ -216,20 +220,13 @@ def run_trajectory(
     theta: ArrayLike,
     code: GradientCode | None,
     num_iterations: int,
-    optimizer: optax.GradientTransformation | None,
     record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
     scheme = clock.scheme
     if code is None and clock.shared:
         path = find_path(
-            problem,
-            path_scheme(scheme),
-            step_size,
-            theta,
-            num_iterations,
-            optimizer,
-            record=record,
+            problem, path_scheme(scheme), step_size, theta, num_iterations, record=record
         )
         times = clock.along(path.selected).whole(key)
         received = path.selected
@@ -237,9 +234,9 @@ def run_trajectory(
         timeouts = jnp.zeros_like(uplink)
     else:
         work = sample_work(scheme, clock.delays, clock.cluster, key, num_iterations)
-        start = begin(problem, scheme, step_size, theta, optimizer)
+        start = begin(problem, scheme, step_size, theta)
         path, arrivals = _descend_with_arrivals(
-            problem, scheme, start, work, clock.cluster, code, optimizer, record
+            problem, scheme, start, work, clock.cluster, code, record
         )
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected)
@@ -256,7 +253,7 @@ def run_trajectory(
         path.diverged,
         received,
         timeouts,
-        jnp.asarray(scheme.rule.message_bits(problem.num_parameters)),
+        jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
         path.recorded,
     )
 
@@ -268,7 +265,6 @@ def _descend_with_arrivals(
     work: Array,
     cluster: Cluster | None,
     code: GradientCode | None,
-    optimizer: optax.GradientTransformation | None,
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
@@ -281,7 +277,7 @@ def _descend_with_arrivals(
         proposal = propose(scheme, oracle_from(taken), state)
         selected = select(state, proposal)
         arrivals = collect(scheme, cluster, work, selected)
-        state = update(scheme, state, proposal, arrivals.received, optimizer)
+        state = update(scheme, state, proposal, arrivals.received)
         return state, (look(state.theta), selected, arrivals)
 
     last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)

@@ -8,10 +8,12 @@ names, then one row an iteration.
 import argparse
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import jax
 from common import Parser, Run, configure_jax, count, option, real, whole
+from tqdm import tqdm
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -123,6 +125,7 @@ def advise(args: argparse.Namespace) -> tuple[lagc_jax.Design, str]:
         price_gradient=args.price_gradient,
         num_realisations=args.realisations,
         key=jax.random.key(args.seed),
+        progress=partial(tqdm, disable=None),
     )
     return advice, fits
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.experiments import paper as study
+from lagc_jax.experiments.claims import verdict
 from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import load_csv
 
@@ -155,7 +156,7 @@ def report(results: study.Results) -> str:
     """The table, turned on its side, and the claims, as text for a terminal."""
     table = results.table.T.map(lambda value: f"{value:.5g}").rename_axis(columns=None)
     claims = [
-        f"  {'holds' if row['holds'] else 'FAILS'} {row['margin']:>+8.1%}  {row['claim']} "
+        f"  {verdict(row['holds']):9} {row['margin']:>+8.1%}  {row['claim']} "
         f"({row['compared']}: {row['scheme']} {row['value']:.5g}, "
         f"{row['best other']} {row['best other value']:.5g})"
         for row in results.claims.to_dict("records")

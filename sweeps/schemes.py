@@ -20,6 +20,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.experiments import survey
+from lagc_jax.experiments.claims import verdict
 from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import Split, load_digits_split
 
@@ -29,6 +30,7 @@ LAWS = {
     "bursty": lagc_jax.Bursty(lagc_jax.Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.09),
 }
 HIDDEN, BATCH_SIZE = 16, 8
+GROUPED_BATCH_SIZE = 3  # of every partition of a group: together that of a worker on its own
 ITERATIONS, QUICK_ITERATIONS = 400, 40
 REALISATIONS, QUICK_REALISATIONS = 32, 2
 
@@ -101,6 +103,7 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
     neural = lagc_jax.network_problem(X, y, network, weights=weights)
     tasks["neural"] = survey.Task(
         problem=lagc_jax.minibatch(neural, BATCH_SIZE, keys[3]),
+        grouped_problem=lagc_jax.minibatch(neural, GROUPED_BATCH_SIZE, keys[3]),
         theta0=network,
         test_accuracy=partial(network_accuracy, split),
         target=0.95,
@@ -149,7 +152,7 @@ def report(results: survey.Results) -> str:
     """The table and the claims as text for a terminal."""
     shown = results.table.to_string(index=False, float_format=lambda value: f"{value:.4g}")
     claims = [
-        f"  {'holds' if row['holds'] else 'FAILS'}  {row['task']}, {row['delays']}: {row['claim']} "
+        f"  {verdict(row['holds']):9}  {row['task']}, {row['delays']}: {row['claim']} "
         f"({row['paper']}; {row['compared']}: {row['scheme']} {row['value']:.4g}, {row['than']} "
         f"{row['other value']:.4g})"
         for row in results.claims.to_dict("records")

@@ -8,12 +8,14 @@ real: the first cell draws them with the package, from workers of which some are
 
 # %%
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 from common import configure_jax
+from tqdm import tqdm
 
 import lagc_jax
 from lagc_jax.times import sample_worker_times
@@ -49,7 +51,14 @@ print(f"An iteration of GD takes {slowest.mean():.3g} on average (95 %: {low:.3g
 # %% Choose a scheme: workers can store three partitions, ten messages cost a unit of time.
 problem = lagc_jax.synthetic_linear_regression(key, num_workers=6, num_features=20)
 advice = lagc_jax.design(
-    6, trace, storage=3, problem=problem, accuracy=1e-6, price_message=0.1, key=key
+    6,
+    trace,
+    storage=3,
+    problem=problem,
+    accuracy=1e-6,
+    price_message=0.1,
+    key=key,
+    progress=partial(tqdm, disable=None),
 )
 print(advice.table.head(5).to_string(), advice.reason, sep="\n\n", end="\n\n")
 

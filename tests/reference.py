@@ -121,7 +121,11 @@ def gaps(data, thetas):
 
 
 def run_path(data, sizes, trigger, xi, memory, alpha, iterations, theta0=None):
-    """Iterates and selections with `sizes` groups; trigger always, server or worker (section 2)."""
+    """Iterates and selections with `sizes` groups; trigger always, server or worker (section 2).
+
+    `alpha` is one number, or one an iteration: then the trigger takes that of the iteration.
+    """
+    alpha = np.broadcast_to(alpha, iterations)
     xi = np.broadcast_to(np.asarray(xi, float), (memory,))
     constants = smoothness(data, sizes)
     theta = [np.zeros(data.X.shape[2]) if theta0 is None else np.array(theta0, float)]
@@ -134,7 +138,7 @@ def run_path(data, sizes, trigger, xi, memory, alpha, iterations, theta0=None):
             for d in range(1, memory + 1):
                 if k - d >= 0:
                     bound += xi[d - 1] * np.sum((theta[k + 1 - d] - theta[k - d]) ** 2)
-            bound /= alpha**2 * sizes**2
+            bound /= alpha[k] ** 2 * sizes**2
             for g in range(sizes):
                 if trigger == "always" or k == 0:
                     selected[k, g] = True
@@ -149,7 +153,7 @@ def run_path(data, sizes, trigger, xi, memory, alpha, iterations, theta0=None):
                 if selected[k, g]:
                     last_used[g] = theta[k]
             total = sum(group_gradient(data, sizes, g, last_used[g]) for g in range(sizes))
-            theta.append(theta[k] - alpha * total)
+            theta.append(theta[k] - alpha[k] * total)
         return Path(np.array(theta), selected, gaps(data, theta), left, right)
 
 

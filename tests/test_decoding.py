@@ -1,5 +1,6 @@
 """Decodings against plain NumPy loops over the same times, their limits, and loads."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -9,10 +10,11 @@ import pytest
 import reference
 
 import lagc_jax
+from lagc_jax._pytree import pytree
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
 from lagc_jax.delays.base import Scaled
-from lagc_jax.schemes.decoding import LeastSquares, Rescaled, first
+from lagc_jax.schemes.decoding import Decoding, FirstBlocks, LeastSquares, Rescaled, first
 from lagc_jax.theory import iteration_bound, iteration_costs
 
 M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03
@@ -29,6 +31,7 @@ SCHEMES = {
     "stochastic": lagc_jax.stochastic_gc(M, 4, 3, BALANCED),
     "least squares": lagc_jax.approximate_gc(M, 4, num_waited=3),
     "deadline": lagc_jax.approximate_gc(M, 3, deadline=2.0),
+    "first blocks": lagc_jax.erasure_head(M, 2, num_waited=4),
     "deadline, lazy groups": lagc_jax.Scheme(
         M, 2, 2, 0.5, 4, "server",
         decoding=LeastSquares([[1, 1, 0], [0, 1, 1], [1, 0, 1]], deadline=2.5),
@@ -73,6 +76,13 @@ def loop_iteration(decoding, arrival):
                 if A[w, j]:
                     weights[j] += n / (k * A[:, j].sum())
         return arrival[order[k - 1]], k, weights
+    if isinstance(decoding, FirstBlocks):  # as long as the loop of ErasureHead's code runs
+        r, weights, taken = decoding.redundancy, np.zeros(n), 0
+        while taken < decoding.num_waited and not weights.all():
+            block = order[taken] // r
+            weights[block * r : (block + 1) * r] = 1
+            taken += 1
+        return arrival[order[taken - 1]], taken, weights
     B, k, deadline = np.asarray(decoding.encoding), decoding.num_waited, decoding.deadline
     taken = order[:k] if deadline is None else [w for w in order if arrival[w] <= deadline]
     time = arrival[order[k - 1]] if deadline is None else min(deadline, arrival[order[-1]])
@@ -145,6 +155,15 @@ def test_first_decodable_with_blocks_is_grouping_bit_for_bit(problem):
         assert np.array_equal(getattr(blocks, field), getattr(groups, field)), field
     # The same path: sums of two groups' gradients and of the whole differ by rounding.
     np.testing.assert_allclose(blocks.gap, groups.gap, rtol=1e-9)
+
+
+def test_erasure_head_without_a_limit_is_grouping_bit_for_bit(problem):
+    blocks = run_of(problem, lagc_jax.erasure_head(M, 3, num_waited=M))
+    groups = run_of(problem, lagc_jax.grouping(M, M // 3), sampler="workers")
+    for field in ("wall_clock", "downlink", "computation"):
+        assert np.array_equal(getattr(blocks, field), getattr(groups, field)), field
+    np.testing.assert_allclose(blocks.gap, groups.gap, rtol=1e-9)
+    assert blocks.uplink[-1] > groups.uplink[-1]  # what a block sends again arrives
 
 
 @pytest.mark.parametrize("code", [lagc_jax.fractional_repetition(8, 2), CYCLIC,
@@ -264,7 +283,10 @@ def test_timeouts_and_links_of_a_decoding():
 
 
 # A rule that takes two gradients of every partition, in groups where r = 1 and r = n.
-LOADED = {"lasg": lagc_jax.lasg(M, 0.1), "g-cada": lagc_jax.g_cada(M, 2, 0.1, trigger="cada2")}
+LOADED = {
+    "lasg": lagc_jax.lasg(M, 0.1),
+    "g-cada": lagc_jax.g_cada(M, 2, 0.1, trigger="cada2", load=6),
+}
 PLAIN = {"lasg": lagc_jax.gd(M), "g-cada": lagc_jax.grouping(M, 2)}
 
 
@@ -340,7 +362,47 @@ def test_an_infinite_mean_of_the_fastest_names_what_counts():
         iteration_costs(lagc_jax.fastest_k(M, 5), pareto)
 
 
+@dataclasses.dataclass(frozen=True)
+class NoTree(Decoding):
+    """A decoding that JAX does not see through."""
+
+
+@pytree("waited", "weighed")
+class Own(Decoding):
+    """A decoding that gives what it is told to."""
+
+    waited: object
+    weighed: object
+
+    def wait(self, arrival):
+        return self.waited(arrival)
+
+    def weights(self, taken):
+        return self.weighed(taken)
+
+
+RIGHT = (lambda arrival: first(arrival, 3), lambda taken: jnp.ones(taken.shape))
+WRONG = [
+    ((lambda arrival: arrival.max(-1), RIGHT[1]), r"`wait` of decoding=Own gives .*; give \(tim"),
+    ((lambda arrival: (arrival, arrival > 0), RIGHT[1]),
+     r"times of `wait` of decoding=Own is an array \(1, 6\).*; give an array \(1,\) of float64"),
+    ((lambda arrival: (arrival.max(-1), arrival), RIGHT[1]), r"taken of .*; give .* of bool"),
+    ((RIGHT[0], lambda taken: jnp.ones(3)),
+     r"`weights` of decoding=Own is an array \(3,\) .*; give an array \(1, 6\) of real numbers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "message"), WRONG)
+def test_a_decoding_that_gives_the_wrong_thing_is_told_what_to_give(problem, parts, message):
+    with pytest.raises(ValueError, match=message):
+        run_of(problem, lagc_jax.Scheme(M, 1, 1, decoding=Own(*parts)))
+    assert run_of(problem, lagc_jax.Scheme(M, 1, 1, decoding=Own(*RIGHT))).uplink[-1] == 3 * K
+
+
 BAD = [
+    (lambda: lagc_jax.erasure_head(M, 4, 2), r"decoding has blocks of 4 workers; give the scheme"),
+    (lambda: lagc_jax.erasure_head(M, 2, 7), r"num_waited=7 exceeds the 6 workers of a group"),
+    (lambda: dataclasses.replace(lagc_jax.gc(M, 2), decoding=NoTree()), r"is no pytree; decorate"),
     (lambda: lagc_jax.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
     (lambda: lagc_jax.fastest_k(M, 0), r"num_waited=0 is too small; give"),
     (lambda: lagc_jax.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),

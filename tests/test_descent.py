@@ -37,7 +37,7 @@ def make_problem(data):
 def reference_path(data, scheme, alpha=None, **kwargs):
     alpha = 1 / reference.smoothness(data, 1)[0] if alpha is None else alpha
     G, D = scheme.num_groups, scheme.memory
-    return reference.run_path(data, G, scheme.trigger, scheme.xi, D, alpha, K, **kwargs)
+    return reference.run_path(data, G, scheme.trigger.name, scheme.xi, D, alpha, K, **kwargs)
 
 
 def assert_same_gap(data, gap, expected):
@@ -70,7 +70,7 @@ def test_path_and_counts_are_those_of_plain_loops(name, kind):
         assert np.array_equal(run.selected, expected.selected)
         assert_same_gap(data, run.gap, expected.gap)
         np.testing.assert_allclose(run.theta, expected.theta[-1], rtol=1e-9, atol=1e-12)
-        counts = reference.costs(expected.selected, M, scheme.redundancy, scheme.trigger)
+        counts = reference.costs(expected.selected, M, scheme.redundancy, scheme.trigger.name)
         for counted, count in zip((run.downlink, run.uplink, run.computation), counts, strict=True):
             assert np.array_equal(counted, count)
 
@@ -105,7 +105,7 @@ def test_state_holds_what_the_trigger_needs():
         last = max(k for k in range(7) if expected.selected[k, g])
         np.testing.assert_allclose(state.stale_iterates[g], theta[last], rtol=1e-10, atol=1e-13)
         gradient = reference.group_gradient(data, 2, g, theta[last])
-        np.testing.assert_allclose(state.stale_gradients[g], gradient, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(state.held[g], gradient, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(state.group_smoothness, reference.smoothness(data, 2), rtol=1e-12)
 
 
@@ -149,6 +149,70 @@ def test_an_optax_transformation_replaces_the_server_s_step(name):
         theta.append(theta[k] - alpha * velocity)
     np.testing.assert_allclose(path.gap, reference.gaps(data, theta), rtol=1e-10)
     assert path.selected.mean() == 1 if name == "gd" else path.selected.mean() < 0.9
+
+
+def halving(k):
+    """A step size that falls by half every ten iterations."""
+    return 0.5 ** (k // 10) / reference.smoothness(reference.random_data("linear", 0), 1)[0]
+
+
+STEPS = np.array([halving(k) for k in range(K)])
+SCHEDULED = {
+    "one an iteration": {"step_size": STEPS},
+    "function": {"step_size": halving},
+    "optax": {"step_size": halving, "optimizer": optax.sgd(halving)},
+}
+
+
+@pytest.mark.parametrize("given", SCHEDULED)
+@pytest.mark.parametrize("name", ["lag, server", "lag, worker"])
+def test_the_trigger_takes_the_step_size_of_the_iteration(name, given):
+    data, scheme = reference.random_data("linear", 0), SCHEMES[name]
+    expected, constant = reference_path(data, scheme, STEPS), reference_path(data, scheme)
+    path = lagc_jax.descend(make_problem(data), scheme, num_iterations=K, **SCHEDULED[given])
+    assert reference.tie_margin(expected) > 1e-6
+    assert np.array_equal(path.selected, expected.selected)
+    assert_same_gap(data, path.gap, expected.gap)
+    # The falling step makes the server's condition easier and so saves uploads.
+    assert expected.selected.sum() != constant.selected.sum()
+
+
+def test_a_step_at_a_time_follows_a_schedule_as_well():
+    data, scheme = reference.random_data("linear", 0), SCHEMES["lag, server"]
+    problem, expected = make_problem(data), reference_path(data, scheme, STEPS)
+    state, step = lagc_jax.init(problem, scheme, STEPS), jax.jit(lagc_jax.step)
+    for k in range(15):
+        state = step(problem, scheme, state)
+        assert np.array_equal(state.uploaded, expected.selected[k])
+
+
+WRONG_STEPS = [
+    (
+        {"step_size": np.ones(K + 1)},
+        r"step_size has shape \(31,\); give a scalar, or one number an",
+    ),
+    ({"step_size": [-0.1] * K}, "must be positive and finite; give step_size > 0"),
+    (
+        {"step_size": lambda k: 0.1 if k < 3 else 0.01},
+        r"step_size is a function that branches on k",
+    ),
+    ({"optimizer": optax.sgd(0.1)}, r"optimizer is given without step_size.*; give its step size"),
+    ({"optimizer": optax.sgd, "step_size": 0.1}, r"optimizer=<.*sgd.*> is no optax transformation"),
+    ({"record": 3}, r"record=3 is no function; give"),
+    ({"record": lambda theta: "text"}, r"record gives 'text'; give an array"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG_STEPS)
+def test_wrong_step_sizes_optimisers_and_records_are_refused(wrong, message):
+    problem = make_problem(reference.random_data("linear", 0))
+    with pytest.raises(ValueError, match=message):
+        lagc_jax.descend(problem, lagc_jax.lag(M), num_iterations=K, **wrong)
+    with pytest.raises(ValueError, match=message):
+        lagc_jax.simulate(
+            problem, lagc_jax.lag(M), lagc_jax.Exponential(1.0), jax.random.key(0),
+            num_iterations=K, **wrong,
+        )  # fmt: skip
 
 
 COINCIDE = {

@@ -63,7 +63,7 @@ def test_every_claim_of_the_paper_holds(quick):
 
 def test_claims_follow_from_the_table(table, quick):
     again = study.claims_frame(table)
-    saved = pd.read_csv(quick / "claims.csv")
+    saved = pd.read_csv(quick / "claims.csv").astype({"holds": "boolean"})
     pd.testing.assert_frame_equal(again, saved, check_exact=False, rtol=1e-12)
     # A claim fails where its numbers say so.
     worse = table.copy()
@@ -77,7 +77,7 @@ def test_table_agrees_with_plain_loops(table):
     problem = lagc_jax.synthetic_linear_regression(problem_key, 12, 50)
     data = reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
     for name, scheme in study.paper_schemes(12, 4, 2, 1.0, 10).items():
-        trigger = scheme.trigger
+        trigger = scheme.trigger.name
         path = reference.run_path(
             data, scheme.num_groups, trigger, float(np.asarray(scheme.xi)), scheme.memory,
             1 / float(problem.total_smoothness), 370,
@@ -130,7 +130,7 @@ def test_schemes_of_a_study_are_told_apart_by_server_and_decoding():
     plain = lagc_jax.gc(6, 3)
     adam = dataclasses.replace(plain, optimizer=optax.amsgrad)
     schemes = plain, adam, lagc_jax.first_decodable(6, 3)
-    assert len({study._structure(scheme) for scheme in schemes}) == 3
+    assert len({*schemes, lagc_jax.gc(6, 3)}) == 3
 
 
 def test_a_path_is_compiled_once_for_groups_and_trigger_and_a_clock_once_for_a_family(compilations):
@@ -189,7 +189,7 @@ def test_an_accuracy_out_of_reach_is_infinite_and_the_status_is_still_0(tmp_path
     assert run_script("--out", tmp_path, *sizes) == 0
     table = pd.read_csv(tmp_path / "table1.csv", index_col="scheme")
     assert np.isinf(table["iterations"]).all()
-    assert not pd.read_csv(tmp_path / "claims.csv")["holds"].any()
+    assert pd.read_csv(tmp_path / "claims.csv")["holds"].isna().all()  # undecided
 
 
 @pytest.mark.parametrize(

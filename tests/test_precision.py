@@ -120,7 +120,7 @@ def test_outputs_have_the_dtype_of_problem_and_delays(problems, precision, exact
     constants = ("smoothness", "total_smoothness", "strong_convexity", "minimizer", "optimum")
     assert dtypes(problem, constants) == {jnp.dtype(precision)}
     state = lagc_jax.step(problem, scheme, lagc_jax.init(problem, scheme, **start))
-    arrays = ("theta", "stale_gradients", "stale_iterates", "differences", "group_smoothness")
+    arrays = ("theta", "held", "stale_iterates", "differences", "group_smoothness")
     assert dtypes(state, (*arrays, "step_size")) == {jnp.dtype(precision)}
 
 

@@ -15,7 +15,15 @@ import reference_rules
 import lagc_jax
 from lagc_jax.clock import clock_of
 from lagc_jax.problems.base import sample_partitions
-from lagc_jax.schemes.rules import Always, CadaSnapshot, LagWorker, Laq, quantize
+from lagc_jax.schemes.rules import (
+    Always,
+    CadaSnapshot,
+    LagWorker,
+    Laq,
+    Proposal,
+    Rule,
+    quantize,
+)
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)
@@ -66,46 +74,47 @@ def constants(sizes):
 
 
 SGD, AMSGRAD = reference_rules.sgd, reference_rules.amsgrad
+SILENCE, LIFE = 6, 9  # of their own, beside the window D
 LOOPS = {
     "lasg, worker": (
         lagc_jax.lasg(M, 3.0, D),
         lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, SGD(ALPHA), **lost
+            gradient, M, START, K, 3.0, D, SGD(ALPHA), D, **lost
         ),
         ALPHA,
     ),
     "lasg, server": (
-        lagc_jax.lasg(M, 30.0, D, trigger="lasg-server"),
+        lagc_jax.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
         lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, M, START, K, 30.0, D, SGD(ALPHA), constants(M), **lost
+            gradient, M, START, K, 30.0, D, SGD(ALPHA), SILENCE, constants(M), **lost
         ),
         ALPHA,
     ),
     "cada1": (
-        lagc_jax.cada(M, 3.0, D, trigger="cada1"),
+        lagc_jax.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
         lambda gradient, **lost: reference_rules.cada1(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), **lost
+            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, LIFE, **lost
         ),
         0.05,
     ),
     "cada2": (
-        lagc_jax.cada(M, 3.0, D),
+        lagc_jax.cada(M, 3.0, D, silence=SILENCE),
         lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), **lost
+            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, **lost
         ),
         0.05,
     ),
     "g-cada": (
         lagc_jax.g_cada(M, 3, 50.0, D),
         lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), constants(3), **lost
+            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), D, constants(3), **lost
         ),
         0.05,
     ),
     "laq": (
-        lagc_jax.laq(M, 3, 0.2, D),
+        lagc_jax.laq(M, 3, 0.2, D, silence=SILENCE),
         lambda gradient, **lost: reference_rules.laq(
-            gradient, M, START, K, 0.2, D, ALPHA, 3, **lost
+            gradient, M, START, K, 0.2, D, ALPHA, 3, SILENCE, **lost
         ),
         ALPHA,
     ),
@@ -152,8 +161,8 @@ def test_a_path_is_that_of_its_papers_loop(name, samples):
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     scheme, loop, step_size = LOOPS[name]
-    n, load, timeout = scheme.group_size, scheme.load, 3.0 * scheme.load
-    times = np.random.default_rng(0).exponential(2.5 * n, (K, M))
+    n, load = scheme.group_size, scheme.load
+    timeout, times = 3.0 * load, np.random.default_rng(0).exponential(2.5 * n, (K, M))
     times[:7, 0] = np.inf  # never heard of at first
     late = (load * times).reshape(K, -1, n).min(-1) > timeout
     theta, uploads, left, right = loop(
@@ -173,10 +182,10 @@ def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
     assert np.array_equal(run.selected, uploads)
     assert np.array_equal(run.received, uploads * ~late)
-    working = np.ones_like(late) if scheme.rule.everyone_works else uploads.astype(bool)
+    working = np.ones_like(late) if scheme.trigger.everyone_works else uploads.astype(bool)
     arrived = np.cumsum(np.sum(uploads * ~late, axis=1))
     assert np.array_equal(run.uplink[1:], arrived)
-    assert np.array_equal(run.bits[1:], arrived * scheme.rule.message_bits(START.size))
+    assert np.array_equal(run.bits[1:], arrived * scheme.trigger.message_bits(START.size))
     assert np.array_equal(run.timeouts[1:], np.cumsum(np.sum(working & late, axis=1)))
     assert 0 < (uploads * late).sum() < uploads.sum() < uploads.size
     fastest = (load * times).reshape(K, -1, n).min(-1)
@@ -193,10 +202,10 @@ def test_costs_are_exact(name):
     all_groups = scheme.num_groups * np.arange(K + 1)
     by_server = name in ("lasg, server", "g-cada")
     working = uploads if by_server else all_groups
-    twice = 1 if by_server or name == "laq" else 2
+    load = 1 if by_server or name == "laq" else 2  # a minibatch of G-CADA is that of one worker
     assert np.array_equal(run.downlink, n * working)
     assert np.array_equal(run.uplink, uploads)
-    assert np.array_equal(run.computation, twice * n * n * working)
+    assert np.array_equal(run.computation, load * n * working)
     assert np.array_equal(run.bits, uploads * (32 + 3 * d if name == "laq" else 32 * d))
     cost = lagc_jax.complexity(run, 10.0)
     assert cost.bits == run.bits[int(cost.iterations)]
@@ -220,7 +229,7 @@ def test_two_gradients_take_twice_the_time():
 @pytest.mark.parametrize("trigger", ["cada1", "cada2"])
 def test_cada_without_a_threshold_is_distributed_amsgrad_bit_for_bit(trigger):
     path = descend(lagc_jax.cada(M, xi=0.0, trigger=trigger), SQUARES)
-    adam = descend(lagc_jax.gd(M), SQUARES, optimizer=optax.amsgrad(0.05))
+    adam = descend(lagc_jax.gd(M), SQUARES, optimizer=lagc_jax.amsgrad(0.05))
     assert path.selected.all()
     assert np.array_equal(path.gap, adam.gap)
 
@@ -250,10 +259,13 @@ def test_laq_with_many_bits_is_lag():
 
 def test_an_infinite_threshold_uploads_only_when_it_is_forced():
     for trigger in ("lasg-server", "lasg-worker", "cada1"):
-        path = descend(lagc_jax.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
+        scheme = lagc_jax.lasg(M, 1e30, D, trigger=trigger)
         expected = np.zeros((K, M), bool)
-        expected[:: D + 1] = True  # D iterations without an upload, then one
-        assert np.array_equal(path.selected, expected)
+        if trigger == "cada1":
+            expected[::D] = True  # everybody when the snapshot is renewed
+        else:
+            expected[:: D + 1] = True  # D iterations without an upload, then one
+        assert np.array_equal(descend(scheme, step_size=1e-3).selected, expected)
 
 
 def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
@@ -294,12 +306,10 @@ def test_a_batch_over_xi_and_samples_is_a_loop():
 
 def test_what_is_no_part_of_a_scheme_is_refused():
     for trigger in (5, None, LagWorker):
-        with pytest.raises(
-            ValueError, match=r"trigger=.* is no object with `propose`; give a Rule"
-        ):
+        with pytest.raises(ValueError, match=r"trigger=.* is no Rule \(.*\); give a Rule"):
             lagc_jax.lag(M, trigger=trigger)
     for decoding in ("fastest", lagc_jax.Rescaled):
-        with pytest.raises(ValueError, match=r"decoding=.* is no object with `wait`; give a Dec"):
+        with pytest.raises(ValueError, match=r"decoding=.* is no Decoding \(.*\); give a"):
             lagc_jax.Scheme(M, 1, 1, decoding=decoding)
     with pytest.raises(ValueError, match=r"optimizer=.* is no function of the step size; give"):
         dataclasses.replace(lagc_jax.gd(M), optimizer=optax.amsgrad(0.1))
@@ -308,7 +318,94 @@ def test_what_is_no_part_of_a_scheme_is_refused():
     assert not lagc_jax.Scheme(M, M, 1, trigger=Always()).adaptive
 
 
+@dataclasses.dataclass(frozen=True)
+class Own(Rule):
+    """Gradient descent, with parts that give what they are told to."""
+
+    proposes: object = Always().propose
+    starts: object = lambda theta, groups: jnp.zeros(groups)
+    remembers: object = lambda notes, draft, uploaded: notes
+
+    def propose(self, gradients, round, notes):
+        return self.proposes(gradients, round, notes)
+
+    def start(self, theta, num_groups):
+        return self.starts(theta, num_groups)
+
+    def remember(self, notes, draft, uploaded):
+        return self.remembers(notes, draft, uploaded)
+
+
+def skipping(skip):
+    return lambda gradients, round, notes: Proposal(skip, gradients(round.theta))
+
+
+WRONG = [
+    (dict(proposes=lambda *_: None), "`propose` of trigger='Own' gives NoneType; give Proposal"),
+    (dict(proposes=skipping(jnp.zeros(M - 1, bool))), r"skip of .* is an array \(5,\) of bool"),
+    (dict(proposes=skipping(jnp.zeros(M))), r"skip of .*; give an array \(6,\) of bool"),
+    (dict(proposes=skipping(False)), r"skip of .* is bool; give an array \(6,\) of bool"),
+    (dict(proposes=lambda gradients, round, _: Proposal(jnp.zeros(M, bool), round.theta)),
+     r"message of `propose` of .* is an array \(5,\) of float64; give an array \(6, 5\)"),
+    (dict(starts=lambda *_: "nothing"), "`start` of trigger='Own' gives 'nothing'; give an array"),
+    (dict(remembers=lambda *_: None), "`remember` of trigger='Own' gives PyTreeDef.*where `start`"),
+    (dict(remembers=lambda notes, *_: notes[0]), r"`remember` of .*; give an array \(6,\) of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "message"), WRONG)
+def test_a_rule_that_gives_the_wrong_thing_is_told_what_to_give(parts, message):
+    with pytest.raises(ValueError, match=message):
+        descend(lagc_jax.lag(M, trigger=Own(**parts)), PROBLEM, ALPHA)
+
+
+def test_a_rule_of_ones_own_that_gives_the_right_things_runs():
+    path = descend(lagc_jax.lag(M, trigger=Own(starts=lambda *_: 0)), PROBLEM, ALPHA)
+    assert np.array_equal(path.gap, descend(lagc_jax.gd(M), PROBLEM, ALPHA).gap)
+
+
+def test_bits_that_are_no_number_are_refused():
+    class Bits(Own):
+        def message_bits(self, num_parameters):
+            return None
+
+    with pytest.raises(ValueError, match="`message_bits` of trigger='Bits'=None is not a real num"):
+        lagc_jax.simulate(PROBLEM, lagc_jax.lag(M, trigger=Bits()), EXPONENTIAL,
+                          jax.random.key(0), num_iterations=K)  # fmt: skip
+
+
+def test_a_rule_without_a_hash_and_an_optimiser_that_is_none_are_refused():
+    class Loose(Own):
+        __hash__ = None
+
+    with pytest.raises(ValueError, match=r"trigger=.* cannot be hashed; make its class a frozen"):
+        lagc_jax.lag(M, trigger=Loose())
+    scheme = dataclasses.replace(lagc_jax.gd(M), optimizer=lambda step_size: step_size)
+    with pytest.raises(ValueError, match=r"optimizer=.* is no optax transformation; give"):
+        descend(scheme)
+
+
+def test_amsgrad_does_not_correct_the_bias():
+    gradient = np.array([3.0, -0.5])
+    server = lagc_jax.amsgrad(0.1)
+    state, plain = server.init(gradient), AMSGRAD(0.1)
+    for scale in (1.0, 4.0, 0.1):
+        step, state = server.update(scale * gradient, state)
+        np.testing.assert_allclose(step, -plain(scale * gradient), rtol=1e-14)
+    first = optax.amsgrad(0.1)
+    corrected, _ = first.update(gradient, first.init(gradient))
+    # (1 - b1) / sqrt(1 - b2) of the corrected one, whose first step is the step size.
+    np.testing.assert_allclose(server.update(gradient, server.init(gradient))[0],
+                               0.1 / np.sqrt(0.001) * corrected, rtol=1e-6)  # fmt: skip
+
+
 def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"snapshot_life=5 is given but trigger='cada2' has none"):
+        lagc_jax.cada(M, 1.0, snapshot_life=5)
+    with pytest.raises(ValueError, match=r"silence=5 is given but trigger='server' has none"):
+        lagc_jax.lasg(M, 1.0, trigger="server", silence=5)
+    with pytest.raises(ValueError, match=r"silence=0 is too small; give"):
+        lagc_jax.laq(M, silence=0)
     with pytest.raises(ValueError, match=r"bits=33 exceeds 32; give"):
         lagc_jax.laq(M, bits=33)
     with pytest.raises(ValueError, match=r"trigger='cada2' needs workers that know"):
@@ -331,4 +428,4 @@ def test_the_page_on_a_scheme_of_ones_own_is_ef21():
     scheme = own_scheme.ef21(M, kept)
     path = descend(scheme, PROBLEM, ALPHA / 2, record=identity)
     np.testing.assert_allclose(path.recorded, theta, rtol=1e-9, atol=1e-12)
-    assert scheme.rule.message_bits(START.size) == kept * (32 + 3)
+    assert scheme.trigger.message_bits(START.size) == kept * (32 + 3)

@@ -27,7 +27,7 @@ def test_constructors_place_every_scheme_in_the_family(scheme, groups, redundanc
     assert scheme.num_workers == 12
     assert (scheme.num_groups, scheme.redundancy) == (groups, redundancy)
     assert (scheme.group_size, scheme.num_waited) == (12 // groups, waited)
-    assert (scheme.trigger, scheme.adaptive) == (trigger, trigger != "always")
+    assert (scheme.trigger.name, scheme.adaptive) == (trigger, trigger != "always")
 
 
 def test_adaptive_schemes_default_to_a_memory_of_ten_and_xi_of_one():
@@ -96,3 +96,47 @@ def test_schemes_can_be_made_from_traced_xi():
 
     assert first(0.3) == 0.3
     assert np.array_equal(jax.vmap(first)(jnp.array([0.1, 0.2])), [0.1, 0.2])
+
+
+def test_equal_schemes_compare_equal_and_share_a_hash():
+    def make(xi=0.25, redundancy=2, **changes):
+        scheme = lagc_jax.lagc(12, 4, redundancy, xi, memory=2)
+        return dataclasses.replace(scheme, **changes)
+
+    same = make(jnp.asarray(0.25)), make(np.float32(0.25)), make(trigger="server")
+    assert len({make(), *same}) == 1
+    others = make(0.5), make([0.25, 0.25]), make(redundancy=1), make(trigger="always")
+    assert len({make(), *others}) == 5
+    assert make(fixed_load=7) != make() != make(optimizer=lagc_jax.amsgrad)
+    assert lagc_jax.fastest_k(6, 4) == lagc_jax.fastest_k(6, 4) != lagc_jax.fastest_k(6, 3)
+    assert lagc_jax.Pareto(1.0, 2) == lagc_jax.Pareto(1, 2.0) != lagc_jax.Pareto(1.0, 3.0)
+    assert lagc_jax.gd(3) != "GD"
+
+    @jax.jit
+    def traced(xi):
+        one = make(xi)
+        assert one == dataclasses.replace(one)
+        assert hash(one) == hash(dataclasses.replace(one))
+        assert one != make(xi + 0) != make()
+        return xi
+
+    traced(0.25)
+
+
+def test_a_load_is_what_a_worker_computes_whatever_it_stores():
+    assert lagc_jax.gc(12, 3).load == 3
+    assert dataclasses.replace(lagc_jax.gc(12, 3), redundancy=4).load == 4
+    assert lagc_jax.lasg(12, 0.1).load == 2
+    assert lagc_jax.g_cada(12, 4, 0.1).load == lagc_jax.g_cada(12, 3, 0.1).load == 1
+    assert lagc_jax.g_cada(12, 4, 0.1, load=3, trigger="cada2").load == 3
+    assert lagc_jax.cada(12, 0.1) == lagc_jax.g_cada(12, 12, 0.1, trigger="cada2")
+    light = lagc_jax.Scheme(12, 4, 2, fixed_load=1)
+    selected, delays = np.ones((3, 4), bool), lagc_jax.Exponential(1.0)
+    costs = lagc_jax.theory.iteration_costs(light, delays)
+    assert (int(costs.computation), int(costs.communication)) == (12, 20)
+    whole = lagc_jax.expected_wall_clock(lagc_jax.Scheme(12, 4, 2), delays, selected)
+    np.testing.assert_allclose(
+        lagc_jax.expected_wall_clock(light, delays, selected), whole / 2, rtol=1e-12
+    )
+    with pytest.raises(ValueError, match="fixed_load=0 is too small; give"):
+        lagc_jax.Scheme(12, 4, 2, fixed_load=0)

@@ -109,7 +109,7 @@ def test_sampling_workers_gives_the_clock_of_their_drawn_times(problem, scheme):
     result = lagc_jax.simulate(problem, scheme, delays, KEY, num_iterations=K)
     times = np.asarray(jax.jit(sample_worker_times, static_argnums=(2, 3))(delays, KEY, K, M))
     expected = reference.wall_clock(
-        times, np.asarray(result.selected), scheme.redundancy, scheme.trigger
+        times, np.asarray(result.selected), scheme.redundancy, scheme.trigger.name
     )
     np.testing.assert_allclose(result.wall_clock, expected, rtol=1e-13)  # sums of 20 times
 
@@ -172,7 +172,7 @@ def test_a_large_xi_with_few_groups_diverges_and_says_so(problem):
 def test_an_overflowing_path_keeps_its_finite_part(problem, scheme):
     result = lagc_jax.simulate(problem, scheme, PARETO, KEY, num_iterations=K, step_size=1e40)
     expected = reference.run_path(
-        data_of(problem), scheme.num_groups, scheme.trigger, scheme.xi, scheme.memory, 1e40, K
+        data_of(problem), scheme.num_groups, scheme.trigger.name, scheme.xi, scheme.memory, 1e40, K
     )
     finite = np.isfinite(expected.gap)
     assert 3 <= finite.sum() < K

@@ -110,6 +110,24 @@ def test_claims_are_comparisons_of_the_table():
     assert len(claims) == len(survey.CLAIMS) - 1
     beaten = (claims["scheme"] == "GC") & (claims["compared"] == "time")
     assert claims.loc[beaten, "holds"].tolist() == [False]
+    assert schemes.verdict(claims.loc[beaten, "holds"].item()) == "FAILS"
+
+
+def test_a_claim_about_what_nobody_reached_is_undecided():
+    names = {c.scheme for c in survey.CLAIMS} | {c.than for c in survey.CLAIMS}
+    missed = dict.fromkeys(survey.COSTS, np.inf)
+    rows = [{"delays": "low", "scheme": n, "final": 0.9} | missed for n in sorted(names)]
+    table = pd.DataFrame(rows)
+    claims = survey.claims_frame(table, minibatches=True)
+    final = claims["compared"] == "final"
+    assert claims.loc[~final, "holds"].isna().all()
+    assert claims.loc[final, "holds"].all()
+    summary = survey.summarise_claims(claims).set_index("claim")["holds in"]
+    assert summary[claims["claim"].iloc[0]] == "0 of 0, 1 undecided"
+    results = survey.Results(table, table, claims.assign(task="convex"))
+    printed = schemes.report(results)
+    assert printed.count("undecided  convex") == (~final).sum()
+    assert "FAILS" not in printed
 
 
 def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ one, and realisations elsewhere, which are the same for all candidates (common r
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -24,7 +24,8 @@ from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import TimeSource, check_source
-from lagc_jax.descent import check_start, find_path, flat_start, path_scheme
+from lagc_jax.descent import find_path, path_scheme
+from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.paper import default_iterations
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import linear_regression, synthetic_linear_regression
@@ -38,6 +39,7 @@ PAPER_GROWTH, PAPER_WORKERS = 1.3, 12
 # workers than this, realisations are faster.
 EXACT_WORKERS = 16
 BLOCK_ENTRIES = 2**22  # workers' times held at once
+Progress = Callable[[Sequence[Any]], Iterable[Any]]
 PROBLEM = np.uint32(2**32 - 1)  # folded into the key for the problem; realisations count from 0
 
 
@@ -105,6 +107,7 @@ def design(
     num_iterations: int | None = None,
     num_realisations: int = 200,
     key: Array | None = None,
+    progress: Progress = iter,
 ) -> Design:
     """Rank all schemes that fit the storage by what it costs to reach an accuracy.
 
@@ -134,6 +137,8 @@ def design(
         num_realisations: `R`, where times are sampled.
         key: a JAX random key, by default that of seed 0; consumed. Realisation `i` uses
             `fold_in(key, i)`, as in `simulate_batch`; a problem that is not given draws from it.
+        progress: wraps a sequence that takes a while, as `tqdm.tqdm` does: the numbers of groups
+            whose paths are made, and what is timed.
 
     Returns:
         A `Design`.
@@ -163,9 +168,9 @@ def design(
     delays.check(M)
     key = jax.random.key(0) if key is None else key
     problem = _make_problem(problem, M, jax.random.fold_in(key, PROBLEM))
-    check_start(problem, Scheme(M, M, 1), None)
+    check_fit(problem, Scheme(M, M, 1))
     K = _check_descent(problem, accuracy, num_iterations, min(step_sizes))
-    batches = list(_all_paths(problem, M, xi, step_sizes, memory, K, accuracy))
+    batches = list(_all_paths(problem, M, xi, step_sizes, memory, K, accuracy, progress))
     longest = max(paths.selected.shape[1] for paths in batches)
     if not longest:
         raise ValueError(
@@ -176,10 +181,12 @@ def design(
     if not exact:
         warn_if_short(delays, longest)
     measure = _exact_times if exact else _sampled_times
-    table, samples = _tabulate(batches, largest, measure(batches, delays, largest, key, R))
+    table, samples = _tabulate(
+        batches, largest, measure(batches, delays, largest, key, R, progress)
+    )
     if not np.isfinite(table["time"]).any():
         exact = False
-        medians = _sampled_medians(batches, delays, largest, key, R)
+        medians = _sampled_medians(batches, delays, largest, key, R, progress)
         table, samples = _tabulate(batches, largest, medians)
         if not np.isfinite(table["time"]).any():
             raise ValueError(
@@ -292,12 +299,13 @@ def _all_paths(
     memory: int,
     num_iterations: int,
     accuracy: float,
+    progress: Progress,
 ) -> Iterator[_Paths]:
     """Paths of the full gradient, and for every number of groups those of the server trigger."""
     M = num_workers
     run = partial(_find_paths, problem, num_iterations=num_iterations, accuracy=accuracy)
     always = run(path_scheme(Scheme(M, 1, 1)), np.zeros(1), np.asarray(step_sizes, float))
-    for groups in (g for g in range(1, M + 1) if M % g == 0):
+    for groups in progress([g for g in range(1, M + 1) if M % g == 0]):
         # The full gradient is the same however the workers are grouped.
         selected = np.repeat(always.selected, groups, axis=-1)
         yield always._replace(scheme=Scheme(M, groups, M // groups), selected=selected)
@@ -340,7 +348,7 @@ def _descend_all(
 
     def run(xi: Array, step_size: Array) -> tuple[Array, Array]:
         member = replace(scheme, xi=xi)
-        path = find_path(problem, member, step_size, theta, num_iterations, None, accuracy)
+        path = find_path(problem, member, step_size, theta, num_iterations, accuracy)
         return path.gap, path.selected
 
     return jax.vmap(run)(jnp.asarray(xi), jnp.asarray(step_size))
@@ -357,10 +365,18 @@ class _Times(NamedTuple):
 
 
 def _exact_times(
-    batches: Sequence[_Paths], delays: Any, largest: int, key: Array, num_realisations: int
+    batches: Sequence[_Paths],
+    delays: Any,
+    largest: int,
+    key: Array,
+    num_realisations: int,
+    progress: Progress,
 ) -> list[_Times]:
     """Exact means: how often every set of groups works, times the mean of its time."""
-    return [_exact_means(paths, delays, min(largest, paths.scheme.group_size)) for paths in batches]
+    return [
+        _exact_means(paths, delays, min(largest, paths.scheme.group_size))
+        for paths in progress(batches)
+    ]
 
 
 def _exact_means(paths: _Paths, delays: Any, largest: int) -> _Times:
@@ -391,12 +407,15 @@ def _sampled_times(
     largest: int,
     key: Array,
     num_realisations: int,
+    progress: Progress,
 ) -> list[_Times]:
     """Means of realisations, infinite where the source is known to have no other."""
     indices = _tail_indices(delays, batches[0].scheme.num_workers)
     results = []
     for paths, samples in zip(
-        batches, _sample_totals(batches, delays, largest, key, num_realisations), strict=True
+        batches,
+        _sample_totals(batches, delays, largest, key, num_realisations, progress),
+        strict=True,
     ):
         by_group = np.sort(indices.reshape(paths.scheme.num_groups, -1), axis=-1)
         decay = np.cumsum(by_group, axis=-1)[:, : len(samples)].min(0)
@@ -417,10 +436,11 @@ def _sampled_medians(
     largest: int,
     key: Array,
     num_realisations: int,
+    progress: Progress,
 ) -> list[_Times]:
     """Medians of realisations with bounds that need no moment."""
     results = []
-    for samples in _sample_totals(batches, delays, largest, key, num_realisations):
+    for samples in _sample_totals(batches, delays, largest, key, num_realisations, progress):
         flat = jnp.asarray(samples.reshape(-1, num_realisations).T)
         values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
         columns = (values, bounds[..., 0], bounds[..., 1])
@@ -435,6 +455,7 @@ def _sample_totals(
     largest: int,
     key: Array,
     num_realisations: int,
+    progress: Progress,
 ) -> list[np.ndarray]:
     """Times of every batch's B paths with all redundancies in R realisations, (N, B, R).
 
@@ -445,7 +466,7 @@ def _sample_totals(
     K = max(paths.selected.shape[1] for paths in batches)
     size = min(max(BLOCK_ENTRIES // (K * M), 1), num_realisations)
     blocks: list[list[np.ndarray]] = [[] for _ in batches]
-    for first in range(0, num_realisations, size):
+    for first in progress(range(0, num_realisations, size)):
         drawn = np.asarray(_draw(delays, key, first, size, K, M), float)
         for paths, totals in zip(batches, blocks, strict=True):
             totals.append(_totals(paths, drawn[: num_realisations - first], largest))

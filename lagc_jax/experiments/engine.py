@@ -30,8 +30,8 @@ from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.points import Point
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.rules import Rule
 from lagc_jax.summary import Summary, realise
 from lagc_jax.times import DirectTimes, Times, part_of_path
 
@@ -180,13 +180,13 @@ def _path_body(sizes: tuple, num_iterations: int, sampler: str) -> Callable:
         scheme = Scheme(*shape, task.xi, memory, trigger, optimizer)
         start = jnp.zeros(problem.num_parameters, problem.minimizer.dtype)
         lowest = jnp.min(accuracies)
-        path = find_path(problem, scheme, task.step_size, start, num_iterations, None, lowest)
+        path = find_path(problem, scheme, task.step_size, start, num_iterations, lowest)
         index, reached = first_hit(path.gap, accuracies)
         uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
         # Points share clocks whose schemes have no trigger: all groups at work count as uploading.
         working = scheme.working(path.selected)
         chunks = part_of_path(scheme, working, SEES[sampler], path.gap.dtype)
-        bits = jnp.asarray(scheme.rule.message_bits(problem.num_parameters))
+        bits = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
         return PathRecord(chunks, index, reached, uploads[index], path.diverged, bits)
 
     return body
@@ -221,7 +221,6 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
             quantiles,
             num_iterations,
             num_realisations,
-            None,
             False,
         )
         counts = batch.iterations, batch.communication, batch.computation, batch.bits
@@ -445,11 +444,5 @@ def _means(scheme: Scheme, delays: Delays) -> np.ndarray:
 
 def _clock_scheme(scheme: Scheme) -> Scheme:
     """The one scheme that stands for all with its clock: that of its sizes and load."""
-    trigger = "always" if scheme.load == scheme.redundancy else scheme.trigger
-    return _scheme_of(scheme.num_workers, scheme.num_groups, scheme.redundancy, trigger)
-
-
-@lru_cache(maxsize=4096)
-def _scheme_of(num_workers: int, num_groups: int, redundancy: int, trigger: str | Rule) -> Scheme:
-    """Made once, so that `_means` knows it again."""
-    return Scheme(num_workers, num_groups, redundancy, trigger=trigger)
+    sizes = scheme.num_workers, scheme.num_groups, scheme.redundancy
+    return Scheme(*sizes, fixed_load=scheme.load)

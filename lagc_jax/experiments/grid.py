@@ -29,6 +29,7 @@ from lagc_jax.schemes.base import TRIGGERS, Scheme
 from lagc_jax.schemes.catalogue import (
     approximate_gc,
     cada,
+    erasure_head,
     fastest_k,
     first_decodable,
     g_cada,
@@ -58,6 +59,7 @@ SCHEMES: dict[str, Callable[..., Scheme]] = {
     "fastest-k": fastest_k,
     "stochastic GC": stochastic_gc,
     "approximate GC": approximate_gc,
+    "ErasureHead": erasure_head,
 }
 MATRICES = ("code", "assignment", "encoding")  # that a file leaves at their defaults
 PROBLEMS: dict[str, Callable[..., Problem]] = {
@@ -130,6 +132,9 @@ PARAMETERS: dict[str, Reader] = {
     "bits": whole_number,
     "num_waited": whole_number,
     "deadline": _positive,
+    "silence": whole_number,
+    "snapshot_life": whole_number,
+    "load": whole_number,
     "step_size": _positive,
     "seed": _seed,
     "num_features": whole_number,

@@ -18,6 +18,7 @@ from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.descent import Path, descend
+from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -284,7 +285,7 @@ def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
         A frame with the claim, the column compared, the scheme that should be smaller and its
         value, the best of the others and its value, the margin (by how much of its own value the
         scheme is ahead: `others / value - 1`, negative if behind, NaN where neither reached the
-        accuracy) and whether the claim holds.
+        accuracy) and whether the claim holds, undecided where neither did.
     """
     rows = []
     for claim in _claims():
@@ -301,10 +302,10 @@ def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
                 "best other": rival,
                 "best other value": best,
                 "margin": math.nan if both_infinite else best / value - 1,
-                "holds": value < best,
+                "holds": decide(value < best, value, best),
             }
         )
-    return pd.DataFrame(rows)
+    return claims_table(rows)
 
 
 class Results(NamedTuple):
@@ -334,12 +335,10 @@ def run_study(
         plan: what to run.
         progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
     """
-    everyone = {_structure(s): s for s in (*plan.schemes.values(), *plan.redundancies.values())}
-    measured = {
-        _structure(scheme): measure(plan, scheme) for scheme in progress(list(everyone.values()))
-    }
-    main = {name: measured[_structure(scheme)] for name, scheme in plan.schemes.items()}
-    coded = {name: measured[_structure(scheme)] for name, scheme in plan.redundancies.items()}
+    everyone = list(dict.fromkeys((*plan.schemes.values(), *plan.redundancies.values())))
+    measured = {scheme: measure(plan, scheme) for scheme in progress(everyone)}
+    main = {name: measured[scheme] for name, scheme in plan.schemes.items()}
+    coded = {name: measured[scheme] for name, scheme in plan.redundancies.items()}
     table = table_frame(plan.schemes, main)
     return Results(
         table=table,
@@ -348,10 +347,3 @@ def run_study(
         tail=tail_frame(plan.schemes, main),
         claims=claims_frame(table),
     )
-
-
-def _structure(scheme: Scheme) -> tuple:
-    """What makes two schemes of one study the same."""
-    sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy)
-    parts = (scheme.trigger, scheme.optimizer, scheme.decoding)
-    return (*sizes, scheme.memory, *parts, float(np.asarray(scheme.xi)))

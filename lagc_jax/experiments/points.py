@@ -21,7 +21,7 @@ from lagc_jax.experiments.grid import (
 )
 from lagc_jax.schemes.base import Scheme
 
-OPTIONS = ("bits", "num_waited", "deadline")
+OPTIONS = ("bits", "num_waited", "deadline", "silence", "snapshot_life", "load")
 
 
 class Point(NamedTuple):
@@ -33,7 +33,7 @@ class Point(NamedTuple):
         name: of the scheme.
         scheme: sizes, trigger and `xi`.
         step_size: in units of `1/L`.
-        options: what few schemes take, by name: `bits`, `num_waited`, `deadline`.
+        options: what few schemes take, by name, of `OPTIONS`.
     """
 
     number: int

@@ -24,6 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "fastest-k": dict(color="#999999", marker="<"),
     "stochastic GC": dict(color="#999999", marker=">"),
     "approximate GC": dict(color="#999999", marker="h"),
+    "ErasureHead": dict(color="#56B4E9", marker="8", linestyle=":"),
     "LAG-PS": dict(color="#009E73", marker="v"),
     "LAG-WK": dict(color="#009E73", marker="1", linestyle="--"),
     "LAQ": dict(color="#CC79A7", marker="d"),

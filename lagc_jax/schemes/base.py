@@ -5,37 +5,42 @@ server decodes. The constructors name the points that the paper compares and tho
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, not_negative, whole_number
-from lagc_jax._pytree import pytree
+from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, whole_number
+from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
-from lagc_jax.schemes.rules import RULES, Always, Rule
+from lagc_jax.schemes.rules import RULES, Always, Rule, as_rule
 
 TRIGGERS = tuple(RULES)
+SIZES = ("num_workers", "num_groups", "redundancy", "memory")
 
 
-@pytree("num_workers", "num_groups", "redundancy", "memory", "trigger", "optimizer")
+@pytree(*SIZES, "trigger", "optimizer", "fixed_load")
 class Scheme:
     """`M` workers in `G` groups of `n = M/G`; each stores `r` of its group's `n` partitions.
+
+    Equal schemes compare equal, and share compiled programs.
 
     Args:
         num_workers: `M`.
         num_groups: `G`, a divisor of `M`.
-        redundancy: `r`, partitions a worker stores and computes, `1 <= r <= n`.
+        redundancy: `r`, partitions a worker stores, `1 <= r <= n`.
         xi: weights of the trigger, () or (D,); may be traced and batched.
         memory: `D`, number of past differences in the trigger.
-        trigger: "always" (no adaptive selection), "server" (LAG-PS), "worker" (LAG-WK), another
-            name of `rules.RULES`, or a `Rule` of one's own; static.
+        trigger: a `Rule`, or the name of one: "always" (no adaptive selection), "server" (LAG-PS),
+            "worker" (LAG-WK) or another of `rules.RULES`; static, and a rule ever after.
         optimizer: function from the step size to the server's optax transformation; static.
         decoding: how the server waits for a group and decodes; by default its gradient from its `F`
             fastest workers, `F = n - r + 1`.
+        fixed_load: gradients that a working worker computes for one message; by default those of
+            the rule on `r` partitions. See `load`; static.
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
@@ -50,63 +55,63 @@ class Scheme:
     num_workers: int
     num_groups: int
     redundancy: int
-    xi: ArrayLike = 0.0
+    xi: ArrayLike = converted(converter=as_leaf, default=0.0)
     memory: int = 1
-    trigger: str | Rule = "always"
+    trigger: Rule = converted(converter=as_rule, default="always")
     optimizer: Callable[[Array], optax.GradientTransformation] = optax.sgd
     decoding: Decoding | None = None
+    fixed_load: int | None = None
 
     def __post_init__(self) -> None:
-        workers = whole_number("num_workers", self.num_workers)
-        groups = whole_number("num_groups", self.num_groups)
-        redundancy = whole_number("redundancy", self.redundancy)
-        memory = whole_number("memory", self.memory)
-        if workers % groups:
-            raise ValueError(f"num_groups={groups} does not divide num_workers={workers}; give one")
-        if redundancy > workers // groups:
+        for name in SIZES:
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        if self.num_workers % self.num_groups:
             raise ValueError(
-                f"redundancy={redundancy} exceeds the {workers // groups} partitions of a group; "
-                f"give 1 <= redundancy <= num_workers / num_groups"
+                f"num_groups={self.num_groups} does not divide num_workers={self.num_workers}; "
+                f"give one"
             )
-        if isinstance(self.trigger, str):
-            if self.trigger not in RULES:
-                raise ValueError(f"trigger={self.trigger!r} is unknown; give one of {TRIGGERS}")
-        else:
-            _check_part("trigger", self.trigger, "propose", f"a Rule or one of {TRIGGERS}")
+        if self.redundancy > self.group_size:
+            raise ValueError(
+                f"redundancy={self.redundancy} exceeds the {self.group_size} partitions of a "
+                f"group; give 1 <= redundancy <= num_workers / num_groups"
+            )
+        whole_number("trigger.gradients", self.trigger.gradients)
+        if self.fixed_load is not None:
+            whole_number("fixed_load", self.fixed_load)
         if not callable(self.optimizer):
             raise ValueError(
                 f"optimizer={self.optimizer!r} is no function of the step size; give optax.amsgrad "
                 f"in place of optax.amsgrad(0.1), say"
             )
-        if self.rule.everyone_works and redundancy < workers // groups:
-            raise ValueError(
-                f"trigger={self.trigger!r} needs workers that know their group's gradient, but "
-                f"redundancy={redundancy} is less than the {workers // groups} partitions of a "
-                f"group; give trigger='server' or redundancy={workers // groups}"
-            )
+        hashable("optimizer", self.optimizer, "give a function")
         if self.decoding is not None:
-            _check_part("decoding", self.decoding, "wait", "a Decoding")
-            self.decoding.check(workers // groups, redundancy)
-            if self.rule.everyone_works and not self.decoding.exact:
-                raise ValueError(
-                    f"trigger={self.trigger!r} needs workers that know their group's gradient, "
-                    f"which decoding={type(self.decoding).__name__} does not recover; give "
-                    f"trigger='server'"
-                )
-        object.__setattr__(self, "xi", as_leaf(self.xi))
-        if np.shape(self.xi) not in ((), (memory,)):
+            self._check_decoding(self.decoding)
+        if self.trigger.everyone_works and self.redundancy < self.group_size:
+            raise ValueError(
+                f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
+                f"but redundancy={self.redundancy} is less than the {self.group_size} partitions "
+                f"of a group; give trigger='server' or redundancy={self.group_size}"
+            )
+        if np.shape(self.xi) not in ((), (self.memory,)):
             raise ValueError(
                 f"xi has shape {np.shape(self.xi)}; give a scalar or a vector of length "
-                f"memory={memory}, and batch with jax.vmap"
+                f"memory={self.memory}, and batch with jax.vmap"
             )
         not_negative("xi", self.xi)
-        for name, size in (
-            ("num_workers", workers),
-            ("num_groups", groups),
-            ("redundancy", redundancy),
-            ("memory", memory),
-        ):
-            object.__setattr__(self, name, size)
+
+    def _check_decoding(self, decoding: Decoding) -> None:
+        check_part("decoding", decoding, Decoding, "a Decoding")
+        if jax.tree_util.all_leaves([decoding]):
+            raise ValueError(
+                f"decoding={decoding!r} is no pytree; decorate its class with "
+                f"jax.tree_util.register_dataclass"
+            )
+        decoding.check(self.group_size, self.redundancy)
+        if self.trigger.everyone_works and not decoding.exact:
+            raise ValueError(
+                f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
+                f"which decoding={type(decoding).__name__} does not recover; give trigger='server'"
+            )
 
     @property
     def group_size(self) -> int:
@@ -137,19 +142,19 @@ class Scheme:
         return waited
 
     @property
-    def rule(self) -> Rule:
-        """What the trigger stands for."""
-        return RULES[self.trigger] if isinstance(self.trigger, str) else self.trigger
-
-    @property
     def load(self) -> int:
-        """Partition gradients that a working worker computes in an iteration."""
-        return self.rule.gradients * self.redundancy
+        """Gradients that a working worker computes for one message.
+
+        A worker needs so many times its `tau` for it, whatever `n`, `r` and `F` are.
+        """
+        if self.fixed_load is None:
+            return self.trigger.gradients * self.redundancy
+        return self.fixed_load
 
     @property
     def adaptive(self) -> bool:
         """Whether the scheme may leave groups out."""
-        return not isinstance(self.rule, Always)
+        return not isinstance(self.trigger, Always)
 
     @property
     def xi_vector(self) -> Array:
@@ -161,10 +166,4 @@ class Scheme:
 
         With a rule like the worker trigger all groups compute before each decides.
         """
-        return jnp.ones_like(uploaded) if self.rule.everyone_works else uploaded
-
-
-def _check_part(name: str, part: Any, function: str, remedy: str) -> None:
-    """Raise ValueError unless a part of a scheme is an object with its function."""
-    if isinstance(part, type) or not hasattr(part, function):
-        raise ValueError(f"{name}={part!r} is no object with `{function}`; give {remedy}")
+        return jnp.ones_like(uploaded) if self.trigger.everyone_works else uploaded

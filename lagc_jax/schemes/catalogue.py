@@ -1,8 +1,9 @@
 """Constructors of the schemes that papers compare, each a point of `Scheme`."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
@@ -13,30 +14,77 @@ from lagc_jax.schemes.codes import (
     cyclic_repetition,
     fractional_repetition,
 )
-from lagc_jax.schemes.decoding import FirstDecodable, LeastSquares, Rescaled
-from lagc_jax.schemes.rules import Laq, Rule
+from lagc_jax.schemes.decoding import FirstBlocks, FirstDecodable, LeastSquares, Rescaled
+from lagc_jax.schemes.rules import Laq, Rule, as_rule
+from lagc_jax.schemes.servers import amsgrad
 
 
 def gd(num_workers: int) -> Scheme:
-    """Distributed gradient descent: no redundancy, waits for all workers (the baseline of LAGC)."""
+    """Distributed gradient descent: no redundancy, waits for all workers (the baseline of LAGC).
+
+    Args:
+        num_workers: `M`.
+
+    Raises:
+        ValueError: if that is no whole number.
+
+    >>> gd(12).num_groups
+    12
+    """
     return Scheme(num_workers, num_workers, 1)
 
 
 def gc(num_workers: int, redundancy: int) -> Scheme:
-    """Gradient coding: waits for the fastest `M - r + 1` workers (GC, section 3)."""
+    """Gradient coding: waits for the fastest `M - r + 1` workers (GC, section 3).
+
+    Args:
+        num_workers: `M`.
+        redundancy: `r`, partitions a worker stores and computes, from 1 to `M`.
+
+    Raises:
+        ValueError: for sizes out of range.
+
+    >>> gc(12, redundancy=3).num_waited
+    10
+    """
     return Scheme(num_workers, 1, redundancy)
 
 
 def grouping(num_workers: int, num_groups: int) -> Scheme:
-    """Worker grouping: waits for the fastest worker of every group (LAGC)."""
+    """Worker grouping: waits for the fastest worker of every group (LAGC).
+
+    Args:
+        num_workers: `M`.
+        num_groups: `G`, a divisor of `M`; every worker stores the `M/G` partitions of its group.
+
+    Raises:
+        ValueError: for sizes out of range.
+
+    >>> grouping(12, num_groups=4).redundancy
+    3
+    """
     return Scheme(num_workers, num_groups, _whole_group(num_workers, num_groups))
 
 
 def lag(
     num_workers: int, xi: ArrayLike = 1.0, memory: int = 10, trigger: str | Rule = "server"
 ) -> Scheme:
-    """Lazily aggregated gradients, one worker a group (LAG, eq. 15)."""
-    return Scheme(num_workers, num_workers, 1, xi, memory, trigger)
+    """Lazily aggregated gradients, one worker a group (LAG, eq. 15).
+
+    Args:
+        num_workers: `M`.
+        xi: weights of the squared steps in the trigger, () or (D,); LAG takes `10/D` with the
+            server trigger and `1/D` with the worker trigger.
+        memory: `D`, squared steps that the trigger remembers.
+        trigger: "server" (LAG-PS), "worker" (LAG-WK) or a `Rule`.
+
+    Raises:
+        ValueError: for sizes out of range, a negative or misshapen `xi`, or an unknown trigger.
+
+    >>> lag(12, xi=0.1, trigger="worker").trigger.everyone_works
+    True
+    """
+    return Scheme(num_workers, num_workers, 1, xi, memory, as_rule(trigger))
 
 
 def lagc(
@@ -47,8 +95,25 @@ def lagc(
     memory: int = 10,
     trigger: str | Rule = "server",
 ) -> Scheme:
-    """Lazily aggregated gradient coding: groups, coding and selection (LAGC)."""
-    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+    """Lazily aggregated gradient coding: groups, coding and selection (LAGC).
+
+    With one group and `xi = 0` it is `gc`, with one worker a group `lag`.
+
+    Args:
+        num_workers: `M`.
+        num_groups: `G`, a divisor of `M`.
+        redundancy: `r`, from 1 to `M/G`.
+        xi: as for `lag`.
+        memory: as for `lag`.
+        trigger: as for `lag`; "worker" needs `r = M/G`.
+
+    Raises:
+        ValueError: as for `lag`, or for the worker trigger with less redundancy.
+
+    >>> lagc(12, num_groups=4, redundancy=2).num_waited
+    2
+    """
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, as_rule(trigger))
 
 
 def g_lag(
@@ -58,9 +123,23 @@ def g_lag(
     memory: int = 10,
     trigger: str | Rule = "server",
 ) -> Scheme:
-    """Grouped LAG: the fastest worker of every selected group (LAGC)."""
+    """Grouped LAG: the fastest worker of every selected group (LAGC).
+
+    Args:
+        num_workers: `M`.
+        num_groups: `G`, a divisor of `M`; every worker stores the `M/G` partitions of its group.
+        xi: as for `lag`.
+        memory: as for `lag`.
+        trigger: as for `lag`.
+
+    Raises:
+        ValueError: as for `lag`.
+
+    >>> g_lag(12, num_groups=4).num_waited
+    1
+    """
     redundancy = _whole_group(num_workers, num_groups)
-    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger)
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, as_rule(trigger))
 
 
 def first_decodable(num_workers: int, redundancy: int, code: GradientCode | None = None) -> Scheme:
@@ -146,8 +225,35 @@ def approximate_gc(
     return Scheme(num_workers, 1, redundancy, decoding=decoding)
 
 
+def erasure_head(num_workers: int, redundancy: int, num_waited: int) -> Scheme:
+    """ErasureHead: fractional repetition whose server waits for every block, or `k` workers.
+
+    Blocks of `r` workers hold the same `r` partitions; the server adds up the first answer of every
+    block that has answered by then, and does without the others. (Wang, Charles and
+    Papailiopoulos, "ErasureHead: Distributed Gradient Descent without Delays Using Approximate
+    Gradient Coding", 2019, arXiv 1901.09671.) Without a limit, `k = M`, it takes the time and the
+    path of `grouping(M, M/r)`.
+
+    Args:
+        num_workers: `M`.
+        redundancy: `r`, a divisor of `M`.
+        num_waited: `k`, the most messages that the server waits for.
+
+    Raises:
+        ValueError: for sizes out of range, or blocks that do not come out even.
+
+    >>> erasure_head(12, redundancy=3, num_waited=6).load
+    3
+    """
+    return Scheme(num_workers, 1, redundancy, decoding=FirstBlocks(redundancy, num_waited))
+
+
 def lasg(
-    num_workers: int, xi: ArrayLike, memory: int = 10, trigger: str | Rule = "lasg-worker"
+    num_workers: int,
+    xi: ArrayLike,
+    memory: int = 10,
+    trigger: str | Rule = "lasg-worker",
+    silence: int | None = None,
 ) -> Scheme:
     """Lazily aggregated stochastic gradients, for problems with minibatches (LASG).
 
@@ -155,30 +261,50 @@ def lasg(
         num_workers: `M`.
         xi: weights of the squared steps, `c/D` in LASG. They are weighed against squared changes of
             gradients as they are, so the right size depends on the scale of the loss.
-        memory: `D`, also the longest silence of a worker.
+        memory: `D`, window of the squared steps.
         trigger: "lasg-worker" (rule WK2) or "lasg-server".
+        silence: iterations without an upload after which a worker uploads at the latest; `memory`
+            by default.
 
-    >>> lasg(4, xi=0.1).load
+    Raises:
+        ValueError: as for `lag`, or for a silence with a rule that has none.
+
+    >>> lasg(4, xi=0.1, silence=50).load
     2
     """
-    return Scheme(num_workers, num_workers, 1, xi, memory, trigger)
+    rule = _lasting(trigger, silence=silence)
+    return Scheme(num_workers, num_workers, 1, xi, memory, rule)
 
 
 def cada(
-    num_workers: int, xi: ArrayLike, memory: int = 10, trigger: str | Rule = "cada2"
+    num_workers: int,
+    xi: ArrayLike,
+    memory: int = 10,
+    trigger: str | Rule = "cada2",
+    silence: int | None = None,
+    snapshot_life: int | None = None,
 ) -> Scheme:
     """Communication-adaptive distributed Adam: LASG's workers, AMSGrad at the server (CADA).
+
+    The server is `servers.amsgrad`, which does not correct the bias; for one that does give
+    `dataclasses.replace(scheme, optimizer=optax.amsgrad)`.
 
     Args:
         num_workers: `M`.
         xi: as for `lasg`.
-        memory: `D`, also the longest silence of a worker and the life of a snapshot.
+        memory: as for `lasg`; 10 in the authors' code.
         trigger: "cada2" (two points, the same samples) or "cada1" (against a snapshot).
+        silence: as for `lasg`; 50 or 100 in the authors' code.
+        snapshot_life: iterations after which "cada1" renews its snapshot and everybody uploads;
+            `memory` by default.
 
-    >>> cada(4, xi=0.1, trigger="cada1").num_groups
+    Raises:
+        ValueError: as for `lasg`, or for a snapshot's life with a rule that has no snapshot.
+
+    >>> cada(4, xi=0.1, trigger="cada1", snapshot_life=100).num_groups
     4
     """
-    return g_cada(num_workers, num_workers, xi, memory, trigger)
+    return g_cada(num_workers, num_workers, xi, memory, trigger, silence, snapshot_life)
 
 
 def g_cada(
@@ -187,40 +313,74 @@ def g_cada(
     xi: ArrayLike,
     memory: int = 10,
     trigger: str | Rule = "lasg-server",
+    silence: int | None = None,
+    snapshot_life: int | None = None,
+    load: int | None = None,
 ) -> Scheme:
     """Grouped CADA: the server selects groups and waits for the fastest worker of each.
 
-    The workers of a group hold the same data; a selected group costs `n` messages down and one up
-    (Zhu, Zhang, Simeone and Wang, "Adaptive Worker Grouping for Communication-Efficient and
-    Straggler-Tolerant Distributed SGD", 2022, arXiv 2201.04301).
+    The workers of a group hold the same data; a selected group costs `n` messages down and one up.
+    A worker draws one minibatch of its group's data, of a size that does not grow with the group,
+    so that a group costs `n` gradients and the time of one (Zhu, Zhang, Simeone and Wang, "Adaptive
+    Worker Grouping for Communication-Efficient and Straggler-Tolerant Distributed SGD", 2022, arXiv
+    2201.04301). `minibatch` draws from every partition, so its size here is the worker's over `n`.
 
     Args:
         num_workers: `M`.
         num_groups: `G`, a divisor of `M`.
         xi: as for `lasg`.
-        memory: as for `cada`.
+        memory: as for `lasg`.
         trigger: "lasg-server", the paper's, or a rule of `cada`, with which all groups work.
+        silence: as for `lasg`.
+        snapshot_life: as for `cada`.
+        load: gradients that a worker computes for a message; by default one minibatch's, two with
+            the rules of `cada`. `n` charges a gradient of every partition of the group.
 
-    >>> g_cada(12, 4, xi=0.1).num_waited
-    1
+    Raises:
+        ValueError: as for `cada`.
+
+    >>> g_cada(12, 4, xi=0.1).load, g_cada(12, 4, xi=0.1, load=3).load
+    (1, 3)
     """
     redundancy = _whole_group(num_workers, num_groups)
-    return Scheme(num_workers, num_groups, redundancy, xi, memory, trigger, optax.amsgrad)
+    rule = _lasting(trigger, silence=silence, snapshot_life=snapshot_life)
+    load = rule.gradients if load is None else whole_number("load", load)
+    return Scheme(num_workers, num_groups, redundancy, xi, memory, rule, amsgrad, fixed_load=load)
 
 
-def laq(num_workers: int, bits: int = 4, xi: ArrayLike = 0.08, memory: int = 10) -> Scheme:
+def laq(
+    num_workers: int,
+    bits: int = 4,
+    xi: ArrayLike = 0.08,
+    memory: int = 10,
+    silence: int | None = None,
+) -> Scheme:
     """Lazily aggregated quantised gradients, one worker a group (LAQ; its defaults).
 
     Args:
         num_workers: `M`.
         bits: `b`, of a coordinate of a message.
         xi: as for `lag`.
-        memory: `D`, also the longest silence of a worker.
+        memory: as for `lag`.
+        silence: as for `lasg`.
 
-    >>> laq(4, bits=3).rule.message_bits(num_parameters=10)
+    Raises:
+        ValueError: as for `lag`, or for bits out of range.
+
+    >>> laq(4, bits=3).trigger.message_bits(num_parameters=10)
     62
     """
-    return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits))
+    return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits, silence))
+
+
+def _lasting(trigger: str | Rule, **spans: int | None) -> Rule:
+    """The rule with its constants `silence` and `snapshot_life`, where they are given."""
+    rule = as_rule(trigger)
+    given = {name: span for name, span in spans.items() if span is not None}
+    for name, span in given.items():
+        if not hasattr(rule, name):
+            raise ValueError(f"{name}={span} is given but trigger={str(rule)!r} has none; leave it")
+    return replace(rule, **given) if given else rule  # type: ignore[type-var]
 
 
 def _divides(num_workers: int, redundancy: int) -> bool:

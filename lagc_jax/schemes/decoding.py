@@ -276,6 +276,48 @@ class LeastSquares(Decoding):
         return span_projections(rows)[0][..., -1, :]
 
 
+@pytree("redundancy", "num_waited")
+class FirstBlocks(Decoding):
+    """Fractional repetition: the first answer of every block among the `k` fastest messages.
+
+    The server goes on as soon as every block of `r` workers has answered, after `k` messages at the
+    latest; a block that has not answered by then counts as a gradient of zero. What a block sends
+    again arrives, and counts among the `k`, but adds nothing. (ErasureHead, arXiv 1901.09671, and
+    its authors' code.)
+
+    Args:
+        redundancy: `r`, workers of a block; static.
+        num_waited: `k`; static.
+
+    >>> known, taken = FirstBlocks(2, num_waited=3).wait(jnp.array([1.0, 2.0, 5.0, 4.0]))
+    >>> float(known), taken.tolist()
+    (4.0, [True, True, False, True])
+    """
+
+    redundancy: int
+    num_waited: int
+
+    def check(self, group_size: int, redundancy: int) -> None:
+        _check_count(self.num_waited, group_size)
+        if self.redundancy != redundancy or group_size % redundancy:
+            raise ValueError(
+                f"decoding has blocks of {self.redundancy} workers; give the scheme's redundancy="
+                f"{redundancy}, and one that divides the {group_size} workers of a group"
+            )
+
+    def wait(self, arrival: Array) -> tuple[Array, Array]:
+        every_block = self._blocks(arrival).min(-1).max(-1)
+        limit, fastest = first(arrival, self.num_waited)
+        return jnp.minimum(every_block, limit), fastest & (arrival <= every_block[..., None])
+
+    def weights(self, taken: Array) -> Array:
+        return jnp.repeat(self._blocks(taken).any(-1), self.redundancy, axis=-1).astype(float)
+
+    def _blocks(self, by_worker: Array) -> Array:
+        """(..., n) as (..., n/r, r)."""
+        return by_worker.reshape(*by_worker.shape[:-1], -1, self.redundancy)
+
+
 def span_projections(rows: Array) -> tuple[Array, Array]:
     """Project the ones vector on the spans of the first 1, .., n of given rows (Gram-Schmidt).
 

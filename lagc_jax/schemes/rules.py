@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import check_part, hashable, whole_number
 
 FLOAT_BITS = 32  # of a number that is sent as it is, whatever the precision of the simulation
 
@@ -30,8 +30,8 @@ class Round(NamedTuple):
         stale_iterates: (G, d) `theta_hat_g`, the iterate at which it was sent.
         silent: (G,) iterations without an upload since then.
         moved: () `sum_d xi_d |theta^{k+1-d} - theta^{k-d}|^2`.
-        step_size: () `alpha`.
-        smoothness: (G,) `L_g`.
+        step_size: () `alpha` of this iteration.
+        group_smoothness: (G,) `L_g`.
         memory: `D`, a Python int.
     """
 
@@ -42,7 +42,7 @@ class Round(NamedTuple):
     silent: Array
     moved: Array
     step_size: Array
-    smoothness: Array
+    group_smoothness: Array
     memory: int
 
     @property
@@ -50,14 +50,9 @@ class Round(NamedTuple):
         """Right side of LAG's conditions, () (LAG, eq. 15)."""
         return self.moved / (self.step_size * self.held.shape[0]) ** 2
 
-    @property
-    def fresh_enough(self) -> Array:
-        """Whether a group has kept silent for less than `D` iterations, (G,).
-
-        The papers force uploads by a constant of its own, often larger than the window of the
-        squared steps; here both are `D`.
-        """
-        return self.silent < self.memory
+    def fresh_enough(self, silence: int | None = None) -> Array:
+        """Whether a group has kept silent for less than `silence` iterations, (G,); `D` if None."""
+        return self.silent < (self.memory if silence is None else silence)
 
 
 class Proposal(NamedTuple):
@@ -75,16 +70,21 @@ class Proposal(NamedTuple):
 
 
 class Rule(Protocol):
-    """How the groups of a scheme decide; hashable, for it is static.
+    """How the groups of a scheme decide; a frozen dataclass, so that equal rules are one program.
 
     Attributes:
+        name: short, for tables and messages; by default that of the class.
         everyone_works: whether all groups download and compute before they decide. They must then
             know their group's whole gradient (`r = n`). Otherwise only those that upload work.
         gradients: gradients of a partition that a worker computes in an iteration.
     """
 
+    name: ClassVar[str] = ""
     everyone_works: ClassVar[bool] = False
     gradients: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return self.name or type(self).__name__
 
     def start(self, theta: Array, num_groups: int) -> Any:
         """What the rule remembers before the first iteration, a pytree of arrays; nothing here."""
@@ -110,6 +110,11 @@ class Rule(Protocol):
         return FLOAT_BITS * num_parameters
 
 
+def _check_span(name: str, iterations: int | None) -> None:
+    if iterations is not None:
+        whole_number(name, iterations)
+
+
 def squared_norms(vectors: Array) -> Array:
     """Squared Euclidean norms (G,) of (G, d)."""
     return jnp.sum(vectors**2, axis=-1)
@@ -118,6 +123,8 @@ def squared_norms(vectors: Array) -> Array:
 @dataclass(frozen=True)
 class Always(Rule):
     """Nobody skips: gradient descent."""
+
+    name: ClassVar[str] = "always"
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         return Proposal(jnp.zeros(round.held.shape[0], bool), gradients(round.theta))
@@ -130,9 +137,11 @@ class LagServer(Rule):
     (LAG, eq. 15b.)
     """
 
+    name: ClassVar[str] = "server"
+
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         moved = squared_norms(round.stale_iterates - round.theta)
-        skip = round.smoothness**2 * moved <= round.lag_threshold
+        skip = round.group_smoothness**2 * moved <= round.lag_threshold
         return Proposal(skip, gradients(round.theta))
 
 
@@ -140,6 +149,7 @@ class LagServer(Rule):
 class LagWorker(Rule):
     """LAG-WK: workers see the change `|grad_hat_g - grad_g|^2` of a gradient (LAG, eq. 15a)."""
 
+    name: ClassVar[str] = "worker"
     everyone_works: ClassVar[bool] = True
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
@@ -152,29 +162,54 @@ class LasgServer(Rule):
     """LASG-PS: as LAG-PS, beside the plain steps: `L_g^2 |theta_hat_g - theta|^2 <= moved`.
 
     (Chen, Sun and Yin, "LASG: Lazily Aggregated Stochastic Gradients", 2020, arXiv 2002.11360.)
+
+    Args:
+        silence: iterations without an upload after which one is forced; the memory `D` by default.
+
+    Raises:
+        ValueError: for a silence that is no whole number.
     """
+
+    silence: int | None = None
+    name: ClassVar[str] = "lasg-server"
+
+    def __post_init__(self) -> None:
+        _check_span("silence", self.silence)
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         moved = squared_norms(round.stale_iterates - round.theta)
-        skip = (round.smoothness**2 * moved <= round.moved) & round.fresh_enough
+        skip = (round.group_smoothness**2 * moved <= round.moved) & round.fresh_enough(self.silence)
         return Proposal(skip, gradients(round.theta))
 
 
 @dataclass(frozen=True)
 class LasgWorker(Rule):
-    """LASG-WK2 and CADA2: the change of the gradient between two points on the same samples.
+    """LASG-WK2: the change of the gradient between two points on the same samples.
 
-    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2; CADA, arXiv
-    2012.15469, rule CADA2).
+    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2). Arguments and
+    errors are those of `LasgServer`.
     """
 
+    silence: int | None = None
+
+    name: ClassVar[str] = "lasg-worker"
     everyone_works: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_span("silence", self.silence)
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         fresh = gradients(round.theta)
         change = squared_norms(fresh - gradients(round.stale_iterates))
-        return Proposal((change <= round.moved) & round.fresh_enough, fresh)
+        return Proposal((change <= round.moved) & round.fresh_enough(self.silence), fresh)
+
+
+@dataclass(frozen=True)
+class Cada2(LasgWorker):
+    """CADA2: LASG-WK2 under its name in CADA (arXiv 2012.15469)."""
+
+    name: ClassVar[str] = "cada2"
 
 
 @dataclass(frozen=True)
@@ -182,22 +217,41 @@ class CadaSnapshot(Rule):
     """CADA1: the change of a variance-reduced gradient since the last upload.
 
     `|v - v_hat_g|^2 <= moved` with `v = g(theta; b) - g(theta_snapshot; b)` and `v_hat_g` that of
-    the last upload; the snapshot is renewed every `D` iterations (Chen, Guo, Sun and Yin, "CADA:
-    Communication-Adaptive Distributed Adam", 2021, arXiv 2012.15469, rule CADA1).
+    the last upload. When the snapshot is renewed everybody uploads, so that both refer to the same
+    one (Chen, Guo, Sun and Yin, "CADA: Communication-Adaptive Distributed Adam", 2021, arXiv
+    2012.15469, rule CADA1; the uploads as in the authors' code).
+
+    Args:
+        silence: as of `LasgServer`.
+        snapshot_life: iterations after which the snapshot is renewed; the memory `D` by default.
+
+    Raises:
+        ValueError: for arguments that are no whole numbers.
     """
 
+    silence: int | None = None
+    snapshot_life: int | None = None
+
+    name: ClassVar[str] = "cada1"
     everyone_works: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_span("silence", self.silence)
+        _check_span("snapshot_life", self.snapshot_life)
 
     def start(self, theta: Array, num_groups: int) -> tuple[Array, Array]:
         return theta, jnp.zeros((num_groups, theta.size), theta.dtype)
 
     def propose(self, gradients: Gradients, round: Round, notes: tuple[Array, Array]) -> Proposal:
         snapshot, last = notes
-        snapshot = jnp.where(round.k % round.memory == 0, round.theta, snapshot)
+        life = round.memory if self.snapshot_life is None else self.snapshot_life
+        renewed = round.k % life == 0
+        snapshot = jnp.where(renewed, round.theta, snapshot)
         fresh = gradients(round.theta)
         reduced = fresh - gradients(snapshot)
-        skip = (squared_norms(reduced - last) <= round.moved) & round.fresh_enough
+        close = squared_norms(reduced - last) <= round.moved
+        skip = close & ~renewed & round.fresh_enough(self.silence)
         return Proposal(skip, fresh, (snapshot, reduced))
 
     def remember(
@@ -219,20 +273,22 @@ class Laq(Rule):
 
     Args:
         bits: `b`, from 1 to 32.
+        silence: as of `LasgServer`.
 
     Raises:
-        ValueError: for another number of bits.
+        ValueError: for another number of bits, or a silence that is no whole number.
     """
 
     bits: int
+    silence: int | None = None
+
+    name: ClassVar[str] = "laq"
     everyone_works: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        _check_span("silence", self.silence)
         if whole_number("bits", self.bits) > FLOAT_BITS:
             raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
-
-    def __str__(self) -> str:
-        return "laq"
 
     def start(self, theta: Array, num_groups: int) -> Array:
         return jnp.zeros(num_groups, theta.dtype)
@@ -242,7 +298,7 @@ class Laq(Rule):
         change = quantize(fresh - round.held, self.bits)
         error = squared_norms(fresh - (round.held + change))
         skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
-        return Proposal(skip & round.fresh_enough, round.held + change, error)
+        return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error)
 
     def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
         return jnp.where(uploaded, draft, notes)
@@ -267,11 +323,28 @@ def quantize(vectors: Array, bits: int) -> Array:
 
 
 RULES: dict[str, Rule] = {
-    "always": Always(),
-    "server": LagServer(),
-    "worker": LagWorker(),
-    "lasg-server": LasgServer(),
-    "lasg-worker": LasgWorker(),
-    "cada1": CadaSnapshot(),
-    "cada2": LasgWorker(),
+    rule.name: rule
+    for rule in (
+        Always(),
+        LagServer(),
+        LagWorker(),
+        LasgServer(),
+        LasgWorker(),
+        CadaSnapshot(),
+        Cada2(),
+    )
 }
+
+
+def as_rule(trigger: Any) -> Rule:
+    """A rule or the name of one as a rule; raise ValueError for what is neither.
+
+    >>> as_rule("cada2").gradients
+    2
+    """
+    if isinstance(trigger, str) and trigger not in RULES:
+        raise ValueError(f"trigger={trigger!r} is unknown; give one of {tuple(RULES)}")
+    if isinstance(trigger, str):
+        return RULES[trigger]
+    check_part("trigger", trigger, Rule, f"a Rule or one of {tuple(RULES)}")
+    return hashable("trigger", trigger, "make its class a frozen dataclass")

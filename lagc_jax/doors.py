@@ -1,0 +1,84 @@
+"""What the public doors take beside sizes, checked and in the form of the inner functions."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import as_leaf, hashable, positive
+from lagc_jax.problems.base import Problem
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.servers import Fixed
+
+
+def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
+    """`theta^0` as a vector (d,), zeros by default."""
+    if theta0 is None:
+        return np.zeros(problem.num_parameters, problem.minimizer.dtype)
+    return problem.flatten(theta0)
+
+
+def check_fit(problem: Problem, scheme: Scheme) -> None:
+    """Raise ValueError unless the problem has one partition a worker."""
+    if problem.num_partitions != scheme.num_workers:
+        raise ValueError(
+            f"problem has {problem.num_partitions} partitions but the scheme has "
+            f"num_workers={scheme.num_workers}; give one partition a worker"
+        )
+
+
+def schedule(
+    step_size: ArrayLike | Callable[[Array], ArrayLike] | None, num_iterations: int
+) -> ArrayLike | None:
+    """Step sizes as numbers, () or (K,); None stays.
+
+    Raises:
+        ValueError: for another shape, or one that is not positive and finite.
+    """
+    step_size = as_leaf(step_size)
+    if step_size is None:
+        return None
+    if callable(step_size):
+        try:
+            step_size = jax.vmap(step_size)(jnp.arange(num_iterations))
+        except jax.errors.ConcretizationTypeError:
+            raise ValueError(
+                "step_size is a function that branches on k; write it with jnp.where, or give its "
+                "values (K,)"
+            ) from None
+    positive("step_size", step_size)
+    if np.shape(step_size) not in ((), (num_iterations,)):
+        raise ValueError(
+            f"step_size has shape {np.shape(step_size)}; give a scalar, or one number an iteration "
+            f"({num_iterations},), and batch with jax.vmap"
+        )
+    return step_size
+
+
+def with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
+    """The scheme with an optax transformation at its server, if one is given.
+
+    Raises:
+        ValueError: if it is none, or comes without the step size that the trigger needs.
+    """
+    if optimizer is None:
+        return scheme
+    fixed = Fixed(optimizer)
+    if step_size is None:
+        raise ValueError(
+            "optimizer is given without step_size, which an optax transformation does not tell and "
+            "triggers weigh steps with; give its step size, a number, (K,) or a function of k"
+        )
+    return dataclasses.replace(scheme, optimizer=fixed)
+
+
+def check_record(record: Any) -> None:
+    """Raise ValueError unless `record` is a function, or None."""
+    if record is not None and not callable(record):
+        raise ValueError(f"record={record!r} is no function; give one of an iterate to arrays")
+    hashable("record", record, "give a function")

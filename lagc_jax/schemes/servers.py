@@ -1,0 +1,95 @@
+"""What the server does with the sum of the groups' messages: optimisers that optax has not."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import hashable
+
+
+class AmsgradState(NamedTuple):
+    """Moments of the gradients, each of the shape of the parameters.
+
+    Attributes:
+        mean: moving average of the gradients.
+        square: of their squares.
+        largest: the largest `square` so far.
+    """
+
+    mean: Any
+    square: Any
+    largest: Any
+
+
+def amsgrad(
+    learning_rate: ArrayLike, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """AMSGrad without correction of the bias, the server of CADA and G-CADA.
+
+    `h = b1 h + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `v_hat = max(v_hat, v)`, and the step
+    `-alpha h / (sqrt(v_hat) + eps)` (CADA, arXiv 2012.15469, eq. 2; constants, and `eps` outside
+    the root, as in the authors' code). `optax.amsgrad` corrects the bias of `h` and `v`, so that
+    its `v_hat` never falls below the square of the first gradient.
+
+    Args:
+        learning_rate: `alpha`, (); may be traced.
+        b1: decay of the gradients' average.
+        b2: that of their squares.
+        eps: added to the root.
+
+    >>> server = amsgrad(0.1)
+    >>> gradient = jnp.array([2.0])
+    >>> updates, _ = server.update(gradient, server.init(gradient))
+    >>> f"{updates[0]:.3f}"
+    '-0.316'
+    """
+
+    def init(params: Any) -> AmsgradState:
+        return AmsgradState(*(jax.tree.map(jnp.zeros_like, params) for _ in range(3)))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AmsgradState]:
+        mean = jax.tree.map(lambda h, g: b1 * h + (1 - b1) * g, state.mean, updates)
+        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.square, updates)
+        largest = jax.tree.map(jnp.maximum, state.largest, square)
+        steps = jax.tree.map(lambda h, v: -h * learning_rate / (jnp.sqrt(v) + eps), mean, largest)
+        return steps, AmsgradState(mean, square, largest)
+
+    return optax.GradientTransformation(init, update)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A server's optimiser that has a step size of its own, as `Scheme.optimizer`.
+
+    Args:
+        transformation: of optax; equal ones share programs, so make it once.
+
+    Raises:
+        ValueError: if it is none.
+    """
+
+    transformation: optax.GradientTransformation
+
+    def __post_init__(self) -> None:
+        check_transformation(self.transformation)
+        hashable("optimizer", self.transformation, "give one made by optax")
+
+    def __call__(self, step_size: Array) -> optax.GradientTransformation:
+        return self.transformation
+
+
+def check_transformation(optimizer: Any) -> optax.GradientTransformation:
+    """Return an optax transformation; raise ValueError for what is none."""
+    if isinstance(optimizer, type) or not (
+        hasattr(optimizer, "init") and hasattr(optimizer, "update")
+    ):
+        raise ValueError(
+            f"optimizer={optimizer!r} is no optax transformation; give optax.sgd(0.1) in place of "
+            f"optax.sgd, say"
+        )
+    return optimizer

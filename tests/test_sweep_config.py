@@ -8,7 +8,7 @@ import pytest
 
 import lagc_jax
 from lagc_jax.experiments import Points, parse_config, read_config
-from lagc_jax.experiments.grid import describe_difference
+from lagc_jax.experiments.manifest import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
 

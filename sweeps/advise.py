@@ -6,12 +6,11 @@ names, then one row an iteration.
 """
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 
 import jax
-from common import Parser, Run, configure_jax, count, option, real, whole
+from common import Parser, Run, configure_jax, count, option, real, run_script, whole
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -167,4 +166,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     configure_jax()
-    sys.exit(main())
+    run_script(main)

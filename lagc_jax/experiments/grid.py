@@ -17,6 +17,7 @@ from lagc_jax._checks import not_negative, positive, probability, whole_number
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.families import FAMILIES
+from lagc_jax.experiments.distinct import check_distinct
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.data import load_csv
 from lagc_jax.problems.linear import (
@@ -190,7 +191,7 @@ class ProblemEntry:
         key = jax.random.key(values.pop("seed", 0), impl=GENERATOR)
         if self.kind == "csv":
             path = self.folder / values["file"]
-            if _digest(path) != values["sha256"]:
+            if not path.is_file() or _digest(path) != values["sha256"]:
                 raise ValueError(f"{path} has changed since the sweep was described; start anew")
             problem = linear_regression(*load_csv(path, num_workers, values["target"]))
         else:
@@ -277,6 +278,8 @@ def read_config(path: str | Path) -> Config:
         raise ValueError(f"config={path} cannot be read ({error}); give a TOML file") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config={path} is not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"config={path} is nested too deeply; give lists of values") from None
     for number, problem in enumerate(_tables(tables, "problem"), 1):
         if problem.get("kind") == "csv" and isinstance(problem.get("file"), str):
             _pin(problem, f"[[problem]] {number}", path.parent)
@@ -330,6 +333,7 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
     names = [problem["name"] for problem in problems]
     if len(set(names)) < len(names):
         raise ValueError(f"name={names} of the problems must differ; give each [[problem]] a name")
+    check_distinct(source, TABLES)
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
     }

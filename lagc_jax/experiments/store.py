@@ -33,7 +33,7 @@ _TEMPORARY = re.compile(rf"\.({_NAMES})\.\d+\.tmp")
 
 
 def digest(value: Any) -> str:
-    """Hash of bytes, or of the canonical JSON of anything else; such keys the store is asked for."""
+    """Key of bytes, or of the canonical JSON of anything else."""
     data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
@@ -220,7 +220,7 @@ def _sound(path: Path) -> bytes | None:
 
 
 def _read_index(directory: Path) -> tuple[np.ndarray, list[str]]:
-    """Keys that are wanted and columns of the table, in order; raise ValueError without an index."""
+    """Wanted keys and columns of the table, in order; raise ValueError without an index."""
     path = directory / INDEX
     if not path.exists():
         raise ValueError(f"directory={directory} holds no results: no {INDEX} in it")

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 
 PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
+# Of JAX, which change the last digits or the generator.
+SETTINGS = ("jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
 FORMAT = 2
 MANIFEST = "manifest.json"
 
@@ -74,12 +76,12 @@ def this_run() -> dict[str, Any]:
     """What numbers depend on beside what is asked."""
     device = jax.local_devices()[0]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    precision = jax.config.jax_default_matmul_precision
+    settings = {name: getattr(jax.config, name) for name in SETTINGS}
     return {
         "versions": versions,
         "platform": device.platform,
         "device": device.device_kind,
-        "matmul_precision": precision,
+        "settings": settings,
     }
 
 

@@ -36,7 +36,7 @@ class Pace:
         *_, last = kinds = [structure(point) for point in block]
         expected = sum(self._seconds.get(kind, 0.0) for kind in kinds)
         if last not in self._seconds:
-            self._seconds[last] = COMPUTING * max(seconds - expected, 0.0)
+            self._seconds[last] = COMPUTING * max(seconds - expected, seconds / len(block))
         else:
             for kind in set(kinds):
                 self._seconds[kind] *= seconds / max(expected, 1e-9)

@@ -219,7 +219,7 @@ def _sound(path: Path) -> bytes | None:
     return data if digest(data) == path.stem.rpartition("-")[2] else None
 
 
-def _read_index(directory: Path) -> tuple[np.ndarray, list[str]]:
+def read_index(directory: Path) -> tuple[np.ndarray, list[str]]:
     """Wanted keys and columns of the table, in order; raise ValueError without an index."""
     path = directory / INDEX
     if not path.exists():
@@ -258,7 +258,7 @@ def load_results(directory: str | Path) -> pd.DataFrame:
         RuntimeWarning: if points are missing; the table then holds those that there are.
     """
     directory = Path(directory)
-    keys, columns = _read_index(directory)
+    keys, columns = read_index(directory)
     wanted, known = _Wanted(keys), np.zeros(len(keys), bool)
     tables, places = [], []
     for path in _block_files(directory):

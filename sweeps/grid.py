@@ -91,6 +91,10 @@ class Stop:
         self._mouth.close()
 
     def _listen(self) -> None:
+        with self._ear:
+            self._hear()
+
+    def _hear(self) -> None:
         while heard := self._ear.recv(1):
             if heard[0] not in self._before:
                 continue

@@ -1,16 +1,23 @@
 """Sweeps: what they compute, and that nothing written is lost or wrong whatever happens."""
 
 import errno
+import io
 import itertools
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+import common
 import grid
 import jax
 import numpy as np
 import pandas as pd
+import plot
 import pytest
 from test_sweep_config import tables
 
@@ -174,7 +181,7 @@ def test_parameters_that_a_family_lacks_and_means_that_are_infinite(tmp_path):
 
 
 def test_a_divergent_point_is_flagged(tmp_path):
-    scheme = {"name": "LAGC", "num_workers": 4, "num_groups": 1, "redundancy": 1}
+    scheme = {"name": "LAGC", "num_workers": 4, "num_groups": 1, "redundancy": 1, "xi": 0.01}
     assert sweep(tmp_path, scheme=[scheme | {"step_size": [1.0, 3.0]}])[1]
     frame = lagc_jax.load_results(tmp_path)
     assert (frame["diverged"] == (frame["step_size"] == 3.0)).all()
@@ -540,8 +547,72 @@ def test_a_full_disk_is_one_clear_line(script, tmp_path, monkeypatch):
     fill_disk(monkeypatch, 2)
     status, _, errors = script("--out", tmp_path / "out")
     assert status == 1
-    for words in ("No space left", "what was written before is valid", "To continue: python"):
+    for words in ("No space left", "before is valid. Make room", "To continue: python"):
         assert words in errors
+
+
+def test_a_path_that_cannot_be_is_named(script, tmp_path):
+    for out in (tmp_path / "sweep.toml", tmp_path / "sweep.toml" / "x", tmp_path / (300 * "x")):
+        status, _, errors = script("--out", out)
+        assert status == 1
+        assert str(out) in errors
+        assert "Give an --out that can be written" in errors
+        assert "Make room" not in errors
+        assert errors.count("\n") == 1
+
+
+def test_too_much_memory_is_one_line(script, tmp_path):
+    (tmp_path / "sweep.toml").write_text(TOML.replace("= 32", "= 2_000_000_000"))
+    for arguments in (["--dry-run"], ["--out", tmp_path / "out"]):
+        status, _, errors = script(*arguments)
+        assert status == 2
+        assert "lower realisations" in errors
+        assert errors.count("\n") == 1
+
+
+class Closed(io.StringIO):
+    """A pipe whose reader left; its descriptor is another file's."""
+
+    file = None
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def fileno(self):
+        return self.file.fileno()
+
+
+@pytest.mark.parametrize("program", [grid, plot])
+def test_a_reader_that_leaves_ends_a_script_quietly(program, done, tmp_path, monkeypatch):
+    (tmp_path / "sweep.toml").write_text(TOML)
+    arguments = [done, "--out", tmp_path] if program is plot else [tmp_path / "sweep.toml"]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments), *["--dry-run"][program is plot :]])
+    with Closed() as pipe, tempfile.TemporaryFile() as pipe.file:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        monkeypatch.setattr(sys, "stderr", pipe)
+        with pytest.raises(SystemExit) as ended:
+            common.run_script(program.main)
+    assert ended.value.code == 128 + 13
+
+
+def test_a_second_signal_ends_a_process_that_is_inside_a_long_call():
+    # Python's own handlers do not run while this C function does, of half a minute.
+    code = (
+        "import grid, hashlib\n"
+        "with grid.Stop():\n"
+        "    print('in', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(
+        [sys.executable, "-c", "import signal\n" + code.replace("60_000", "60_000")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "in\n"
+        process.send_signal(signal.SIGINT)
+        assert "once more" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def update_manifest(
     """
     runs, words = [], []
     try:
-        if old := _read(directory / MANIFEST):
+        old = _read(directory / MANIFEST)
+        if old and old["format"] == FORMAT:
             runs = old["runs"]
             words = _describe_changes(directory, old, description)
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:

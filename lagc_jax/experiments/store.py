@@ -182,7 +182,7 @@ class Store:
                 if (data := _sound(path)) is None:
                     self.damaged.append(path)
                 else:
-                    found = pq.read_table(pa.BufferReader(data), columns=["key"])
+                    found = _from_bytes(data, ["key"])
                     self._present[self._wanted.find(found)[1]] = True
         return int(self._present.sum())
 
@@ -201,6 +201,10 @@ def _to_bytes(table: pa.Table) -> bytes:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
     return buffer.getvalue().to_pybytes()
+
+
+def _from_bytes(data: bytes, columns: list[str] | None = None) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
 
 
 def _block_files(directory: Path) -> list[Path]:
@@ -264,12 +268,12 @@ def load_results(directory: str | Path) -> pd.DataFrame:
     for path in _block_files(directory):
         if (data := _sound(path)) is None:
             raise ValueError(f"{path} is damaged; run the sweep again, it computes it anew")
-        table = pq.read_table(pa.BufferReader(data))
+        table = _from_bytes(data)
         rows, found = wanted.find(table)
         new = ~known[found]
         if new.any():
             known[found] = True
-            tables.append(table.take(rows[new]))
+            tables.append(table if new.sum() == len(table) else table.take(rows[new]))
             places.append(found[new])
     if not tables:
         raise ValueError(f"directory={directory} holds no results yet; run the sweep")

@@ -15,9 +15,9 @@ from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.memory import count_bytes
 from lagc_jax.experiments.points import Point, Points, count_programs, structure
 
-# Places of the sweep that are tried, as many as fit into so many seconds; neighbours tried at each;
-# and draws a point, enough to outweigh what a call costs.
-PLACES, SECONDS, NEIGHBOURS, DRAWS = 8, 5.0, 8, 2**22
+# Places of the sweep that are tried, as many as fit into so many seconds; neighbours tried at each,
+# as many as fit into two; and draws a point, enough to outweigh what a call costs.
+PLACES, SECONDS, NEIGHBOURS, NEIGHBOURS_SECONDS, DRAWS = 8, 5.0, 32, 2.0, 2**22
 # Estimates are no more certain than this factor, however well the places agree.
 FACTOR = 1.5
 
@@ -49,11 +49,14 @@ class Estimate(NamedTuple):
 
 
 class _Trial(NamedTuple):
-    """What one place took: seconds to compile a program, for a path and for a point's times."""
+    """What one place took in seconds: to compile a program, for a path, for a point's times.
+
+    The last with and without what a call costs, of which a block needs few.
+    """
 
     program: float
     path: float
-    clock: float
+    clock: tuple[float, float]
 
 
 def estimate(config: Config, points: Points) -> Estimate:
@@ -68,7 +71,9 @@ def estimate(config: Config, points: Points) -> Estimate:
             break
     scale = config.realisations / few
     seconds = [
-        points.num_paths * trial.path + len(points) * trial.clock * scale for trial in trials
+        points.num_paths * trial.path + len(points) * clock * scale
+        for trial in trials
+        for clock in trial.clock
     ]
     # A place whose programs were there already says nothing of compiling.
     compiled = [trial.program for trial in trials if trial.program > 0.01] or [0.0]
@@ -96,19 +101,16 @@ def _spread_out(places: list[int]) -> list[int]:
 def _try(engine: Engine, points: Points, place: int) -> _Trial:
     """Compute a point, and a block of it and its neighbours of one structure."""
     first = points[place]
-    block = [first]
-    for number in range(place + 1, min(place + NEIGHBOURS, len(points))):
-        if structure(points[number]) == structure(first):
-            block.append(points[number])
-    sample = sum(_time(engine, block[:1]))
-    path, clock = _time(engine, block[:1])
-    compiling = sample - path - clock
-    if len(block) > 1:
-        more_path, more_clock = _time(engine, block)
-        paths = len({path_key(point) for point in block})
-        path = max(more_path - path, 0) / (paths - 1) if paths > 1 else path
-        clock = max(more_clock - clock, 0) / (len(block) - 1)
-    return _Trial(compiling / count_programs([first], engine.config.sampler), path, clock)
+    cold = sum(_time(engine, [first]))
+    path, clock = _time(engine, [first])
+    program = (cold - path - clock) / count_programs([first], engine.config.sampler)
+    fitting = max(min(NEIGHBOURS, int(NEIGHBOURS_SECONDS / (path + clock))), 1)
+    near = [points[i] for i in range(place, min(place + fitting, len(points)))]
+    block = [point for point in near if structure(point) == structure(first)]
+    paths, clocks = _time(engine, block)
+    path = paths / len({path_key(point) for point in block})
+    marginal = max(clocks - clock, 0) / (len(block) - 1) if len(block) > 1 else clock
+    return _Trial(program, path, (marginal, clocks / len(block)))
 
 
 def _range(values: Sequence[float]) -> Range:

@@ -117,7 +117,7 @@ class Points:
                 why = reason or _misfit(*given, sizes)
                 if why is None:
                     asked, delays = self.config.source.get("sampler"), self.config.delays[0].delays
-                    clock_of(_scheme(*given, **sizes), delays, sampler=asked)
+                    clock_of(_make(*given, sizes), delays, sampler=asked)
                     fitting.append(redundancy)
                 else:
                     self.dropped[why] += inner

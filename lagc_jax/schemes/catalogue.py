@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import optax
+from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
@@ -111,7 +112,7 @@ def stochastic_gc(
     9
     """
     if assignment is None:
-        assignment = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+        assignment = balanced_assignment(_fixed_key(), num_workers, redundancy)
     return Scheme(num_workers, 1, redundancy, decoding=Rescaled(assignment, num_waited))
 
 
@@ -141,7 +142,7 @@ def approximate_gc(
         if _divides(num_workers, redundancy):
             encoding = fractional_repetition(num_workers, redundancy).encoding
         else:
-            encoding = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+            encoding = balanced_assignment(_fixed_key(), num_workers, redundancy)
     decoding = LeastSquares(encoding, num_waited, deadline)
     return Scheme(num_workers, 1, redundancy, decoding=decoding)
 
@@ -221,6 +222,11 @@ def laq(num_workers: int, bits: int = 4, xi: ArrayLike = 0.08, memory: int = 10)
     62
     """
     return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits))
+
+
+def _fixed_key() -> Array:
+    """Of the matrices that are drawn where none is given, whatever JAX's default generator is."""
+    return jax.random.key(0, impl="threefry2x32")
 
 
 def _divides(num_workers: int, redundancy: int) -> bool:

@@ -6,13 +6,12 @@ names, then one row an iteration.
 """
 
 import argparse
-import sys
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import jax
-from common import Parser, Run, configure_jax, count, option, real, whole
+from common import Parser, Run, configure_jax, count, option, real, run_script, whole
 from tqdm import tqdm
 
 import lagc_jax
@@ -170,4 +169,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     configure_jax()
-    sys.exit(main())
+    run_script(main)

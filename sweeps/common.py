@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line on stderr and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
@@ -46,6 +49,21 @@ def _count(text: str) -> int:
 
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 count = _reader(_count, "a whole number >= 1")
+
+
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script and end with its status; quietly, with that of SIGPIPE, if its reader left."""
+    try:
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())  # for the flush at the end
+        status = 128 + 13
+    sys.exit(status)
 
 
 def configure_jax(double: bool = True) -> None:

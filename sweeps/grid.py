@@ -5,21 +5,25 @@ devices or more processes; lagc_jax.load_results reads the table, whole or not.
 """
 
 import argparse
+import errno
+import os
 import shlex
 import signal
+import socket
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
-from types import FrameType
 
 import jax
-from common import Compilations, Parser, configure_jax, option, whole
+from common import Compilations, Parser, configure_jax, option, run_script, whole
 from tqdm import tqdm
 
 from lagc_jax.experiments import Config, Points, Progress, read_config, run_sweep
 from lagc_jax.experiments.devices import widen_pool
-from lagc_jax.experiments.estimate import estimate
+from lagc_jax.experiments.estimate import Range, estimate
+from lagc_jax.experiments.memory import check_memory, count_bytes, describe_bytes
 
 
 def make_parser() -> Parser:
@@ -60,25 +64,44 @@ def join_processes(args: argparse.Namespace) -> None:
 
 
 class Stop:
-    """Notes SIGINT and SIGTERM while it is entered; a second one ends the process at once."""
+    """Notes SIGINT and SIGTERM while it is entered; a second one ends the process at once.
+
+    A thread listens, for Python's own handlers wait until a long call of XLA returns.
+    """
 
     def __init__(self) -> None:
         """Nothing has come yet."""
         self.reason: signal.Signals | None = None
 
     def __enter__(self) -> "Stop":
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
         self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, lambda *_: None)
+            for number in (signal.SIGINT, signal.SIGTERM)
         }
+        threading.Thread(target=self._listen, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._mouth.close()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.reason = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
+    def _listen(self) -> None:
+        with self._ear:
+            self._hear()
+
+    def _hear(self) -> None:
+        while heard := self._ear.recv(1):
+            if heard[0] not in self._before:
+                continue
+            if self.reason is not None:
+                os._exit(128 + heard[0])
+            self.reason = signal.Signals(heard[0])
+            print("Stopping after this block; once more ends it at once", file=sys.stderr)
 
     def __call__(self) -> bool:
         """Whether one has come."""
@@ -125,7 +148,8 @@ def describe(config: Config, points: Points) -> str:
     return "\n".join(
         [
             f"{len(points)} points, {points.num_paths} paths of up to {config.iterations} "
-            f"iterations, {config.realisations} realisations a point, {config.precision}",
+            f"iterations, {config.realisations} realisations a point, {config.precision}; "
+            f"{describe_bytes(sum(count_bytes(config).values()))} of memory for the largest",
             *([points.describe_dropped()] if points.dropped else []),
         ]
     )
@@ -134,17 +158,28 @@ def describe(config: Config, points: Points) -> str:
 def describe_estimate(config: Config, points: Points) -> str:
     """Say in a few lines what it will take."""
     taken = estimate(config, points)
-    memory = f"{taken.host_bytes / 2**20:.0f} MiB"
+    memory = describe_bytes(taken.host_bytes)
     if taken.device_bytes is not None:
-        memory += f", {taken.device_bytes / 2**20:.0f} MiB on a device"
+        memory += f", {describe_bytes(taken.device_bytes)} on a device"
     count = jax.local_device_count()
     return (
-        f"{taken.programs} programs to compile, about {taken.compile_seconds:.0f} s where the "
+        f"{taken.programs} programs to compile, {_describe_range(taken.compile_seconds)} where the "
         f"cache has none\n"
-        f"{len(points) * config.realisations:.3g} realisations, about {taken.seconds:.0f} s on "
-        f"{count} x {jax.local_devices()[0].device_kind}\n"
+        f"{len(points) * config.realisations:.3g} realisations, {_describe_range(taken.seconds)} "
+        f"on {count} x {jax.local_devices()[0].device_kind}\n"
         f"about {memory} of memory, however many points"
     )
+
+
+def _describe_range(seconds: Range) -> str:
+    return f"{seconds.low:.2g} to {seconds.high:.2g} s"
+
+
+def describe_failure(error: OSError) -> str:
+    """What went wrong in writing and what to do about it."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Make room" if full else "Give an --out that can be written"
+    return f"results cannot be written: {error}; what was written before is valid. {remedy}."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,10 +190,11 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.formatwarning = lambda message, *_, **__: f"grid.py: warning: {message}\n"
     try:
         config = read_config(args.config)
-        points = Points(config)
         configure_jax(config.precision == "float64")
         widen_pool()
         join_processes(args)
+        check_memory(config)
+        points = Points(config)  # which of them can be depends on the precision
     except ValueError as error:
         parser.error(str(error))
     compilations, start = Compilations(), time.perf_counter()
@@ -178,12 +214,10 @@ def main(arguments: list[str] | None = None) -> int:
             complete = run_sweep(config, args.out, report=report, stop=stop)
     except ValueError as error:
         parser.error(str(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        parser.exit(
-            1,
-            f"grid.py: error: results cannot be written: {error}; what was written before is "
-            f"valid. Make room. {again}\n",
-        )
+        parser.exit(1, f"grid.py: error: {describe_failure(error)} {again}\n")
     if not complete and stop.reason is not None:
         if chief:
             print(f"Stopped by {stop.reason.name}; finished blocks are kept. {again}")
@@ -195,4 +229,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from common import configure_jax
+from common import configure_jax, run_script
 
 import lagc_jax
 from lagc_jax.schemes.rules import FLOAT_BITS, Gradients, Proposal, Round, Rule
@@ -72,4 +72,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     configure_jax()
-    main()
+    run_script(main)

@@ -5,13 +5,12 @@ Pareto and exponential delays, what redundancy costs and gains, and a check of e
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import Parser, Run, configure_jax, option, real, whole
+from common import Parser, Run, configure_jax, option, real, run_script, whole
 from jax import Array
 from tqdm import tqdm
 
@@ -184,4 +183,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     configure_jax()
-    sys.exit(main())
+    run_script(main)

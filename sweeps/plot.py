@@ -5,12 +5,11 @@ that vary most, and the frontier. What varies beyond a figure's room is fixed, a
 is written as .pdf and .png with its numbers as .csv.
 """
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from common import Parser, option, real
+from common import Parser, option, real, run_script
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -107,4 +106,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -5,7 +5,6 @@ computing times, under a low tail (exponential), a high tail (Pareto) and in bur
 """
 
 import argparse
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from common import Parser, Run, configure_jax, count, option, real, whole
+from common import Parser, Run, configure_jax, count, option, real, run_script, whole
 from jax import Array
 from tqdm import tqdm
 
@@ -186,4 +185,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     configure_jax()
-    sys.exit(main())
+    run_script(main)

@@ -1,30 +1,59 @@
 """Sweeps: what they compute, and that nothing written is lost or wrong whatever happens."""
 
 import errno
+import io
+import itertools
+import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
+import common
 import grid
 import jax
 import numpy as np
 import pandas as pd
+import plot
 import pytest
 from test_sweep_config import tables
 
 import lagc_jax
-from lagc_jax.experiments import Points, devices, parse_config, run_sweep, store
+from lagc_jax.experiments import (
+    Points,
+    devices,
+    memory,
+    pace,
+    parse_config,
+    run,
+    run_sweep,
+    store,
+)
 from lagc_jax.theory import expected_complexity
+
+
+class Fixed(pace.Pace):
+    """Blocks of as many points as are allowed, however long they take."""
+
+    def cut(self, points):
+        return list(itertools.islice(points, self._limit))
 
 
 def sweep(directory, **changes):
     """Run the small sweep; return what was reported and whether it is complete."""
     stop_after = changes.pop("stop_after", None)
     seen = []
-    complete = run_sweep(
-        parse_config(tables(**({"points_per_block": 2} | changes))),
-        directory,
-        report=seen.append,
-        stop=lambda: stop_after is not None and len(seen) > stop_after,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Pace", Fixed)
+        complete = run_sweep(
+            parse_config(tables(**({"points_per_block": 2} | changes))),
+            directory,
+            report=seen.append,
+            stop=lambda: stop_after is not None and len(seen) > stop_after,
+        )
     return seen, complete
 
 
@@ -152,7 +181,7 @@ def test_parameters_that_a_family_lacks_and_means_that_are_infinite(tmp_path):
 
 
 def test_a_divergent_point_is_flagged(tmp_path):
-    scheme = {"name": "LAGC", "num_workers": 4, "num_groups": 1, "redundancy": 1}
+    scheme = {"name": "LAGC", "num_workers": 4, "num_groups": 1, "redundancy": 1, "xi": 0.01}
     assert sweep(tmp_path, scheme=[scheme | {"step_size": [1.0, 3.0]}])[1]
     frame = lagc_jax.load_results(tmp_path)
     assert (frame["diverged"] == (frame["step_size"] == 3.0)).all()
@@ -169,47 +198,162 @@ def test_a_stopped_sweep_continues(tmp_path, table):
     seen, complete = sweep(tmp_path, stop_after=1)
     assert not complete
     assert [progress.points for progress in seen] == [0, 2]
-    with pytest.warns(RuntimeWarning, match="1 of 4 blocks"):
+    with pytest.warns(RuntimeWarning, match="2 of 8 points"):
         part = lagc_jax.load_results(tmp_path)
     assert_same(part, table[table["point"] < 2])
     seen, complete = sweep(tmp_path)
     assert complete
-    assert [progress.block for progress in seen] == [None, 1, 2, 3]
+    assert [progress.block for progress in seen] == [None, 0, 1, 2]
     assert_same(lagc_jax.load_results(tmp_path), table)
 
 
-def test_another_sweep_is_refused_and_the_differences_named(done, table):
-    with pytest.raises(ValueError, match="another sweep") as error:
-        sweep(done, realisations=64, delays=[{"family": "exponential", "rate": 3.0}])
-    assert "realisations: 32 -> 64" in str(error.value)
-    assert "delays[1].rate: [1.0, 2.0] -> [3.0]" in str(error.value)
-    assert_same(lagc_jax.load_results(done), table)
+def copy(done, directory):
+    return Path(shutil.copytree(done, directory / "copy"))
+
+
+def test_a_finished_sweep_is_extended_and_shrunk(done, tmp_path, table):
+    directory = copy(done, tmp_path)
+    delays = {"family": "exponential", "rate": [3.0, 1.0, 2.0]}
+    schemes = [*tables()["scheme"], {"name": "GD", "num_workers": 4}]
+    with pytest.warns(RuntimeWarning, match=r"delays\[1\].rate: \[1.0, 2.0\] -> \[3.0, 1.0, 2.0\]"):
+        seen, complete = sweep(directory, delays=[delays], scheme=schemes)
+    assert complete
+    assert (seen[0].points, seen[0].total) == (8, 15)
+    assert sweep(tmp_path / "anew", delays=[delays], scheme=schemes)[1]
+    longer = lagc_jax.load_results(directory)
+    assert_same(longer, lagc_jax.load_results(tmp_path / "anew"))
+    assert longer["rate"].tolist()[:6:2] == [3.0, 1.0, 2.0]
+    with pytest.warns(RuntimeWarning, match="kept but not shown"):
+        seen, _ = sweep(directory)
+    assert len(seen) == 1  # nothing was left to do
+    assert_same(lagc_jax.load_results(directory), table)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"realisations": 64}, {"seed": 1}, {"accuracies": [1.0]}, {"quantiles": [0.5]}],
+    ids=lambda changes: next(iter(changes)),
+)  # fmt: skip
+def test_what_all_numbers_depend_on_makes_all_points_new(changes, done, tmp_path, table):
+    directory = copy(done, tmp_path)
+    with pytest.warns(RuntimeWarning, match=next(iter(changes))):
+        seen, _ = sweep(directory, **changes, stop_after=0)
+    assert seen[0].points == 0
+    with pytest.raises(ValueError, match="no results yet"):
+        lagc_jax.load_results(directory)
+    with pytest.warns(RuntimeWarning, match=next(iter(changes))):
+        sweep(directory)
+    assert_same(lagc_jax.load_results(directory), table)
+
+
+def test_rows_keep_their_labels_whatever_the_precision_of_the_reader(tmp_path):
+    # In 32 bits r = 7 cannot be, so points counted then would have other numbers.
+    decodable = {"name": "first decodable", "num_workers": 16, "redundancy": [7, 8]}
+    plain = {"name": "GD", "num_workers": 16, "step_size": [0.25, 0.5, 1.0]}
+    changes = {
+        "problem": [{"num_features": 16}],
+        "scheme": [decodable, plain],
+        "delays": [{"family": "exponential", "rate": 1.0}],
+    }
+    assert sweep(tmp_path, **changes)[1]
+    frame = lagc_jax.load_results(tmp_path)
+    assert frame["redundancy"].tolist()[::2] == [7, 8, 1, 1, 1]
+    assert frame["scheme"].tolist()[::2] == 2 * ["first decodable"] + 3 * ["GD"]
+    with jax.enable_x64(False):
+        assert len(Points(parse_config(tables(**changes)))) < 5
+        assert_same(lagc_jax.load_results(tmp_path), frame)
+    assert len(Points(parse_config(tables(**changes)))) == 5
+
+
+def test_the_default_generator_does_not_matter_and_its_partitioning_makes_new_points(
+    done, tmp_path, table
+):
+    with jax.default_prng_impl("rbg"):
+        assert sweep(tmp_path)[1]
+    assert_same(lagc_jax.load_results(tmp_path), table)
+    points = Points(parse_config(tables()))
+    with jax.threefry_partitionable(False):
+        assert not np.isin(points.keys(), store.read_index(done)[0]).any()
+
+
+def test_quantiles_that_differ_little_have_columns_of_their_own(tmp_path):
+    sweep(tmp_path, quantiles=[0.5, 0.5000001], stop_after=1)
+    with pytest.warns(RuntimeWarning, match="2 of 8"):
+        frame = lagc_jax.load_results(tmp_path)
+    assert [name for name in frame if name.startswith("time_q")] == ["time_q0.5", "time_q0.5000001"]
+    assert (frame["time_q0.5"] < frame["time_q0.5000001"]).all()
 
 
 def test_damaged_blocks_are_named_and_computed_anew(tmp_path, table):
     sweep(tmp_path)
-    flipped, cut, emptied, _ = blocks(tmp_path)
+    flipped, cut, dangling, _ = blocks(tmp_path)
     data = bytearray(flipped.read_bytes())
     data[len(data) // 2] ^= 1
     flipped.write_bytes(data)
     cut.write_bytes(cut.read_bytes()[:-7])
-    emptied.write_bytes(b"")
+    dangling.unlink()
+    dangling.symlink_to("nowhere")
     with pytest.raises(ValueError, match=flipped.name):
         lagc_jax.load_results(tmp_path)
     seen, complete = sweep(tmp_path)
     assert complete
-    assert list(seen[0].damaged) == [flipped, cut, emptied]
+    assert list(seen[0].damaged) == [flipped, cut, dangling]
     assert [progress.block for progress in seen[1:]] == [0, 1, 2]
     assert_same(lagc_jax.load_results(tmp_path), table)
 
 
-def test_a_damaged_manifest_is_an_error(tmp_path, done):
-    (tmp_path / "manifest.json").write_bytes((done / "manifest.json").read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
-        sweep(tmp_path)
-    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
-        lagc_jax.load_results(tmp_path)
-    with pytest.raises(ValueError, match="holds no sweep"):
+def test_a_folder_where_a_block_belongs_is_named(done, tmp_path):
+    directory = copy(done, tmp_path)
+    block = blocks(directory)[0]
+    block.unlink()
+    block.mkdir()
+    with pytest.raises(ValueError, match=f"{block.name} is damaged"):
+        lagc_jax.load_results(directory)
+    with pytest.raises(ValueError, match=f"{block.name} is a folder"):
+        sweep(directory)
+
+
+DAMAGED = {
+    "cut": '{"format": 2, "runs"',
+    "list": "[]",
+    "null": "null",
+    "bare": "{}",
+    "no runs": '{"format": 2, "runs": null, "description": {}}',
+    "odd runs": '{"format": 2, "runs": [3], "description": []}',
+    "deep": 100_000 * "[",
+    "deep description": '{"format": 2, "runs": [], "description": ' + 900 * "[" + 900 * "]" + "}",
+    "bytes": "\udcff",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_manifest_is_written_anew(text, done, tmp_path, table):
+    directory = copy(done, tmp_path)
+    manifest = directory / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    manifest.write_text(text, errors="surrogateescape")
+    assert_same(lagc_jax.load_results(directory), table)
+    with pytest.warns(RuntimeWarning):
+        seen, complete = sweep(directory)
+    assert complete
+    assert len(seen) == 1
+    assert json.loads(manifest.read_text())["description"] == whole["description"]
+
+
+def test_another_format_is_refused(done, tmp_path):
+    directory = copy(done, tmp_path)
+    (directory / "manifest.json").write_text('{"format": 1, "runs": []}')
+    with pytest.raises(ValueError, match="another version"):
+        sweep(directory)
+
+
+def test_a_damaged_index_is_an_error_and_written_anew(done, tmp_path, table):
+    directory = copy(done, tmp_path)
+    (directory / "index.parquet").write_bytes((done / "index.parquet").read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
+        lagc_jax.load_results(directory)
+    assert sweep(directory)[1]
+    assert_same(lagc_jax.load_results(directory), table)
+    with pytest.raises(ValueError, match="holds no results"):
         lagc_jax.load_results(tmp_path / "nowhere")
 
 
@@ -222,8 +366,7 @@ def test_the_results_of_other_conditions_are_continued_with_a_warning(tmp_path):
 
 
 def test_a_second_run_is_kept_out(tmp_path, table):
-    config = parse_config(tables(points_per_block=2))
-    first = store.Store(tmp_path, config, len(Points(config)))
+    first = store.Store(tmp_path)
     with first.lock(), pytest.raises(ValueError, match=f"in use.*process {os.getpid()} on"):
         sweep(tmp_path)
     assert sweep(tmp_path)[1]
@@ -244,23 +387,73 @@ def fill_disk(monkeypatch, flushes):
 
 def test_a_full_disk_leaves_what_was_written_valid(tmp_path, table, monkeypatch):
     with monkeypatch.context() as patch:
-        # Two flushes a file, its own and its folder's: the manifest and two blocks fit.
-        fill_disk(patch, 6)
+        # Two flushes a file, its own and its folder's: manifest, index and two blocks fit.
+        fill_disk(patch, 8)
         with pytest.raises(OSError, match="No space left"):
             sweep(tmp_path)
     assert len(blocks(tmp_path)) == 2
-    with pytest.warns(RuntimeWarning, match="2 of 4 blocks"):
+    with pytest.warns(RuntimeWarning, match="4 of 8 points"):
         assert_same(lagc_jax.load_results(tmp_path), table[table["point"] < 4])
     assert sweep(tmp_path)[1]
     assert_same(lagc_jax.load_results(tmp_path), table)
 
 
-def test_what_a_crash_left_half_written_is_removed(tmp_path):
+def test_what_a_crash_left_half_written_is_removed_and_nothing_else(tmp_path):
     sweep(tmp_path, stop_after=1)
-    half = tmp_path / "blocks" / ".000001-x.parquet.7.tmp"
-    half.write_bytes(b"PAR1")
+    name = blocks(tmp_path)[0].name
+    half = [tmp_path / "blocks" / f".{name}.7.tmp", tmp_path / ".manifest.json.12.tmp"]
+    own = [
+        tmp_path / "notes" / f".{name}.7.tmp",
+        tmp_path / ".notes.tmp",
+        tmp_path / "blocks" / ".notes.7.tmp",
+        tmp_path / "blocks" / "notes.parquet",
+    ]
+    own[0].parent.mkdir()
+    for path in half + own:
+        path.write_bytes(b"PAR1")
     assert sweep(tmp_path)[1]
-    assert not half.exists()
+    assert [path.exists() for path in half + own] == [False, False, True, True, True, True]
+    lagc_jax.load_results(tmp_path)
+
+
+def test_blocks_are_cut_by_the_seconds_that_points_take():
+    points = list(Points(parse_config(tables(scheme=[{"name": "GD", "num_workers": 4}]))))
+    grid = points * 500
+    cutter = pace.Pace(256)
+    assert len(cutter.cut(grid)) == 1  # nothing is known
+    cutter.took(grid[:1], 8.0)  # most of it to compile
+    assert len(cutter.cut(grid)) == 5
+    cutter.took(grid[:5], 0.5)
+    assert len(cutter.cut(grid)) == 100
+    cutter.took(grid[:100], 0.1)
+    assert len(cutter.cut(grid)) == 256
+    (other, *_) = Points(parse_config(tables(scheme=[{"name": "GD", "num_workers": 5}])))
+    assert cutter.cut([*grid[:3], other, *grid]) == [*grid[:3], other]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"realisations": 10**9}, ["realisations needs about 89.4 GiB", "lower realisations"]),
+        ({"iterations": 10**10}, ["iterations needs", "lower iterations"]),
+        (
+            {"scheme": [{"name": "LAG", "num_workers": 4, "memory": 10**10}]},
+            ["memory needs", "lower memory"],
+        ),
+        (
+            {"problem": [{"kind": "gaussian", "num_features": 10**6, "num_rows": 10**5}]},
+            ["num_workers needs", "num_features"],
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_more_memory_than_there_is_is_refused(changes, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 64 * 2**30)
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        sweep(tmp_path / "out", **changes)
+    for word in (*words, "64 GiB"):
+        assert word in str(error.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_precision_than_jax_computes_in_is_refused(tmp_path):
@@ -331,7 +524,7 @@ def test_the_script_runs_and_continues(script, tmp_path, table):
     assert status == 0
     assert "8 points" in output
     assert "4 points dropped: num_groups does not divide num_workers" in output
-    assert sum(line.startswith("block ") for line in output.splitlines()) == 4
+    assert sum(line.startswith("block ") for line in output.splitlines()) >= 4
     assert "Complete" in output
     assert errors == ""  # no bar where there is no terminal
     frame = lagc_jax.load_results(tmp_path / "out")
@@ -354,8 +547,72 @@ def test_a_full_disk_is_one_clear_line(script, tmp_path, monkeypatch):
     fill_disk(monkeypatch, 2)
     status, _, errors = script("--out", tmp_path / "out")
     assert status == 1
-    for words in ("No space left", "what was written before is valid", "To continue: python"):
+    for words in ("No space left", "before is valid. Make room", "To continue: python"):
         assert words in errors
+
+
+def test_a_path_that_cannot_be_is_named(script, tmp_path):
+    for out in (tmp_path / "sweep.toml", tmp_path / "sweep.toml" / "x", tmp_path / (300 * "x")):
+        status, _, errors = script("--out", out)
+        assert status == 1
+        assert str(out) in errors
+        assert "Give an --out that can be written" in errors
+        assert "Make room" not in errors
+        assert errors.count("\n") == 1
+
+
+def test_too_much_memory_is_one_line(script, tmp_path):
+    (tmp_path / "sweep.toml").write_text(TOML.replace("= 32", "= 2_000_000_000"))
+    for arguments in (["--dry-run"], ["--out", tmp_path / "out"]):
+        status, _, errors = script(*arguments)
+        assert status == 2
+        assert "lower realisations" in errors
+        assert errors.count("\n") == 1
+
+
+class Closed(io.StringIO):
+    """A pipe whose reader left; its descriptor is another file's."""
+
+    file = None
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def fileno(self):
+        return self.file.fileno()
+
+
+@pytest.mark.parametrize("program", [grid, plot])
+def test_a_reader_that_leaves_ends_a_script_quietly(program, done, tmp_path, monkeypatch):
+    (tmp_path / "sweep.toml").write_text(TOML)
+    arguments = [done, "--out", tmp_path] if program is plot else [tmp_path / "sweep.toml"]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments), *["--dry-run"][program is plot :]])
+    with Closed() as pipe, tempfile.TemporaryFile() as pipe.file:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        monkeypatch.setattr(sys, "stderr", pipe)
+        with pytest.raises(SystemExit) as ended:
+            common.run_script(program.main)
+    assert ended.value.code == 128 + 13
+
+
+def test_a_second_signal_ends_a_process_that_is_inside_a_long_call():
+    # Python's own handlers do not run while this C function does, of half a minute.
+    code = (
+        "import grid, hashlib\n"
+        "with grid.Stop():\n"
+        "    print('in', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(
+        [sys.executable, "-c", "import signal\n" + code.replace("60_000", "60_000")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "in\n"
+        process.send_signal(signal.SIGINT)
+        assert "once more" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(

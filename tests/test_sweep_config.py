@@ -8,9 +8,12 @@ import pytest
 
 import lagc_jax
 from lagc_jax.experiments import Points, parse_config, read_config
-from lagc_jax.experiments.grid import describe_difference
+from lagc_jax.experiments.manifest import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
+
+
+SINGLE = {"precision": "float32"}
 
 
 def tables(**changes):
@@ -111,6 +114,19 @@ def test_differences_are_named():
     assert lines == ["iterations: 20 -> 30", "delays[1].rate: [1.0, 2.0] -> [3.0]"]
 
 
+def test_keys_of_points_are_those_of_their_contents():
+    points = Points(parse_config(tables()))
+    more = {"family": "exponential", "rate": [0.5, 2.0, 1.0]}
+    scheme = {"name": "LAGC", "num_workers": [4, 2], "num_groups": [2, 1], "redundancy": [2, 1]}
+    larger = Points(parse_config(tables(delays=[more], scheme=[scheme], points_per_block=1)))
+    place = {key: number for number, key in enumerate(larger.keys().tolist())}
+    assert len(place) == len(larger)
+    for key, point in zip(points.keys().tolist(), points, strict=True):
+        same = larger[place[key]]
+        assert vars(same.scheme) == vars(point.scheme)
+        assert same.delays.parameters == point.delays.parameters
+
+
 def test_points_are_not_held():
     xi = [i / 1000 for i in range(1000)]
     scheme = {
@@ -191,6 +207,39 @@ def test_examples_are_sound(path):
         ({"realisations": 0}, ["realisations=0"]),
         ({"seed": 2**63}, ["seed=9223372036854775808"]),
         ({"points_per_block": 0}, ["points_per_block=0"]),
+        ({"realisations": 10**12}, ["realisations=1000000000000", "less than 2^31"]),
+        ({"problem": [{"kind": ["synthetic"]}]}, ["kind=['synthetic']", "not one text"]),
+        ({"precision": ["float32"]}, ["precision=['float32']", "not one text"]),
+        (
+            {"scheme": 2 * [{"name": "LAG", "num_workers": 4}]},
+            ["[[scheme]] 1 and 2 both hold", "name='LAG', num_workers=4", "xi=1.0"],
+        ),
+        (
+            {
+                "scheme": [
+                    {"name": "GC", "num_workers": 4, "redundancy": [1, 2]},
+                    {"name": "GC", "num_workers": [2, 4], "redundancy": [4, 2], "step_size": 1},
+                ]
+            },
+            ["[[scheme]] 1 and 2 both hold", "redundancy=2"],
+        ),
+        (
+            {"delays": [{"family": "exponential", "rate": rate} for rate in (1, [2.0, 1.0])]},
+            ["[[delays]] 1 and 2 both hold", "rate=1.0"],
+        ),
+        (
+            {"problem": [{"name": "a", "seed": [0, 1]}, {"name": "b", "noise": 0.1}]},
+            ["[[problem]] 1 and 2 both hold", "seed=0"],
+        ),
+        (SINGLE | {"accuracies": [1e-3, 1.00000000001e-3]}, ["accuracies", "equals 0.001"]),
+        (SINGLE | {"accuracies": [1e-50]}, ["accuracies=1e-50", "is 0.0 in float32"]),
+        (SINGLE | {"quantiles": [0.5, 0.500000001]}, ["quantiles=0.500000001", "equals 0.5"]),
+        (SINGLE | {"seed": 2**32}, ["seed=4294967296", "32 bits"]),
+        (SINGLE | {"problem": [{"seed": [0, 2**32]}]}, ["problem[1].seed=4294967296"]),
+        (
+            SINGLE | {"delays": [{"family": "exponential", "rate": [1.0, 1.00000000001]}]},
+            ["delays[1].rate=1.00000000001", "equals 1.0 in float32"],
+        ),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(changes, words):
@@ -225,6 +274,10 @@ def test_files_are_checked(tmp_path):
     path.write_text("iterations = \n")
     with pytest.raises(ValueError, match="not TOML"):
         read_config(path)
+    for nested in (1000 * "[" + 1000 * "]", 1000 * "{a=" + "1" + 1000 * "}"):
+        path.write_text(f"iterations = {nested}\n")
+        with pytest.raises(ValueError, match="nested too deeply"):
+            read_config(path)
     path.write_text(
         'iterations = 5\n[[problem]]\nkind = "csv"\nfile = "data.csv"\n'
         '[[scheme]]\nname = "GD"\nnum_workers = [2, 9]\n'

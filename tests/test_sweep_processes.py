@@ -13,7 +13,7 @@ import lagc_jax
 
 TESTS = Path(__file__).parent
 SCRIPT = TESTS.parent / "sweeps" / "grid.py"
-# Sixty points, all of different cost, in as many blocks.
+# Sixty points, all of different cost, one or many in a block.
 TOML = """
 iterations = 20
 realisations = 32
@@ -109,8 +109,8 @@ def test_two_processes_give_the_same_bits_and_only_the_first_prints(folder, tabl
     processes = [start(folder, "both", *both, i, "--verbose") for i in range(2)]
     first, second = (finish(process) for process in processes)
     assert_same(lagc_jax.load_results(folder / "both"), table)
-    # Three blocks of 25, two of them the first process's.
-    assert first.count("block ") == 2
+    # The first process's half of the 60 points; all that are there may be more.
+    assert 2 <= sum(line.startswith("block ") for line in first.splitlines()) <= 30
     assert "Complete" in first
     assert not second.strip("\n") or "[Gloo]" in second
     assert "block" not in second

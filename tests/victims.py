@@ -22,12 +22,11 @@ KILLS = 20
 CONFIG, OUT = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 grid = importlib.import_module("grid")
-config = read_config(CONFIG)
-total = len(Points(config))
+keys = Points(read_config(CONFIG)).keys()
 
 
 def start(name):
-    """Fork a run into a directory; return its process and store."""
+    """Fork a run into a directory; return its process and the folder of its blocks."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -35,13 +34,18 @@ def start(name):
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             os._exit(grid.main([str(CONFIG), "--out", str(OUT / name)]))
-    return child, Store(OUT / name, config, total)
+    return child, OUT / name / "blocks"
 
 
-def wait_for_blocks(child, store, more, seconds=60.0):
+def present(folder):
+    """Blocks that are there."""
+    return sorted(folder.glob("[!.]*"))
+
+
+def wait_for_blocks(child, folder, more, seconds=60.0):
     """Wait until there are so many more blocks than now, the child ends, or time is up."""
-    before, limit = len(store.present()), time.perf_counter() + seconds
-    while len(store.present()) < before + more and time.perf_counter() < limit:
+    before, limit = len(present(folder)), time.perf_counter() + seconds
+    while len(present(folder)) < before + more and time.perf_counter() < limit:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return
         time.sleep(0.002)
@@ -55,18 +59,20 @@ def end(child):
 def strike(name, number, expected):
     """Start a run and send it a signal at a random moment; try again where it was faster."""
     for _ in range(5):
-        child, store = start(name)
+        child, folder = start(name)
         more = rng.integers(0 if number == signal.SIGKILL else 1, 4)
         if more:
-            wait_for_blocks(child, store, more)
+            wait_for_blocks(child, folder, more)
             time.sleep(rng.uniform(0, 0.02))
         else:
-            wait_for_blocks(child, store, 2, rng.uniform(0, lasted))
+            wait_for_blocks(child, folder, 2, rng.uniform(0, lasted))
         os.kill(child, number)
         status = end(child)
-        missing, damaged = store.verify() if store.directory.exists() else ([0], [])
-        assert not damaged, damaged
-        for path in list(store.present().values())[:30] if not missing else ():
+        store = Store(OUT / name)
+        store.ask(keys)
+        finished = store.finished()
+        assert not store.damaged, store.damaged
+        for path in present(folder)[:30] if finished == len(keys) else ():
             path.unlink()  # something must be left to do
         if status != 0:
             assert status == expected, status
@@ -79,8 +85,8 @@ warnings.filterwarnings("ignore", "os.fork")
 rng = np.random.default_rng(0)
 assert end(start("whole")[0]) == 0
 begin = time.perf_counter()
-child, store = start("killed")
-wait_for_blocks(child, store, 1)
+child, folder = start("killed")
+wait_for_blocks(child, folder, 1)
 lasted = time.perf_counter() - begin
 os.kill(child, signal.SIGKILL)
 end(child)

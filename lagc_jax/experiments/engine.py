@@ -26,7 +26,7 @@ from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import Delays
 from lagc_jax.descent import find_path
 from lagc_jax.experiments.devices import local_mesh
-from lagc_jax.experiments.grid import Config
+from lagc_jax.experiments.grid import GENERATOR, Config
 from lagc_jax.experiments.points import Point
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
@@ -264,9 +264,18 @@ class Engine:
         self.config = config
         self.mesh = local_mesh()
         self.accuracies = np.array(config.accuracies)
-        self._shared = (jax.random.key(config.seed), np.array(config.quantiles))
+        key = jax.random.key(config.seed, impl=GENERATOR)
+        self._shared = (key, np.array(config.quantiles))
         self._paths: dict[_PathKey, PathRecord] = {}
         self._problem: tuple[Any, Problem] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of `measure`; those of different quantiles differ."""
+        quantiles = [f"time_q{level!r}" for level in self.config.quantiles]
+        before = ["iterations", "communication", "computation", "uplink_bits"]
+        time = ["time_mean", "time_standard_error", *quantiles, "time_expected"]
+        return ["accuracy", *before, *time, "diverged"]
 
     def measure(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
         """Columns of the table for points, a row for every point and accuracy."""
@@ -390,25 +399,19 @@ class Engine:
         )
 
     def _rows(self, point: Point, cost: Cost) -> dict[str, np.ndarray]:
-        quantiles = {
-            f"time_q{level:g}": cost.time.quantiles[:, i]
-            for i, level in enumerate(self.config.quantiles)
-        }
-        columns = {
-            "iterations": cost.iterations,
-            "communication": cost.communication,
-            "computation": cost.computation,
-            "uplink_bits": cost.bits,
-            "time_mean": cost.time.mean,
-            "time_standard_error": cost.time.standard_error,
-            **quantiles,
-            "time_expected": cost.expected,
-            "diverged": np.full(self.accuracies.shape, cost.diverged),
-        }
-        return {
-            "point": np.full(self.accuracies.shape, point.number),
-            "accuracy": self.accuracies,
-        } | {name: np.asarray(column, float) for name, column in columns.items()}
+        columns = (
+            cost.iterations,
+            cost.communication,
+            cost.computation,
+            cost.bits,
+            cost.time.mean,
+            cost.time.standard_error,
+            *np.asarray(cost.time.quantiles).T,
+            cost.expected,
+            np.full(self.accuracies.shape, cost.diverged),
+        )
+        named = zip(self.columns, (self.accuracies, *columns), strict=True)
+        return {name: np.asarray(column, float) for name, column in named}
 
 
 def path_key(point: Point) -> _PathKey:
@@ -428,14 +431,18 @@ def _count_occurrences(num_groups: int, record: PathRecord) -> PathRecord:
 
 def _expected(point: Point, occurrences: np.ndarray) -> np.ndarray:
     """Exact mean times (A,)."""
-    table = _means(_clock_scheme(point.scheme), point.delays.delays)
+    double = bool(jax.config.read("jax_enable_x64"))
+    table = _means(_clock_scheme(point.scheme), point.delays.delays, double)
     # What never occurs adds nothing, even where its mean is infinite.
     return (occurrences * np.where(occurrences > 0, table, 0)).sum(-1)
 
 
 @lru_cache(maxsize=4096)
-def _means(scheme: Scheme, delays: Delays) -> np.ndarray:
-    """Exact mean times of iterations with 0, 1, .., G working groups, `inf` where infinite."""
+def _means(scheme: Scheme, delays: Delays, double: bool) -> np.ndarray:
+    """Exact mean times of iterations with 0, 1, .., G working groups, `inf` where infinite.
+
+    They are kept for each precision.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the table says where a mean is infinite
         means = iteration_mean(*order_law(scheme, delays), np.arange(scheme.num_groups + 1))

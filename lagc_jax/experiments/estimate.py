@@ -1,8 +1,9 @@
-"""What a sweep will take, from a short calibration on a few of its points."""
+"""What a sweep will take, from a short calibration at a few places of it."""
 
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,9 +12,21 @@ import numpy as np
 
 from lagc_jax.experiments.engine import Engine, path_key
 from lagc_jax.experiments.grid import Config
-from lagc_jax.experiments.points import Points, count_programs
+from lagc_jax.experiments.memory import count_bytes
+from lagc_jax.experiments.points import Point, Points, count_programs, structure
 
-SAMPLES, REALISATIONS = 8, 4096
+# Places of the sweep that are tried, as many as fit into so many seconds; neighbours tried at each,
+# as many as fit into two; and draws a point, enough to outweigh what a call costs.
+PLACES, SECONDS, NEIGHBOURS, NEIGHBOURS_SECONDS, DRAWS = 8, 5.0, 32, 2.0, 2**22
+# Estimates are no more certain than this factor, however well the places agree.
+FACTOR = 1.5
+
+
+class Range(NamedTuple):
+    """Where a number is expected."""
+
+    low: float
+    high: float
 
 
 class Estimate(NamedTuple):
@@ -22,56 +35,100 @@ class Estimate(NamedTuple):
     Attributes:
         programs: large ones to compile.
         seconds: to compute all points.
-        compile_seconds: to compile its programs, where none is in the cache.
+        compile_seconds: to compile its programs, where the cache has as many of them as of those
+            that were tried.
         host_bytes: peak memory of the process; it does not grow with the number of points.
         device_bytes: peak memory of a device, None where it is that of the host.
     """
 
     programs: int
-    seconds: float
-    compile_seconds: float
+    seconds: Range
+    compile_seconds: Range
     host_bytes: int
     device_bytes: int | None
 
 
-def estimate(config: Config, points: Points) -> Estimate:
-    """Compute a few points, spaced evenly, with fewer realisations, and scale up what they take.
+class _Trial(NamedTuple):
+    """What one place took in seconds: to compile a program, for a path, for a point's times.
 
-    Paths and points are equally dear in this estimate, which is rough where some take far more
-    iterations than others.
+    The last with and without what a call costs, of which a block needs few.
     """
-    few = min(config.realisations, REALISATIONS)
+
+    program: float
+    path: float
+    clock: tuple[float, float]
+
+
+def estimate(config: Config, points: Points) -> Estimate:
+    """Compute a few points at places spaced evenly, with fewer realisations, and scale it up."""
+    few = min(config.realisations, max(DRAWS // config.iterations, 1024))
     engine = Engine(replace(config, realisations=few))
-    numbers = np.unique(np.linspace(0, len(points) - 1, SAMPLES).astype(int))
-    sample = [points[number] for number in numbers.tolist()]
-    cold, _, _ = _time(engine, sample)
-    warm, path_seconds, clock_seconds = _time(engine, sample)
-    per_path, per_point = (
-        path_seconds / len({path_key(point) for point in sample}),
-        clock_seconds / len(sample),
-    )
-    programs = count_programs(points.one_a_structure(), config.sampler)
+    begin, trials = time.perf_counter(), []
+    places = np.linspace(0, len(points) - 1, PLACES + 2)[1:-1].astype(int)
+    for place in dict.fromkeys(_spread_out(places.tolist())):
+        trials.append(_try(engine, points, place))
+        if time.perf_counter() - begin > SECONDS:
+            break
     scale = config.realisations / few
-    kept = (config.realisations - few) * len(config.accuracies) * (8 * 2)
+    seconds = [
+        points.num_paths * trial.path + len(points) * clock * scale
+        for trial in trials
+        for clock in trial.clock
+    ]
+    # A place whose programs were there already says nothing of compiling.
+    compiled = [trial.program for trial in trials if trial.program > 0.01] or [0.0]
+    programs = count_programs(points.one_a_structure(), config.sampler)
+    kept = int(count_bytes(config)["realisations"] * (1 - few / config.realisations))
     statistics = jax.local_devices()[0].memory_stats()
     return Estimate(
         programs=programs,
-        seconds=points.num_paths * per_path + len(points) * per_point * scale,
-        compile_seconds=max(cold - warm, 0) * programs / count_programs(sample, config.sampler),
+        seconds=_range(seconds),
+        compile_seconds=_range([programs * each for each in compiled]),
         host_bytes=_peak() + kept,
         device_bytes=None if statistics is None else statistics["peak_bytes_in_use"] + kept,
     )
 
 
-def _time(engine: Engine, sample: list) -> tuple[float, float, float]:
-    """Seconds of all, of the paths and of the rest."""
+def _spread_out(places: list[int]) -> list[int]:
+    """The middle, then the middles of the halves, and so on."""
+    if not places:
+        return []
+    middle = len(places) // 2
+    halves = _spread_out(places[:middle]), _spread_out(places[middle + 1 :])
+    return [places[middle], *(halves[0] + halves[1])]
+
+
+def _try(engine: Engine, points: Points, place: int) -> _Trial:
+    """Compute a point, and a block of it and its neighbours of one structure."""
+    first = points[place]
+    cold = sum(_time(engine, [first]))
+    path, clock = _time(engine, [first])
+    program = (cold - path - clock) / count_programs([first], engine.config.sampler)
+    fitting = max(min(NEIGHBOURS, int(NEIGHBOURS_SECONDS / (path + clock))), 1)
+    near = [points[i] for i in range(place, min(place + fitting, len(points)))]
+    block = [point for point in near if structure(point) == structure(first)]
+    paths, clocks = _time(engine, block)
+    path = paths / len({path_key(point) for point in block})
+    marginal = max(clocks - clock, 0) / (len(block) - 1) if len(block) > 1 else clock
+    return _Trial(program, path, (marginal, clocks / len(block)))
+
+
+def _range(values: Sequence[float]) -> Range:
+    """Two standard errors around the mean, within the values, and a factor at least."""
+    mean = float(np.mean(values))
+    error = 2 * float(np.std(values)) / max(len(values) - 1, 1) ** 0.5
+    low, high = max(mean - error, min(values)), min(mean + error, max(values))
+    return Range(min(low, mean / FACTOR), max(high, mean * FACTOR))
+
+
+def _time(engine: Engine, block: list[Point]) -> tuple[float, float]:
+    """Seconds of the paths and of the rest."""
     engine.forget()
     start = time.perf_counter()
-    engine.paths([point for point in sample if point.scheme.decoder.anonymous])
+    engine.paths([point for point in block if point.scheme.decoder.anonymous])
     middle = time.perf_counter()
-    engine.measure(sample)
-    end = time.perf_counter()
-    return end - start, middle - start, end - middle
+    engine.measure(block)
+    return middle - start, time.perf_counter() - middle
 
 
 def _peak() -> int:

@@ -17,6 +17,7 @@ from lagc_jax._checks import not_negative, positive, probability, whole_number
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.families import FAMILIES
+from lagc_jax.experiments.distinct import check_distinct
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.data import load_csv
 from lagc_jax.problems.linear import (
@@ -67,9 +68,8 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "gaussian": gaussian_linear_regression,
 }
 OPTIONAL = ("batch_size",)  # of any problem; full gradients without it
+GENERATOR = "threefry2x32"  # whatever JAX's default is
 PRECISIONS = ("float32", "float64")
-# A block is what a crash can lose: at most so many points, and so many draws, some seconds' worth.
-BLOCK_POINTS, BLOCK_DRAWS = 256, 2**31
 
 Reader = Callable[[str, Any], Any]
 
@@ -77,6 +77,12 @@ Reader = Callable[[str, Any], Any]
 def _seed(name: str, value: Any) -> int:
     if whole_number(name, value, 0) >= 2**63:
         raise ValueError(f"{name}={value} is out of range; give one from 0 to 2^63 - 1")
+    return value
+
+
+def _realisations(name: str, value: Any) -> int:
+    if whole_number(name, value) >= 2**31:
+        raise ValueError(f"{name}={value} are more than there are keys; give less than 2^31")
     return value
 
 
@@ -95,6 +101,8 @@ def _text(name: str, value: Any) -> str:
 
 def _choice(choices: Iterable[str], name: str, value: Any) -> str:
     choices = list(choices)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} is not one text in quotes; give one of {choices}")
     if value not in choices:
         near = get_close_matches(str(value), choices, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -107,7 +115,7 @@ _positive, _not_negative = partial(_number, positive), partial(_number, not_nega
 SETTINGS: dict[str, Reader] = {
     "seed": _seed,
     "iterations": whole_number,
-    "realisations": whole_number,
+    "realisations": _realisations,
     "precision": partial(_choice, PRECISIONS),
     "accuracies": _positive,
     "quantiles": partial(_number, probability),
@@ -120,6 +128,7 @@ DEFAULTS = {
     "precision": "float64",
     "accuracies": [1e-8],
     "quantiles": [0.05, 0.5, 0.95],
+    "points_per_block": 256,
 }
 TABLES = ("problem", "scheme", "delays")
 PARAMETERS: dict[str, Reader] = {
@@ -184,10 +193,10 @@ class ProblemEntry:
         """The problem over `M` partitions; raise ValueError if its file has changed."""
         values = dict(self.parameters)
         batch_size = values.pop("batch_size", None)
-        key = jax.random.key(values.pop("seed", 0))
+        key = jax.random.key(values.pop("seed", 0), impl=GENERATOR)
         if self.kind == "csv":
             path = self.folder / values["file"]
-            if _digest(path) != values["sha256"]:
+            if not path.is_file() or _digest(path) != values["sha256"]:
                 raise ValueError(f"{path} has changed since the sweep was described; start anew")
             problem = linear_regression(*load_csv(path, num_workers, values["target"]))
         else:
@@ -237,7 +246,7 @@ class Config:
         quantiles: (Q,) levels.
         sampler: of schemes that do not depend on who arrives, as for `simulate`; others draw
             worker by worker, and a file that asks for "direct" beside them is refused.
-        points_per_block: points computed and written together.
+        points_per_block: at most so many are computed and written together.
         problems, schemes, delays: what is combined.
     """
 
@@ -274,6 +283,8 @@ def read_config(path: str | Path) -> Config:
         raise ValueError(f"config={path} cannot be read ({error}); give a TOML file") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config={path} is not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"config={path} is nested too deeply; give lists of values") from None
     for number, problem in enumerate(_tables(tables, "problem"), 1):
         if problem.get("kind") == "csv" and isinstance(problem.get("file"), str):
             _pin(problem, f"[[problem]] {number}", path.parent)
@@ -323,12 +334,11 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
     problems = _numbered(tables, "problem", _read_problem)
     schemes = _numbered(tables, "scheme", _read_scheme)
     delays = _numbered(tables, "delays", _read_delays)
-    workers = max(max(scheme["num_workers"]) for scheme in schemes)
-    settings.setdefault("points_per_block", _block_points(settings, workers))
     source = settings | {"problem": problems, "scheme": schemes, "delays": delays}
     names = [problem["name"] for problem in problems]
     if len(set(names)) < len(names):
         raise ValueError(f"name={names} of the problems must differ; give each [[problem]] a name")
+    check_distinct(source, TABLES)
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
     }
@@ -340,12 +350,6 @@ def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
         delays=tuple(_expand_delays(delays)),
         **frozen,
     )
-
-
-def _block_points(settings: Mapping[str, Any], num_workers: int) -> int:
-    draws = settings["realisations"] * settings["iterations"]
-    draws *= num_workers if settings.get("sampler") == "workers" else 1
-    return min(max(BLOCK_DRAWS // draws, 1), BLOCK_POINTS)
 
 
 def _tables(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -478,24 +482,3 @@ def _expand_delays(delays: list[dict[str, Any]]) -> Iterable[DelayEntry]:
         family, lists = _split(table, "family")
         for parameters in combinations(lists):
             yield DelayEntry(family, parameters, FAMILIES[family](**parameters))
-
-
-def describe_difference(old: Any, new: Any, name: str = "") -> list[str]:
-    """Lines that say where two sources of a `Config` differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        pairs = [(f"{name}.{key}" if name else key, old.get(key), new.get(key)) for key in keys]
-    elif isinstance(old, list) and isinstance(new, list) and _holds_tables(old + new):
-        padded = itertools.zip_longest(old, new)
-        pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(padded, 1)]
-    else:
-        return [] if old == new else [f"{name}: {_show(old)} -> {_show(new)}"]
-    return [line for where, a, b in pairs for line in describe_difference(a, b, where)]
-
-
-def _holds_tables(values: list) -> bool:
-    return any(isinstance(value, dict) for value in values)
-
-
-def _show(value: Any) -> str:
-    return "none" if value is None else str(value)

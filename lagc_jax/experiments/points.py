@@ -1,5 +1,6 @@
 """The points of a sweep in the order in which they are computed, without holding them all."""
 
+import itertools
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -8,19 +9,33 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-import pandas as pd
+import jax
+import numpy as np
 
 from lagc_jax.clock import clock_of
 from lagc_jax.experiments.grid import (
     SCHEMES,
+    SETTINGS,
     Config,
     DelayEntry,
     ProblemEntry,
     SchemeEntry,
     combinations,
 )
+from lagc_jax.experiments.store import DIGITS, digest
 from lagc_jax.schemes.base import Scheme
 
+GENERATOR_SETTINGS = ("jax_threefry_partitionable",)  # of JAX, with other numbers for each
+SIZES = (
+    "problem",
+    "scheme",
+    "num_workers",
+    "num_groups",
+    "redundancy",
+    "xi",
+    "memory",
+    "trigger",
+)
 OPTIONS = ("bits", "num_waited", "deadline", "silence", "snapshot_life", "load")
 
 
@@ -102,7 +117,7 @@ class Points:
                 why = reason or _misfit(*given, sizes)
                 if why is None:
                     asked, delays = self.config.source.get("sampler"), self.config.delays[0].delays
-                    clock_of(_scheme(*given, **sizes), delays, sampler=asked)
+                    clock_of(_make(*given, sizes), delays, sampler=asked)
                     fitting.append(redundancy)
                 else:
                     self.dropped[why] += inner
@@ -123,7 +138,7 @@ class Points:
             index,
             cell.problem,
             cell.entry.name,
-            _scheme(cell.entry.name, cell.xis[xi], cell.redundancies[redundancy], **cell.sizes),
+            _make(cell.entry.name, cell.xis[xi], cell.redundancies[redundancy], cell.sizes),
             cell.steps[step],
             self.config.delays[delays],
             {name: cell.sizes[name] for name in OPTIONS if name in cell.sizes},
@@ -131,6 +146,33 @@ class Points:
 
     def __iter__(self) -> Iterator[Point]:
         return (self[index] for index in range(len(self)))
+
+    def keys(self) -> np.ndarray:
+        """Hashes (N,) of all that the numbers of each point depend on, the keys of its results."""
+        names = (name for name in SETTINGS if name != "points_per_block")
+        settings = {name: getattr(self.config, name) for name in names}
+        settings |= {name: getattr(jax.config, name) for name in GENERATOR_SETTINGS}
+        delays = [digest([entry.family, entry.parameters]) for entry in self.config.delays]
+
+        def each() -> Iterator[bytes]:
+            for cell in self._cells:
+                problem = [cell.problem.name, cell.problem.kind, cell.problem.parameters]
+                shared = digest([settings, problem, cell.entry.name, cell.sizes])
+                for values in itertools.product(cell.xis, cell.steps, cell.redundancies):
+                    start = f"{shared}{digest(values)}"
+                    yield from (digest(f"{start}{end}".encode()).encode() for end in delays)
+
+        return np.fromiter(each(), f"S{DIGITS}", len(self))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all parameters, in the order of the table."""
+        config = self.config
+        options = [name for name in OPTIONS if any(name in cell.sizes for cell in self._cells)]
+        delays = [name for entry in config.delays for name in entry.parameters]
+        problems = [f"problem_{name}" for entry in config.problems for name in entry.parameters]
+        names = (*SIZES, *options, "step_size", "delays", *delays, *problems)
+        return list(dict.fromkeys(names))
 
     @property
     def num_paths(self) -> int:
@@ -153,8 +195,15 @@ class Points:
         return "; ".join(reasons)
 
 
+def _make(name: str, xi: float | None, redundancy: int | None, sizes: dict) -> Scheme:
+    return _scheme(bool(jax.config.read("jax_enable_x64")), name, xi, redundancy, **sizes)
+
+
 @lru_cache(maxsize=4096)
-def _scheme(name: str, xi: float | None, redundancy: int | None, **sizes: Any) -> Scheme:
+def _scheme(
+    double: bool, name: str, xi: float | None, redundancy: int | None, **sizes: Any
+) -> Scheme:
+    """Made once for each precision, on which the matrices of codes depend."""
     given = {"xi": xi, "redundancy": redundancy} | sizes
     return SCHEMES[name](**{k: v for k, v in given.items() if v is not None})
 
@@ -162,7 +211,7 @@ def _scheme(name: str, xi: float | None, redundancy: int | None, **sizes: Any) -
 def _misfit(name: str, xi: float | None, redundancy: int | None, sizes: dict) -> str | None:
     """Why sound values do not fit each other, without the values; None where they do."""
     try:
-        _scheme(name, xi, redundancy, **sizes)
+        _make(name, xi, redundancy, sizes)
     except ValueError as error:
         reason = str(error).partition(";")[0]
         return re.sub(r"=\S+| \d+(?= )", "", reason)
@@ -189,15 +238,17 @@ def count_programs(points: Iterable[Point], sampler: str) -> int:
     return len(programs)
 
 
-def parameters_frame(points: Iterable[Point]) -> pd.DataFrame:
-    """All parameters of points, a row each; NaN where a family or a problem lacks one."""
-    return pd.DataFrame([_row(point) for point in points])
+def structure(point: Point) -> tuple:
+    """What decides which programs a point needs, and about how long they run."""
+    scheme = point.scheme
+    sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy, scheme.memory)
+    return (point.problem.shape, point.name, *sizes, scheme.trigger, point.delays.family)
 
 
-def _row(point: Point) -> dict[str, Any]:
+def parameters(point: Point) -> dict[str, Any]:
+    """What the table says of a point beside its number."""
     scheme = point.scheme
     return {
-        "point": point.number,
         "problem": point.problem.name,
         "scheme": point.name,
         "num_workers": scheme.num_workers,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,9 @@ from jax.experimental import multihost_utils
 
 from lagc_jax.experiments.engine import Engine
 from lagc_jax.experiments.grid import Config
-from lagc_jax.experiments.points import Points
+from lagc_jax.experiments.memory import check_memory
+from lagc_jax.experiments.pace import Pace
+from lagc_jax.experiments.points import Point, Points, parameters
 from lagc_jax.experiments.store import Store
 
 # Seconds between two looks at what the other processes have finished.
@@ -23,9 +25,10 @@ class Progress(NamedTuple):
     """How far a sweep is, after a block.
 
     Attributes:
-        block: number of the block that this process finished, None before the first.
+        block: number of the block that this process has finished in this run, None before the
+            first.
         seconds: that it took.
-        points: finished so far, by all processes and runs.
+        points: of the sweep that are there, computed by whatever process or run.
         total: points of the sweep.
         damaged: files that were found damaged and are computed anew.
     """
@@ -65,9 +68,9 @@ def run_sweep(
             computes in another precision, or no combination is possible.
         OSError: if results cannot be written; those written before stay valid.
     """
+    check_memory(config)
     points = Points(config)
-    engine = Engine(config)
-    store = Store(Path(directory), config, len(points))
+    engine, keys, store = Engine(config), points.keys(), Store(directory)
     chief = jax.process_index() == 0
     report = report if chief else lambda progress: None
     with ExitStack() as held:
@@ -75,26 +78,26 @@ def run_sweep(
         if chief:
             try:
                 held.enter_context(store.lock())
-                store.prepare()
-                missing, damaged = store.verify()
-                for path in damaged:
-                    path.unlink()
-                report(Progress(None, 0.0, store.count_finished(), len(points), damaged))
+                names = [*points.columns, *engine.columns]
+                missing = store.open(config.source, keys, names)
+                report(Progress(None, 0.0, store.finished(), len(points), store.damaged))
             except (ValueError, OSError) as error:
                 refusal = error
-        missing = _agree(store.num_blocks, missing)
+        missing = _agree(len(points), missing)
         if missing is None:
             raise refusal or ValueError(f"process 0 could not open out={directory}; see its error")
-        return _work(store, points, engine, missing, report, stop)
+        if not chief:
+            store.ask(keys)
+        return _work(store, points, keys, engine, missing, report, stop)
 
 
-def _agree(num_blocks: int, missing: list[int] | None) -> list[int] | None:
-    """The missing blocks as process 0 found them, None where it could not look."""
+def _agree(num_points: int, missing: list[int] | None) -> list[int] | None:
+    """The missing points as process 0 found them, None where it could not look."""
     if jax.process_count() == 1:
         return missing
-    flags = np.zeros(num_blocks + 1, bool)
+    flags = np.zeros(num_points + 1, bool)
     if missing is not None:
-        flags[[*missing, num_blocks]] = True
+        flags[[*missing, num_points]] = True
     flags = np.asarray(multihost_utils.broadcast_one_to_all(flags))
     return np.flatnonzero(flags[:-1]).tolist() if flags[-1] else None
 
@@ -102,29 +105,44 @@ def _agree(num_blocks: int, missing: list[int] | None) -> list[int] | None:
 def _work(
     store: Store,
     points: Points,
+    keys: np.ndarray,
     engine: Engine,
     missing: list[int],
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> bool:
-    """Compute this process's share of the missing blocks, then wait for the others.
+    """Compute this process's share of the missing points, then wait for the others.
 
     All end together, for the first to leave would end the others' connection.
     """
     alone = jax.process_count() == 1
-    done = len(points) - sum(len(store.points_of(block)) for block in missing)
-    share = np.array_split(missing, jax.process_count())[jax.process_index()]
-    for block in map(int, share):
+    share = np.array_split(missing, jax.process_count())[jax.process_index()].tolist()
+    pace, number, done = Pace(engine.config.points_per_block), 0, 0
+    while done < len(share):
         if stop():
             return False
         start = time.perf_counter()
-        store.write(block, engine.measure([points[i] for i in store.points_of(block)]))
+        block = pace.cut(points[i] for i in share[done:])
+        numbers = [point.number for point in block]
+        store.write(_columns(block, keys[numbers], engine.measure(block)))
         seconds = time.perf_counter() - start
-        done = done + len(store.points_of(block)) if alone else store.count_finished()
-        report(Progress(block, seconds, done, len(points)))
-    while not alone and (done := store.count_finished()) < len(points):
+        pace.took(block, seconds)
+        done += len(block)
+        there = len(points) - len(missing) + done if alone else store.finished()
+        report(Progress(number, seconds, there, len(points)))
+        number += 1
+    while not alone and (there := store.finished()) < len(points):
         if stop():
             return False
-        report(Progress(None, 0.0, done, len(points)))
+        report(Progress(None, 0.0, there, len(points)))
         time.sleep(PATIENCE)
     return True
+
+
+def _columns(block: Sequence[Point], keys: np.ndarray, results: dict) -> dict[str, Any]:
+    """A table of points: keys, parameters and results, as many rows each as results have."""
+    rows = [parameters(point) for point in block]
+    times = len(results["accuracy"]) // len(block)
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows for _ in range(times)] for name in names}
+    return {"key": np.repeat(keys, times)} | columns | results

@@ -1,37 +1,41 @@
-"""The directory of a sweep: a manifest, and blocks of results that are whole or not there.
+"""A directory of results: blocks that are whole or not there, an index, and a manifest.
 
-A block is written under another name, flushed to the disk and then renamed, and its name carries
-the key of what it answers and the digest of its bytes. So a name says whether a file is the result
-of this very sweep, and its bytes whether they are those that were written.
+A block is a table of some answers, a row or more each. Its column `key` says what they answer, the
+others all that a reader needs to know of them. Its file is written under another name, flushed to
+the disk and then renamed; the name carries the digest of the keys and that of the bytes. The index
+says which answers are wanted, in which order. So reading derives nothing, and what is asked of a
+directory may change while what is known stays.
 """
 
 import hashlib
 import json
 import os
-import platform
+import re
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lagc_jax.experiments.grid import Config, describe_difference, parse_config
-from lagc_jax.experiments.points import Points, parameters_frame
+from lagc_jax.experiments.manifest import MANIFEST, update_manifest
 
-PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
-FORMAT = 1
-MANIFEST, BLOCKS, LOCK = "manifest.json", "blocks", "lock"
-DIGITS = 16
+INDEX, BLOCKS, LOCK = "index.parquet", "blocks", "lock"
+DIGITS = 24
+_BLOCK = re.compile(rf"[0-9a-f]{{{DIGITS}}}-[0-9a-f]{{{DIGITS}}}\.parquet")
+_NAMES = "|".join([re.escape(MANIFEST), re.escape(INDEX), _BLOCK.pattern])
+_TEMPORARY = re.compile(rf"\.({_NAMES})\.\d+\.tmp")
+
+
+def digest(value: Any) -> str:
+    """Key of bytes, or of the canonical JSON of anything else."""
+    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -63,80 +67,35 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-@dataclass(frozen=True)
+class _Wanted:
+    """Keys (N,) in order, and how to find one's place."""
+
+    def __init__(self, keys: np.ndarray) -> None:
+        self.keys = keys
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted = keys[self._order]
+
+    def find(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a table whose key is wanted, and the places of these keys."""
+        keys = np.asarray(table["key"].to_numpy(), self.keys.dtype)
+        found = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        rows = np.flatnonzero(self._sorted[found] == keys)
+        return rows, self._order[found[rows]]
+
+
 class Store:
-    """The directory of one sweep.
+    """A directory of results.
 
     Attributes:
         directory: where it is.
-        config: what it holds the results of.
-        num_points: of the sweep.
+        damaged: files that are not what their names say, found when they were looked at.
     """
 
-    directory: Path
-    config: Config
-    num_points: int
-
-    @cached_property
-    def hash(self) -> str:
-        """Hash of the configuration."""
-        return hashlib.sha256(json.dumps(self.config.source, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def num_blocks(self) -> int:
-        """Blocks of `points_per_block` points, the last may be smaller."""
-        return -(-self.num_points // self.config.points_per_block)
-
-    def points_of(self, block: int) -> range:
-        """Numbers of a block's points."""
-        size = self.config.points_per_block
-        return range(block * size, min((block + 1) * size, self.num_points))
-
-    def _stem(self, block: int) -> str:
-        """Number of a block and key of its contents, with which its file's name begins."""
-        points = self.points_of(block)
-        content = f"{self.hash} {points.start} {points.stop}"
-        return f"{block:06d}-{hashlib.sha256(content.encode()).hexdigest()[:DIGITS]}"
-
-    def prepare(self) -> None:
-        """Make the directory and its manifest, and remove what a crash left half written.
-
-        Raises:
-            ValueError: if the directory holds another sweep; the differences are named.
-        """
-        (self.directory / BLOCKS).mkdir(parents=True, exist_ok=True)
-        for temporary in self.directory.rglob(".*.tmp"):
-            temporary.unlink()
-        path = self.directory / MANIFEST
-        runs = []
-        if path.exists():
-            manifest = read_manifest(self.directory)
-            if differences := describe_difference(manifest["configuration"], self.config.source):
-                raise ValueError(
-                    f"out={self.directory} holds another sweep, which differs in "
-                    f"{'; '.join(differences)}; give another directory, or the old configuration"
-                )
-            runs = manifest["runs"]
-        run = _this_run()
-        if runs and run != runs[-1]:
-            changes = "; ".join(describe_difference(runs[-1], run))
-            warnings.warn(
-                f"{self.directory} was begun under other conditions ({changes}), under which the "
-                f"last digits may differ",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        if not runs or run != runs[-1]:
-            manifest = {
-                "format": FORMAT,
-                "hash": self.hash,
-                "points": self.num_points,
-                "blocks": self.num_blocks,
-                "precision": self.config.precision,
-                "runs": [*runs, run],
-                "configuration": self.config.source,
-            }
-            write_atomically(path, json.dumps(manifest, indent=1).encode())
+    def __init__(self, directory: str | Path) -> None:
+        """Nothing is read or written before `open` or `ask`."""
+        self.directory = Path(directory)
+        self.damaged: list[Path] = []
+        self._seen: set[str] = set()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -162,69 +121,122 @@ class Store:
             file.flush()
             yield
 
-    def present(self) -> dict[int, Path]:
-        """Files of this sweep's blocks by number, sound or not."""
-        found = {}
-        for path in sorted((self.directory / BLOCKS).glob("*.parquet")):
-            number = path.name.partition("-")[0]
-            if number.isdecimal() and int(number) < self.num_blocks:
-                stem = self._stem(int(number))
-                if path.name.startswith(f"{stem}-"):
-                    found[int(number)] = path
-        return found
+    def ask(self, keys: np.ndarray) -> None:
+        """Say which answers are wanted, without writing that down.
 
-    def count_finished(self) -> int:
-        """Points of all blocks that there are."""
-        return sum(len(self.points_of(block)) for block in self.present())
+        Args:
+            keys: (N,) of `digest`, as bytes, in the order of the table; each once.
+        """
+        self._wanted = _Wanted(keys)
+        self._present = np.zeros(len(keys), bool)
+        self._seen.clear()
 
-    def verify(self) -> tuple[list[int], list[Path]]:
-        """Blocks that are to be computed, and files that are damaged and stand for none."""
-        present = self.present()
-        damaged = {block: path for block, path in present.items() if _sound(path) is None}
-        missing = [b for b in range(self.num_blocks) if b not in present or b in damaged]
-        return missing, list(damaged.values())
+    def open(
+        self, description: Mapping[str, Any], keys: np.ndarray, columns: Sequence[str]
+    ) -> list[int]:
+        """Say which answers are wanted, and remove what a crash left half written or damaged.
 
-    def write(self, block: int, columns: dict[str, np.ndarray]) -> None:
-        """Keep the results of a block."""
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns), buffer)
-        data = buffer.getvalue().to_pybytes()
-        name = f"{self._stem(block)}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.parquet"
+        Args:
+            description: of what is asked, for people.
+            keys: as for `ask`.
+            columns: of the table, in order; a block may lack some.
+
+        Returns:
+            Places of the keys that are missing.
+
+        Raises:
+            ValueError: if the directory is of another version, or a folder stands where a block
+                belongs.
+            OSError: if something cannot be written or removed.
+
+        Warns:
+            RuntimeWarning: if the directory was asked for something else before, was begun under
+                other conditions, or its manifest is damaged.
+        """
+        folder = self.directory / BLOCKS
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*self.directory.glob(".*.tmp"), *folder.glob(".*.tmp")):
+            if _TEMPORARY.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
+                path.unlink()
+        manifest, words = update_manifest(self.directory, description)
+        for line in words:
+            warnings.warn(line, RuntimeWarning, stacklevel=2)
+        write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1).encode())
+        index = pa.table({"key": keys}).replace_schema_metadata(
+            {"columns": json.dumps(list(columns)), "digest": digest(keys.tobytes())}
+        )
+        write_atomically(self.directory / INDEX, _to_bytes(index))
+        self.ask(keys)
+        self.finished()
+        for path in self.damaged:
+            if path.is_dir() and not path.is_symlink():
+                raise ValueError(f"{path} is a folder where a block belongs; move it away")
+            path.unlink()
+        return np.flatnonzero(~self._present).tolist()
+
+    def finished(self) -> int:
+        """Wanted answers that are there; blocks seen before are not read again."""
+        for path in _block_files(self.directory):
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                if (data := _sound(path)) is None:
+                    self.damaged.append(path)
+                else:
+                    found = _from_bytes(data, ["key"])
+                    self._present[self._wanted.find(found)[1]] = True
+        return int(self._present.sum())
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Keep a block: columns of equal lengths, `key` among them, None where there is no value.
+
+        Raises:
+            OSError: as `write_atomically`.
+        """
+        data = _to_bytes(pa.table(dict(columns)))
+        name = f"{digest(np.unique(columns['key']).tobytes())}-{digest(data)}.parquet"
         write_atomically(self.directory / BLOCKS / name, data)
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    return buffer.getvalue().to_pybytes()
+
+
+def _from_bytes(data: bytes, columns: list[str] | None = None) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
+
+
+def _block_files(directory: Path) -> list[Path]:
+    """Everything that has the name of a block, sound or not."""
+    folder = directory / BLOCKS
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [folder / name for name in names if _BLOCK.fullmatch(name)]
 
 
 def _sound(path: Path) -> bytes | None:
     """The bytes of a block, None where they are not those that its name tells of."""
-    data = path.read_bytes()
-    digest = path.stem.rpartition("-")[2]
-    return data if hashlib.sha256(data).hexdigest()[:DIGITS] == digest else None
-
-
-def _this_run() -> dict[str, Any]:
-    device = jax.local_devices()[0]
-    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    return {"versions": versions, "platform": device.platform, "device": device.device_kind}
-
-
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a directory; raise ValueError where there is none."""
-    path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        data = path.read_bytes()
     except OSError:
-        raise ValueError(f"directory={directory} holds no sweep: no {MANIFEST} in it") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it or start anew") from None
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} has another format; read it with the version that wrote it")
-    return manifest
+        return None
+    return data if digest(data) == path.stem.rpartition("-")[2] else None
 
 
-def open_store(directory: Path) -> tuple[Store, Points]:
-    """The sweep that a directory holds, as its manifest tells."""
-    config = parse_config(read_manifest(directory)["configuration"])
-    points = Points(config)
-    return Store(directory, config, len(points)), points
+def read_index(directory: Path) -> tuple[np.ndarray, list[str]]:
+    """Wanted keys and columns of the table, in order; raise ValueError without an index."""
+    path = directory / INDEX
+    if not path.exists():
+        raise ValueError(f"directory={directory} holds no results: no {INDEX} in it")
+    try:
+        table = pq.read_table(path)
+        keys = np.asarray(table["key"].to_numpy(), f"S{DIGITS}")
+        metadata = table.schema.metadata
+        if digest(keys.tobytes()).encode() == metadata[b"digest"]:
+            return keys, json.loads(metadata[b"columns"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # said below, as for a digest that is wrong
+    raise ValueError(f"{path} is damaged; run again, which writes it anew") from None
 
 
 def load_results(directory: str | Path) -> pd.DataFrame:
@@ -234,39 +246,47 @@ def load_results(directory: str | Path) -> pd.DataFrame:
         directory: what `sweeps/grid.py` wrote to with `--out`.
 
     Returns:
-        A frame sorted by point, in the order of the accuracies. Parameters: `point`, `problem`,
-        `scheme`, `num_workers`, `num_groups`, `redundancy`, `xi`, `memory`, `trigger`, `step_size`
-        (in units of `1/L`), `delays` and the family's own, `problem_*` of the problem (NaN where a
-        family or problem lacks one), `accuracy`. Complexity, `inf` where the accuracy is not
-        reached: `iterations`, `communication`, `computation`, `uplink_bits`; of the time the sample
-        `time_mean`, `time_standard_error` and `time_q*`, a column a quantile, and `time_expected`,
-        its exact mean. `diverged` is the share of the realisations whose path diverged.
+        A frame sorted by point, in the order of the accuracies. Parameters, as the run wrote them:
+        `point`, `problem`, `scheme`, `num_workers`, `num_groups`, `redundancy`, `xi`, `memory`,
+        `trigger`, `step_size` (in units of `1/L`), `delays` and the family's own, `problem_*` of
+        the problem (NaN where a family or problem lacks one), `accuracy`. Complexity, `inf` where
+        the accuracy is not reached: `iterations`, `communication`, `computation`, `uplink_bits`;
+        of the time the sample `time_mean`, `time_standard_error` and `time_q*`, a column a
+        quantile, and `time_expected`, its exact mean. `diverged` is the share of the realisations
+        whose path diverged.
 
     Raises:
-        ValueError: if the directory holds no sweep, no result yet, or a damaged block.
+        ValueError: if the directory holds no sweep, no result yet, or a damaged block or index.
 
     Warns:
-        RuntimeWarning: if blocks are missing; the table then holds the points that there are.
+        RuntimeWarning: if points are missing; the table then holds those that there are.
     """
     directory = Path(directory)
-    store, points = open_store(directory)
-    tables = []
-    present = store.present()
-    for path in (present[block] for block in sorted(present)):
-        data = _sound(path)
-        if data is None:
+    keys, columns = read_index(directory)
+    wanted, known = _Wanted(keys), np.zeros(len(keys), bool)
+    tables, places = [], []
+    for path in _block_files(directory):
+        if (data := _sound(path)) is None:
             raise ValueError(f"{path} is damaged; run the sweep again, it computes it anew")
-        tables.append(pq.read_table(pa.BufferReader(data)))
+        table = _from_bytes(data)
+        rows, found = wanted.find(table)
+        new = ~known[found]
+        if new.any():
+            known[found] = True
+            tables.append(table if new.sum() == len(table) else table.take(rows[new]))
+            places.append(found[new])
     if not tables:
         raise ValueError(f"directory={directory} holds no results yet; run the sweep")
-    if len(tables) < store.num_blocks:
+    if not known.all():
         warnings.warn(
-            f"{directory} holds {len(tables)} of {store.num_blocks} blocks; run the sweep again to "
+            f"{directory} holds {known.sum()} of {len(known)} points; run the sweep again to "
             f"complete it",
             RuntimeWarning,
             stacklevel=2,
         )
-    measured = pa.concat_tables(tables).to_pandas()
-    numbers = (number for block in sorted(present) for number in store.points_of(block))
-    parameters = parameters_frame(points[number] for number in numbers)
-    return parameters.merge(measured, on="point", validate="one_to_many")
+    point = np.concatenate(places)
+    order = np.argsort(point, kind="stable")
+    table = pa.concat_tables(tables, promote_options="permissive").take(order)
+    frame = table.select([name for name in columns if name in table.column_names]).to_pandas()
+    frame.insert(0, "point", point[order])
+    return frame

@@ -196,7 +196,8 @@ def estimate_smoothness(
     flat, unravel = ravel_pytree(theta)
     whole_number("num_iterations", num_iterations)
     # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
-    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    key = jax.random.key(0, impl="threefry2x32")
+    start = jax.random.normal(key, flat.shape, flat.dtype)
 
     def curvature(part: Any) -> Array:
         gradient = jax.grad(lambda point: loss(unravel(point), part))

@@ -1,0 +1,107 @@
+"""What a directory of results says to people: who made it, with what, and what was asked of it."""
+
+import itertools
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
+# Of JAX, which change the last digits or the generator.
+SETTINGS = ("jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
+FORMAT = 2
+MANIFEST = "manifest.json"
+
+
+def update_manifest(
+    directory: Path, description: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The manifest that a directory should have now, and lines on what it had before.
+
+    Raises:
+        ValueError: if the directory was written by another version.
+    """
+    runs, words = [], []
+    try:
+        old = _read(directory / MANIFEST)
+        if old and old["format"] == FORMAT:
+            runs = old["runs"]
+            words = _describe_changes(directory, old, description)
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        words = [
+            f"{directory / MANIFEST} is damaged ({type(error).__name__}); it is written anew, "
+            f"without what it said of earlier runs"
+        ]
+        old = {"format": FORMAT}
+    if old and old["format"] != FORMAT:
+        raise ValueError(
+            f"{directory} was written by another version of lagc_jax; give another directory"
+        )
+    run = this_run()
+    runs = runs if run in runs[-1:] else [*runs, run]
+    return {"format": FORMAT, "runs": runs, "description": dict(description)}, words
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    if not isinstance(manifest["runs"], list) or not isinstance(manifest["format"], int):
+        raise TypeError
+    return manifest
+
+
+def _describe_changes(directory: Path, old: dict[str, Any], description: Any) -> list[str]:
+    """A line for each thing about a directory that is no longer what it was."""
+    words = []
+    before = old["runs"][-1:]
+    if before and (lines := describe_difference(before[0], this_run())):
+        words.append(
+            f"{directory} was begun under other conditions ({'; '.join(lines)}), under which the "
+            f"last digits may differ"
+        )
+    if lines := describe_difference(old["description"], dict(description)):
+        words.append(
+            f"{directory} was asked for something else before ({'; '.join(lines)}); what both ask "
+            f"for is not computed again, the rest is kept but not shown"
+        )
+    return words
+
+
+def this_run() -> dict[str, Any]:
+    """What numbers depend on beside what is asked."""
+    device = jax.local_devices()[0]
+    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    settings = {name: getattr(jax.config, name) for name in SETTINGS}
+    return {
+        "versions": versions,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "settings": settings,
+    }
+
+
+def describe_difference(old: Any, new: Any, name: str = "") -> list[str]:
+    """Lines that say where two descriptions differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        pairs = [(f"{name}.{key}" if name else key, old.get(key), new.get(key)) for key in keys]
+    elif isinstance(old, list) and isinstance(new, list) and _holds_tables(old + new):
+        padded = itertools.zip_longest(old, new)
+        pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(padded, 1)]
+    else:
+        return [] if old == new else [f"{name}: {_show(old)} -> {_show(new)}"]
+    return [line for where, a, b in pairs for line in describe_difference(a, b, where)]
+
+
+def _holds_tables(values: list) -> bool:
+    return any(isinstance(value, dict) for value in values)
+
+
+def _show(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
-from lagc_jax.law.unequal import moments
+from lagc_jax.law.unequal import log_distance, moments
 
 NUM_NODES = 2048
 
@@ -155,9 +155,7 @@ def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike)
     infinite = jnp.isinf(log_mean)
     log_mean = jnp.where(infinite, 0, log_mean)
     log_mass, log_time = _log_law(delays, law, at_least_one)
-    # log |time / mean - 1|, also where the ratio overflows.
-    log_ratio = log_time - log_mean[:, None]
-    log_deviation = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
+    log_deviation = log_distance(log_time - log_mean[:, None])
     log_square = _log_moment(delays, law, 2, log_mass + 2 * log_deviation)
     variance = load**2 * jnp.exp(2 * log_mean + log_square)
     return jnp.where(s > 0, jnp.where(infinite, jnp.inf, variance), 0)

@@ -86,6 +86,8 @@ class Delays(TimeSource, Protocol):
     support_ndim: ClassVar[int] = 0
     # Whether `inverse_hazard` is smooth for all positive hazards, as one fixed quadrature needs.
     smooth: ClassVar[bool] = True
+    # Whether the hazard jumps: moments then vary with the places of the jumps, the kinks.
+    jumps: ClassVar[bool] = False
 
     @property
     def tail_index(self) -> ArrayLike:
@@ -230,6 +232,10 @@ class Scaled(Delays):
     @property
     def smooth(self) -> bool:  # type: ignore[override]
         return self.delays.smooth
+
+    @property
+    def jumps(self) -> bool:  # type: ignore[override]
+        return self.delays.jumps
 
     @property
     def tail_index(self) -> ArrayLike:

@@ -24,26 +24,26 @@ def _positive_part(t: ArrayLike) -> Array:
     return jnp.maximum(jnp.asarray(t), 0)
 
 
-def _iterate(step: Callable[[Array], Array], start: Array) -> Array:
+def _iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> Array:
     """Repeat a step of Newton's or Halley's method until it moves by half of the digits at most.
 
-    A last step then gives the other half. It is outside the loop and carries the derivatives by
-    the parameters, since those of the point that it starts from do not matter.
+    A last step then gives the other half. It alone carries derivatives, by the inputs: to first
+    order it is the implicit function theorem, forwards and in reverse.
     """
     tolerance = math.sqrt(jnp.finfo(start.dtype).eps)
+    start, still = jax.lax.stop_gradient((start, inputs))
 
     def moves(carry: tuple[Array, Array, Array]) -> Array:
         point, last, count = carry
-        still = jnp.abs(point - last) <= tolerance * jnp.maximum(jnp.abs(point), 1)
-        return (count < 60) & ~jnp.all(still)
+        settled = jnp.abs(point - last) <= tolerance * jnp.maximum(jnp.abs(point), 1)
+        return (count < 60) & ~jnp.all(settled)
 
     def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         point, _, count = carry
-        return step(point), point, count + 1
+        return step(point, still), point, count + 1
 
-    start = jax.lax.stop_gradient(start)
     first = (start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
-    return step(jax.lax.stop_gradient(jax.lax.while_loop(moves, advance, first)[0]))
+    return step(jax.lax.while_loop(moves, advance, first)[0], inputs)
 
 
 @pytree()
@@ -125,9 +125,8 @@ def _normal_inverse(x: ArrayLike) -> Array:
     """
     x = jnp.asarray(x, jnp.result_type(x, 0.0))
     largest = jnp.asarray(-0.9 * jnp.log(jnp.finfo(x.dtype).tiny), x.dtype)
-    body = jnp.where(
-        x < math.log(2), ndtri(-jnp.expm1(-x)), -ndtri(jnp.exp(-jnp.minimum(x, largest)))
-    )
+    low, high = jnp.minimum(x, math.log(2)), jnp.clip(x, math.log(2), largest)
+    body = jnp.where(x < math.log(2), ndtri(-jnp.expm1(-low)), -ndtri(jnp.exp(-high)))
     beyond = jnp.maximum(x, largest)
     z = jnp.sqrt(2 * beyond - jnp.log(4 * math.pi * beyond))
     for _ in range(3):
@@ -236,7 +235,8 @@ class Gamma(Delays):
         usual = (x > 0) & (x < jnp.inf)
         log_x = jnp.log(jnp.where(usual, x, 1))
 
-        def step(u: Array) -> Array:
+        def step(u: Array, inputs: tuple[Array, Array]) -> Array:
+            log_x, shape = inputs
             s = jnp.exp(u)
             hazard = _gamma_hazard(s, shape)
             underflows = hazard < jnp.finfo(s.dtype).tiny
@@ -252,7 +252,7 @@ class Gamma(Delays):
         cube = jnp.log(shape) + 3 * jnp.log(jnp.maximum(root, 1e-3))
         above = jnp.maximum(jnp.maximum(near, log_x), cube)
         start = jnp.where(shape < 1, jnp.minimum(near, log_x), above)
-        u = jnp.where(usual, _iterate(step, start), jnp.where(x > 0, jnp.inf, -jnp.inf))
+        u = jnp.where(usual, _iterate(step, start, (log_x, shape)), jnp.where(x > 0, jnp.inf, -jnp.inf))
         return u + jnp.log(self.scale)
 
 
@@ -320,16 +320,19 @@ class Hyperexponential(Delays):
         x = jnp.asarray(x, self.dtype)
         unit = 1 / mean_rate
 
-        def step(t: Array) -> Array:
-            fast, slow = self._log_parts(t * unit)
+        def step(t: Array, inputs: tuple) -> Array:
+            delays, x, rate, slow_rate, mean_rate = inputs
+            unit = 1 / mean_rate
+            fast, slow = delays._log_parts(t * unit)
             total = jnp.logaddexp(fast, slow)
             slope = rate * jnp.exp(fast - total) + slow_rate * jnp.exp(slow - total)
-            return t + (finite_x - self.hazard(t * unit)) * mean_rate / slope
+            return t + (x - delays.hazard(t * unit)) * mean_rate / slope
 
         finite_x = jnp.where(x < jnp.inf, x, 0)
         single = jnp.maximum((finite_x + jnp.log1p(-q)) / rate, (finite_x + jnp.log(q)) / slow_rate)
         start = jnp.maximum(finite_x, single * mean_rate)
-        return jnp.where(x < jnp.inf, _iterate(step, start) * unit, jnp.inf)
+        inputs = (self, finite_x, rate, slow_rate, mean_rate)
+        return jnp.where(x < jnp.inf, _iterate(step, start, inputs) * unit, jnp.inf)
 
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
         return jnp.log(self.inverse_hazard(x))
@@ -357,6 +360,7 @@ class Discrete(Delays):
 
     support_ndim: ClassVar[int] = 1
     smooth: ClassVar[bool] = False
+    jumps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive("values", self.values)
@@ -402,7 +406,9 @@ class Discrete(Delays):
         above = jnp.concatenate([above[..., 1:], jnp.zeros_like(above[..., :1])], axis=-1)
         # Each sum is precise where it is the smaller one.
         low = below < 0.5
-        return jnp.where(low, -jnp.log1p(-jnp.where(low, below, 0)), -jnp.log(above))
+        some = above > 0
+        late = jnp.where(some, -jnp.log(jnp.where(some, above, 1)), jnp.inf)
+        return jnp.where(low, -jnp.log1p(-jnp.where(low, below, 0)), late)
 
     def hazard(self, t: ArrayLike) -> Array:
         levels = self._levels()

@@ -21,41 +21,10 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays, check_source
-from lagc_jax.law.unequal import moments
+from lagc_jax.law.binomial import log_binomial, log_density, log_probabilities
+from lagc_jax.law.unequal import log_distance, moments
 
 NUM_NODES = 2048
-
-
-def log_density(x: np.ndarray, n: int, r: int) -> np.ndarray:
-    """Log density at x of the F-th smallest of n unit exponentials."""
-    return math.log(r) + _log_binomial(n, r) - r * x + (n - r) * np.log(-np.expm1(-x))
-
-
-def log_probabilities(x: np.ndarray, n: int, r: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log P(Z <= x) and log P(Z > x), `Z` the F-th smallest of n unit exponentials.
-
-    At most x are `n - j` of them, `j < r` for the first event and `j >= r` for the second.
-    """
-    log_above, log_below = -x, np.log(-np.expm1(-x))
-
-    def log_sum(counts: range) -> np.ndarray:
-        terms = [_log_binomial(n, j) + j * log_above + (n - j) * log_below for j in counts]
-        return np.logaddexp.reduce(terms, axis=0)
-
-    def complement(log_probability: np.ndarray) -> np.ndarray:
-        return np.log1p(-np.exp(np.minimum(log_probability, -0.5)))
-
-    # Either sum is of positive terms; the smaller of the two probabilities is the precise one.
-    cdf, survival = log_sum(range(r)), log_sum(range(r, n + 1))
-    smaller = cdf < survival
-    return (
-        np.where(smaller, cdf, complement(survival)),
-        np.where(smaller, complement(cdf), survival),
-    )
-
-
-def _log_binomial(n: int, k: int) -> float:
-    return math.log(math.comb(n, k))
 
 
 @pytree()
@@ -102,7 +71,7 @@ def _law(group_size: int, redundancy: int, dtype: Any) -> _Law:
     log_mass = np.log(width[:, None] * weight / 2).ravel() + log_density(node, n, r)
     values = (
         np.append(node, end),
-        np.append(log_mass, _log_binomial(n, r) - r * end),
+        np.append(log_mass, log_binomial(n, r) - r * end),
         np.append(log_probabilities(node, n, r)[0], 0.0),
     )
     missing = (-node.size - 1) % NUM_NODES
@@ -155,9 +124,7 @@ def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike)
     infinite = jnp.isinf(log_mean)
     log_mean = jnp.where(infinite, 0, log_mean)
     log_mass, log_time = _log_law(delays, law, at_least_one)
-    # log |time / mean - 1|, also where the ratio overflows.
-    log_ratio = log_time - log_mean[:, None]
-    log_deviation = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
+    log_deviation = log_distance(log_time - log_mean[:, None])
     log_square = _log_moment(delays, law, 2, log_mass + 2 * log_deviation)
     variance = load**2 * jnp.exp(2 * log_mean + log_square)
     return jnp.where(s > 0, jnp.where(infinite, jnp.inf, variance), 0)

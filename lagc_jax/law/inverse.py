@@ -8,6 +8,7 @@ a survival probability of `Z` to its value, which is closed form for `r = 1` and
 tabulated inverse otherwise.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
-from lagc_jax.law.identical import log_density, log_probabilities
+from lagc_jax.law.binomial import LARGEST_SUM, log_density, log_probabilities
 
 # Iterations drawn together. Measured on CPU: 32 to 256 cost the same an iteration, and a stretch
 # that ends inside a chunk costs the whole chunk.
@@ -164,6 +165,11 @@ def _quantile(log_probability: np.ndarray, n: int, r: int, upper: bool) -> np.nd
     point close by converges.
     """
     grid = np.geomspace(1e-30, 200.0, 3000)
+    if n > LARGEST_SUM:
+        # A law so narrow falls between two points of that grid.
+        inverse = 1.0 / np.arange(r, n + 1)
+        bulk = inverse.sum() + math.sqrt((inverse**2).sum()) * np.linspace(-20, 20, 800)
+        grid = np.sort(np.append(grid, bulk[bulk > 0]))
     known = log_probabilities(grid, n, r)[int(upper)]
     order = slice(None, None, -1) if upper else slice(None)
     log_z = np.interp(log_probability, known[order], np.log(grid)[order])

@@ -24,6 +24,8 @@ from lagc_jax.delays.base import Delays
 
 LARGEST_HAZARD = 256.0
 NUM_EVEN, NUM_TAIL, NUM_POINTS = 64, 32, 16
+# Logarithm of a probability of zero. Finite, since infinite ones have no derivatives.
+NEVER = -1e30
 
 
 def _ladder(group_size: int) -> np.ndarray:
@@ -50,6 +52,8 @@ def _decay(delays: Delays, shape: tuple[int, int], redundancy: int) -> Array:
 
 def _edges(delays: Delays, group_size: int, decay: Array) -> tuple[Array, Array]:
     """Rising panel edges in log time (P+1,), and the edge from which hazards are linear ()."""
+    if not delays.jumps:  # any edges that resolve the integrand will do
+        delays, decay = jax.lax.stop_gradient((delays, decay))
     column = jnp.asarray(_ladder(group_size), delays.dtype)[:, None]
     rungs = delays.log_inverse_hazard(column)
     largest = 0.98 * jnp.log(jnp.finfo(delays.dtype).max)
@@ -68,10 +72,8 @@ def _hazards(delays: Delays, y: Array, end: Array) -> Array:
     """Cumulative hazards at log times (N,): (N, M), or (N, 1) for identical workers."""
     column = y[:, None]
     inside = delays.hazard(jnp.exp(jnp.minimum(column, end)))
-    beyond = jnp.maximum(column - end, 0)
-    return inside + jnp.where(beyond > 0, beyond, 0) * jnp.where(
-        beyond > 0, jnp.asarray(delays.tail_index, y.dtype), 0
-    )
+    index = jnp.asarray(delays.tail_index, y.dtype)
+    return inside + jnp.maximum(column - end, 0) * jnp.where(jnp.isinf(index), -NEVER, index)
 
 
 def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
@@ -84,12 +86,14 @@ def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
 
     def add_worker(counts: Array, hazard: Array) -> tuple[Array, None]:
         # counts: (r+1, N), log probabilities of 0, .., r-1 and of at least r unfinished workers.
-        busy, done = -hazard, jnp.log(-jnp.expm1(-hazard))
-        stay = counts.at[:-1].add(done)
-        more = jnp.concatenate([jnp.full_like(counts[:1], -jnp.inf), counts[:-1] + busy])
+        none = hazard <= 0
+        busy, done = -hazard, jnp.log(-jnp.expm1(-jnp.where(none, 1, hazard)))
+        stay = counts.at[:-1].add(jnp.where(none, NEVER, done))
+        more = jnp.concatenate([jnp.full_like(counts[:1], NEVER), counts[:-1] + busy])
         return jnp.logaddexp(stay, more), None
 
-    nobody = jnp.full((redundancy + 1, hazard.shape[1]), -jnp.inf, hazard.dtype).at[0].set(0)
+    hazard = jnp.where(hazard > -NEVER, -NEVER, hazard)
+    nobody = jnp.full((redundancy + 1, hazard.shape[1]), NEVER, hazard.dtype).at[0].set(0)
     counts, _ = jax.lax.scan(add_worker, nobody, hazard)
     return counts[-1], logsumexp(counts[:-1], axis=0)
 
@@ -120,30 +124,43 @@ def moments(
     width = jnp.diff(edges)
     share = jnp.asarray((point + 1) / 2, edges.dtype)
     y = (edges[:-1, None] + width[:, None] * share).ravel()
-    log_weight = jnp.log(width[:, None] * jnp.asarray(weight / 2, edges.dtype)).ravel()
+    empty = width[:, None] <= 0
+    size = jnp.where(empty, 1, width[:, None]) * jnp.asarray(weight / 2, edges.dtype)
+    log_weight = jnp.where(empty, NEVER, jnp.log(size)).ravel()
     hazard = _hazards(delays, y, end).T
     hazard = jnp.broadcast_to(hazard, (G * n, y.size)).reshape(G, n, y.size)
     late, early = jax.lax.map(lambda h: _log_exceeding(h, redundancy), hazard)
     # log(-log P(group done)): a small probability of being late keeps all its digits, and the
     # product over the groups is a sum.
     minus_log_cdf = jnp.where(late < -1, -jnp.log1p(-jnp.exp(jnp.minimum(late, -1))), -early)
-    log_late = jnp.where(late < -40, late, jnp.log(minus_log_cdf))
+    rare = late < -40
+    log_late = jnp.where(rare, late, jnp.log(jnp.where(rare, 1, minus_log_cdf)))
 
     def row(count: Array) -> tuple[Array, Array]:
         enters = count > 0
         log_count = jnp.log(jnp.where(enters, count, 1))[:, None]
-        total = logsumexp(jnp.where(enters[:, None], log_late + log_count, -jnp.inf), axis=0)
-        log_survival = jnp.where(total < -40, total, jnp.log(-jnp.expm1(-jnp.exp(total))))
+        total = logsumexp(jnp.where(enters[:, None], log_late + log_count, NEVER), axis=0)
+        rare = total < -40
+        log_survival = jnp.log(-jnp.expm1(-jnp.exp(jnp.where(rare, 0, total))))
+        log_survival = jnp.where(rare, total, log_survival)
         slowest = jnp.min(jnp.where(enters, decay, jnp.inf))
         terms = logsumexp(log_weight + y + log_survival)
-        log_mean = jnp.logaddexp(terms, jnp.where(enters.any(), edges[0], -jnp.inf))
-        square = _relative_variance(edges, y, log_weight, log_survival, -jnp.exp(total), log_mean)
+        log_mean = jnp.logaddexp(terms, edges[0])
+        log_mean = jnp.where(enters.any() & (slowest > 1), log_mean, 0)
         mean = jnp.where(slowest > 1, redundancy * jnp.exp(log_mean), jnp.inf)
         finite = slowest > 2
+        log_survival = jnp.where(finite, log_survival, NEVER)
+        square = _relative_variance(edges, y, log_weight, log_survival, -jnp.exp(total), log_mean)
         variance = jnp.where(finite, square * jnp.where(finite, mean, 1) ** 2, jnp.inf)
         return jnp.where(enters.any(), mean, 0), jnp.where(enters.any(), variance, 0)
 
     return jax.lax.map(row, counts)
+
+
+def log_distance(log_ratio: Array) -> Array:
+    """`log |ratio - 1|` of a ratio given by its logarithm, also where it overflows."""
+    size = jnp.maximum(jnp.abs(log_ratio), jnp.finfo(log_ratio.dtype).tiny)
+    return jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-size))
 
 
 def _relative_variance(
@@ -158,8 +175,8 @@ def _relative_variance(
     below = jnp.repeat(middle < log_mean, NUM_POINTS, total_repeat_length=y.size)
     cut = jnp.max(jnp.where(middle < log_mean, edges[1:], -jnp.inf))
     log_ratio = y - log_mean
-    log_distance = jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-jnp.abs(log_ratio)))
-    size = jnp.exp(log_weight + log_ratio + log_distance + jnp.where(below, log_cdf, log_survival))
+    log_tail = jnp.where(below, log_cdf, log_survival)
+    size = jnp.exp(log_weight + log_ratio + log_distance(log_ratio) + log_tail)
     sign = jnp.where(below, -1, 1) * jnp.sign(log_ratio)
     return jnp.expm1(cut - log_mean) ** 2 + 2 * jnp.sum(sign * size)
 

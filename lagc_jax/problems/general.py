@@ -105,7 +105,7 @@ def general_problem(
         theta0: parameters in the user's form; where the search for the optimum starts.
         smoothness: (M,) constants of the partitions. By default they are estimated by
             `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and half way
-            between: a lower bound of the true constants, exact for quadratic losses.
+            between: a lower bound of the true constants.
         strong_convexity: `mu`, if known; only bounds use it.
         optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
             for losses that are not convex (0.0, say).
@@ -181,17 +181,21 @@ def general_problem(
 def estimate_smoothness(
     loss: Callable[[Any, Any], Array], data: Any, theta: Any, num_iterations: int = 100
 ) -> Array:
-    """Largest curvature of every partition's loss at one point, by power iteration.
+    """Largest curvature of every partition's loss at one point, by Lanczos's method.
 
     Args:
         loss: as for `general_problem`.
         data: pytree with leading axis M.
         theta: parameters in the user's form.
-        num_iterations: Hessian-vector products a partition.
+        num_iterations: `k`, Hessian-vector products a partition.
 
     Returns:
-        (M,) estimates `|H_m v|` for the unit vectors `v` that the iteration reached: never above
-        the largest absolute eigenvalue of the Hessian at `theta`, itself never above `L_m`.
+        (M,) estimates of the largest absolute eigenvalue of the Hessian at `theta`, itself never
+        above `L_m`. To rounding they are never above it either, and they reach it as soon as `k` is
+        the number of distinct eigenvalues and most often far sooner. For a convex loss with d
+        parameters they are low by at most a share of `0.1 (log(d k^4) / k)^2` in the mean over
+        starts, however close its eigenvalues lie (Kuczynski and Wozniakowski, "Estimating the
+        largest eigenvalue by the power and Lanczos algorithms with a random start", 1992).
     """
     flat, unravel = ravel_pytree(theta)
     whole_number("num_iterations", num_iterations)
@@ -202,13 +206,17 @@ def estimate_smoothness(
     def curvature(part: Any) -> Array:
         gradient = jax.grad(lambda point: loss(unravel(point), part))
 
-        def product(vector: Array, _: None) -> tuple[Array, Array]:
-            image = jax.jvp(gradient, (flat,), (vector,))[1]
+        def product(carry: tuple, _: None) -> tuple[tuple, tuple]:
+            before, vector, norm = carry
+            image = jax.jvp(gradient, (flat,), (vector,))[1] - norm * before
+            along = jnp.vdot(image, vector)
+            image = image - along * vector
             norm = jnp.linalg.norm(image)
-            return image / jnp.where(norm > 0, norm, 1), norm
+            return (vector, image / jnp.where(norm > 0, norm, 1), norm), (along, norm)
 
-        return jax.lax.scan(product, start / jnp.linalg.norm(start), None, length=num_iterations)[
-            1
-        ][-1]
+        first = (jnp.zeros_like(start), start / jnp.linalg.norm(start), jnp.zeros((), start.dtype))
+        diagonal, beside = jax.lax.scan(product, first, None, length=num_iterations)[1]
+        tridiagonal = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
+        return jnp.max(jnp.abs(jnp.linalg.eigvalsh(tridiagonal)))
 
     return jax.jit(jax.vmap(curvature))(data)

@@ -16,6 +16,7 @@ from lagc_jax.problems.base import (
     gram_norms,
     group_products,
     host_gram_norms,
+    largest_eigenvalues,
     merge,
     partitioned,
     sample_partitions,
@@ -123,7 +124,9 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
         The problem in the dtype of `X` (integers become floats); `optimum` is the closed-form
         least-squares value, `smoothness` holds the largest eigenvalues of `X_m^T X_m`, and
         `strong_convexity` the smallest nonzero eigenvalue of their sum, which governs gradient
-        descent also where the sum is singular.
+        descent also where the sum is singular. More than a million features of a sum whose
+        eigenvalues span less than 1e8 are solved through that sum: `strong_convexity` and the gap
+        then have a relative error of up to 1e-16 times that span.
 
     Raises:
         ValueError: if shapes do not fit, data are not finite, or all features are zero.
@@ -135,24 +138,58 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     features, targets, dtype = partitioned(X, y)
     _, N, d = features.shape
     flat = features.reshape(-1, d)
-    minimizer, _, rank, singular = np.linalg.lstsq(flat, targets.reshape(-1))
-    if rank == 0:
-        raise ValueError("X has only zeros; give features that vary")
-    residual = features @ minimizer - targets
     gram = features.swapaxes(1, 2) @ features if _gram_is_cheaper(N, d) else None
+    solved = None
+    if flat.size > SMALL_DATA and len(flat) >= d:
+        total = flat.T @ flat if gram is None else gram.sum(0)
+        solved = _solve_normal_equations(flat, targets.reshape(-1), total)
+    minimizer, root, extremes = solved or _solve_directly(flat, targets.reshape(-1))
+    residual = features @ minimizer - targets
     values = dict(
         X=features,
         y=targets,
         gram=gram,
         tilt=np.einsum("mn,mnd->md", residual, features),
-        root=np.linalg.qr(flat, mode="r"),
-        smoothness=host_gram_norms(features),
-        total_smoothness=singular[0] ** 2,
-        strong_convexity=singular[rank - 1] ** 2,
+        root=root,
+        smoothness=host_gram_norms(features)
+        if gram is None or d > N
+        else largest_eigenvalues(gram),
+        total_smoothness=extremes[1],
+        strong_convexity=extremes[0],
         minimizer=minimizer,
         optimum=0.5 * np.sum(residual**2),
     )
     return LinearRegression(**{k: stored(v, dtype) for k, v in values.items()})
+
+
+# Features up to which singular values and an orthogonal factor take less than a second.
+SMALL_DATA = 2**20
+
+# Minimiser (d,), triangular factor and smallest (nonzero) and largest eigenvalue of its square.
+Solution = tuple[np.ndarray, np.ndarray, tuple[float, float]]
+
+
+def _solve_directly(X: np.ndarray, y: np.ndarray) -> Solution:
+    """Least squares with X (S, d) as it is, to the rounding of its singular values."""
+    minimizer, _, rank, singular = np.linalg.lstsq(X, y)
+    if rank == 0:
+        raise ValueError("X has only zeros; give features that vary")
+    return minimizer, np.linalg.qr(X, mode="r"), (singular[rank - 1] ** 2, singular[0] ** 2)
+
+
+def _solve_normal_equations(X: np.ndarray, y: np.ndarray, gram: np.ndarray) -> Solution | None:
+    """Least squares through `X^T X` (d, d); None where its rounding would show.
+
+    The minimiser is corrected twice with residuals of the data, and then as precise as by an
+    orthogonal factor.
+    """
+    values = np.linalg.eigvalsh(gram)
+    if not values[0] > 1e-8 * values[-1]:
+        return None
+    minimizer = np.zeros(X.shape[1])
+    for _ in range(3):
+        minimizer = minimizer + np.linalg.solve(gram, X.T @ (y - X @ minimizer))
+    return minimizer, np.linalg.cholesky(gram).T, (values[0], values[-1])
 
 
 def synthetic_linear_regression(

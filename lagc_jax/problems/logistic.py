@@ -348,8 +348,15 @@ def _fit(
         dtype: of the simulation.
     """
     not_negative("l2", l2)
-    M, _, d = X.shape
-    rows, classes, w = X.reshape(-1, d), labels.reshape(-1), weights.reshape(-1)
+    M, d = X.shape[0], X.shape[2]
+    data, classes, w = X.reshape(-1, d), labels.reshape(-1), weights.reshape(-1)
+    # The optimum lies in the span of the samples: with fewer than features, Newton's method moves
+    # in an orthonormal basis of that span.
+    axes, rows = None, data
+    if len(data) < d:
+        axes, triangle = np.linalg.qr(data.T)
+        rows = triangle.T
+    d = rows.shape[1]
 
     def derivatives(flat: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         losses, p, slope = _samples(rows @ flat.reshape(d, -1) @ basis.T, classes)
@@ -370,15 +377,16 @@ def _fit(
     if l2 == 0 and losses.max(initial=0.0) < np.log(2):  # the loss of a tie
         raise ValueError(f"no optimum found: X separates the labels y and l2={l2}; give l2 > 0")
     minimizer = found.reshape(d, -1) @ basis.T @ space
+    minimizer = minimizer if axes is None else axes @ minimizer
     rounded = np.asarray(jnp.asarray(minimizer, dtype), np.float64)
-    slope = _samples(rows @ rounded @ space.T, classes)[2]
-    tilt = rows.T @ (w[:, None] * slope @ space) + M * l2 * rounded
+    slope = _samples(data @ rounded @ space.T, classes)[2]
+    tilt = data.T @ (w[:, None] * slope @ space) + M * l2 * rounded
     values = dict(
         weights=weights,
         l2=l2,
         tilt=tilt.reshape(-1),
         smoothness=curvature * host_gram_norms(np.sqrt(weights)[..., None] * X) + l2,
-        total_smoothness=curvature * host_gram_norms((np.sqrt(w)[:, None] * rows)[None])[0]
+        total_smoothness=curvature * host_gram_norms((np.sqrt(w)[:, None] * data)[None])[0]
         + M * l2,
         strong_convexity=M * l2,
         minimizer=minimizer.reshape(-1),

@@ -252,7 +252,8 @@ class Gamma(Delays):
         cube = jnp.log(shape) + 3 * jnp.log(jnp.maximum(root, 1e-3))
         above = jnp.maximum(jnp.maximum(near, log_x), cube)
         start = jnp.where(shape < 1, jnp.minimum(near, log_x), above)
-        u = jnp.where(usual, _iterate(step, start, (log_x, shape)), jnp.where(x > 0, jnp.inf, -jnp.inf))
+        beyond = jnp.where(x > 0, jnp.inf, -jnp.inf)
+        u = jnp.where(usual, _iterate(step, start, (log_x, shape)), beyond)
         return u + jnp.log(self.scale)
 
 

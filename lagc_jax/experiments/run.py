@@ -1,18 +1,14 @@
 """Run a sweep: continue what its directory holds, block by block, in one process or many."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from lagc_jax.experiments.engine import Engine
 from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.points import Points
+from lagc_jax.experiments.processes import Claims, Process, join, this_process
 from lagc_jax.experiments.store import Store
 
 # Seconds between two looks at what the other processes have finished.
@@ -28,6 +24,7 @@ class Progress(NamedTuple):
         points: finished so far, by all processes and runs.
         total: points of the sweep.
         damaged: files that were found damaged and are computed anew.
+        notes: what happened to the other processes.
     """
 
     block: int | None
@@ -35,6 +32,7 @@ class Progress(NamedTuple):
     points: int
     total: int
     damaged: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def run_sweep(
@@ -43,19 +41,23 @@ def run_sweep(
     *,
     report: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
+    process: Process | None = None,
 ) -> bool:
     """Compute what a directory lacks of a sweep.
 
-    All devices of this process are used; under `jax.distributed` every process calls this with the
-    same arguments and a directory that they share, and takes its share of the blocks. The results
-    are the same bit for bit however often it was stopped, and however many devices and processes
-    there were.
+    All devices of this process are used. Several processes call this with the same arguments and a
+    directory that they share, and need no other connection: each takes a block that is missing and
+    that no other has taken, so what one leaves falls to the others. The results are the same bit
+    for bit however often it was stopped, and however many devices and processes there were.
 
     Args:
         config: of `read_config`.
         directory: made if need be; read it with `load_results`.
-        report: called in process 0 at the start and after every block.
+        report: called at the start and after every block; of several processes, in the first that
+            is at work.
         stop: asked before every block; the run ends early when it answers True.
+        process: which of how many this is; by default as `jax.distributed` says, if it has been
+            initialised, and the only one otherwise.
 
     Returns:
         Whether the sweep is complete.
@@ -68,63 +70,71 @@ def run_sweep(
     points = Points(config)
     engine = Engine(config)
     store = Store(Path(directory), config, len(points))
-    chief = jax.process_index() == 0
-    report = report if chief else lambda progress: None
-    with ExitStack() as held:
-        missing, refusal = None, None
-        if chief:
-            try:
-                held.enter_context(store.lock())
-                store.prepare()
-                missing, damaged = store.verify()
-                for path in damaged:
-                    path.unlink()
-                report(Progress(None, 0.0, store.count_finished(), len(points), damaged))
-            except (ValueError, OSError) as error:
-                refusal = error
-        missing = _agree(store.num_blocks, missing)
-        if missing is None:
-            raise refusal or ValueError(f"process 0 could not open out={directory}; see its error")
-        return _work(store, points, engine, missing, report, stop)
+    damaged: list[Path] = []
 
+    def prepare(alone: bool) -> None:
+        store.prepare(alone)
+        if alone:
+            damaged.extend(store.damaged())
+            for path in damaged:
+                path.unlink()
 
-def _agree(num_blocks: int, missing: list[int] | None) -> list[int] | None:
-    """The missing blocks as process 0 found them, None where it could not look."""
-    if jax.process_count() == 1:
-        return missing
-    flags = np.zeros(num_blocks + 1, bool)
-    if missing is not None:
-        flags[[*missing, num_blocks]] = True
-    flags = np.asarray(multihost_utils.broadcast_one_to_all(flags))
-    return np.flatnonzero(flags[:-1]).tolist() if flags[-1] else None
+    process = process or this_process()
+    with join(store.directory, process, store.hash, prepare) as claims:
+        return _work(store, points, engine, claims, damaged, report, stop)
 
 
 def _work(
     store: Store,
     points: Points,
     engine: Engine,
-    missing: list[int],
+    claims: Claims,
+    damaged: Sequence[Path],
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> bool:
-    """Compute this process's share of the missing blocks, then wait for the others.
+    """Compute blocks until none is missing."""
+    alone = claims.process.count == 1
+    done = store.count_finished()
 
-    All end together, for the first to leave would end the others' connection.
-    """
-    alone = jax.process_count() == 1
-    done = len(points) - sum(len(store.points_of(block)) for block in missing)
-    share = np.array_split(missing, jax.process_count())[jax.process_index()]
-    for block in map(int, share):
+    def say(block: int | None = None, seconds: float = 0.0, **more: Sequence) -> None:
+        if claims.leads():
+            report(Progress(block, seconds, done, len(points), **more))
+
+    say(damaged=damaged)
+    for block, notes in _missing(store, claims):
         if stop():
             return False
         start = time.perf_counter()
-        store.write(block, engine.measure([points[i] for i in store.points_of(block)]))
-        seconds = time.perf_counter() - start
-        done = done + len(store.points_of(block)) if alone else store.count_finished()
-        report(Progress(block, seconds, done, len(points)))
-    while not alone and (done := store.count_finished()) < len(points):
-        if stop():
-            return False
-        report(Progress(None, 0.0, done, len(points)))
-        time.sleep(PATIENCE)
+        if block is None:
+            time.sleep(PATIENCE)
+        else:
+            mine = [points[i] for i in store.points_of(block)]
+            store.write(block, engine.measure(mine))
+            done += len(mine)
+        done = done if alone else store.count_finished()
+        say(block, time.perf_counter() - start, notes=notes)
+    if not alone:
+        done = len(points)
+        say()
     return True
+
+
+def _missing(store: Store, claims: Claims) -> Iterator[tuple[int | None, list[str]]]:
+    """Missing blocks that no other process is at, None while there is none, and what happened."""
+    missing = store.missing()
+    if claims.process.count == 1:
+        yield from ((block, []) for block in missing)
+        return
+    notes: list[str] = []
+    while missing:
+        block = next((b for b in claims.order(missing) if claims.take(store.points_of(b))), None)
+        # Another process may have finished it after the last look.
+        if block is None or not store.finished(block):
+            yield block, notes
+            notes = []
+        if block is not None:
+            claims.release(store.points_of(block))
+        ended = claims.look()
+        if missing := store.missing():
+            notes += claims.note(ended)

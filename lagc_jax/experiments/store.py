@@ -9,10 +9,7 @@ import hashlib
 import json
 import os
 import platform
-import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -30,7 +27,7 @@ from lagc_jax.experiments.points import Points, parameters_frame
 
 PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
 FORMAT = 1
-MANIFEST, BLOCKS, LOCK = "manifest.json", "blocks", "lock"
+MANIFEST, BLOCKS = "manifest.json", "blocks"
 DIGITS = 16
 
 
@@ -98,14 +95,17 @@ class Store:
         content = f"{self.hash} {points.start} {points.stop}"
         return f"{block:06d}-{hashlib.sha256(content.encode()).hexdigest()[:DIGITS]}"
 
-    def prepare(self) -> None:
+    def prepare(self, alone: bool = True) -> None:
         """Make the directory and its manifest, and remove what a crash left half written.
+
+        Args:
+            alone: whether nobody else is at work in it; otherwise nothing is removed.
 
         Raises:
             ValueError: if the directory holds another sweep; the differences are named.
         """
         (self.directory / BLOCKS).mkdir(parents=True, exist_ok=True)
-        for temporary in self.directory.rglob(".*.tmp"):
+        for temporary in self.directory.rglob(".*.tmp") if alone else ():
             temporary.unlink()
         path = self.directory / MANIFEST
         runs = []
@@ -138,30 +138,6 @@ class Store:
             }
             write_atomically(path, json.dumps(manifest, indent=1).encode())
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other runs out of the directory; the system frees it however the run ends.
-
-        Raises:
-            ValueError: if another run is at work in it.
-        """
-        import fcntl  # not on every system, and reading results needs no lock
-
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with open(self.directory / LOCK, "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ValueError(
-                    f"out={self.directory} is in use by another run ({file.read().strip()}); wait "
-                    f"for it, stop it, or give another directory"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
-
     def present(self) -> dict[int, Path]:
         """Files of this sweep's blocks by number, sound or not."""
         found = {}
@@ -177,12 +153,18 @@ class Store:
         """Points of all blocks that there are."""
         return sum(len(self.points_of(block)) for block in self.present())
 
-    def verify(self) -> tuple[list[int], list[Path]]:
-        """Blocks that are to be computed, and files that are damaged and stand for none."""
+    def damaged(self) -> list[Path]:
+        """Files of blocks that are not what was written."""
+        return [path for path in self.present().values() if _sound(path) is None]
+
+    def missing(self) -> list[int]:
+        """Blocks of which there is no file."""
         present = self.present()
-        damaged = {block: path for block, path in present.items() if _sound(path) is None}
-        missing = [b for b in range(self.num_blocks) if b not in present or b in damaged]
-        return missing, list(damaged.values())
+        return [block for block in range(self.num_blocks) if block not in present]
+
+    def finished(self, block: int) -> bool:
+        """Whether the file of a block is there."""
+        return any((self.directory / BLOCKS).glob(f"{self._stem(block)}-*.parquet"))
 
     def write(self, block: int, columns: dict[str, np.ndarray]) -> None:
         """Keep the results of a block."""

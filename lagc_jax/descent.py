@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes.base import Scheme
@@ -313,7 +314,7 @@ def descend(
     return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy, record)
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
+@compiled("num_iterations", "optimizer", "record")
 def find_path(
     problem: Problem,
     scheme: Scheme,

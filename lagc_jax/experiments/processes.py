@@ -9,8 +9,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 
@@ -23,7 +23,8 @@ DOOR, PROCESSES, POINTS = 0, 1, 2**32
 _entered: set[Path] = set()
 
 
-class Process(NamedTuple):
+@dataclass(frozen=True)
+class Process:
     """Which process of a sweep this is.
 
     Attributes:

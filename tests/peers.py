@@ -51,20 +51,20 @@ class Engine:
 
     def measure(self, points):
         (Path.cwd() / f"busy{os.getpid()}").touch()
-        wait_for(Path.cwd() / "go")
+        wait_for(Path.cwd() / "go", Path.cwd() / f"go{os.getpid()}")
         return {"point": np.array([point.number for point in points])}
 
 
 run.Engine = Engine
 
 
-def wait_for(path, child=None):
-    """Wait until there is a file, which a child is to make."""
+def wait_for(*paths, child=None):
+    """Wait until there is one of some files, or a child, which is to make it, has ended."""
     limit = time.perf_counter() + 60
-    while not path.exists():
-        ended = child and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        assert not ended, path
-        assert time.perf_counter() < limit, path
+    while not any(path.exists() for path in paths):
+        if child and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        assert time.perf_counter() < limit, paths
         time.sleep(0.005)
 
 
@@ -118,7 +118,7 @@ class Scene:
         """Start two processes; return their ids once each is at a block."""
         pair = [self.several(index, **more) for index in range(2)]
         for child in pair:
-            wait_for(self.place / f"busy{child}", child)
+            wait_for(self.place / f"busy{child}", child=child)
         return pair
 
     def go(self):
@@ -136,11 +136,12 @@ class Scene:
 
 
 def signalled(name, victim, number):
-    """A pair, one of which gets a signal in a block."""
+    """A pair, one of which gets a signal in a block; the other goes on when that has ended."""
     scene = Scene(name)
-    os.kill(scene.both()[victim], number)
-    if number == signal.SIGKILL:
-        time.sleep(0.05)
+    child = scene.both()[victim]
+    os.kill(child, number)
+    (scene.place / f"go{child}").touch()
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     scene.go()
     return scene.end()
 
@@ -149,7 +150,7 @@ def twice(name):
     """A process that gets a signal twice in a block that does not end."""
     scene = Scene(name)
     child = scene.start()
-    wait_for(scene.place / f"busy{child}", child)
+    wait_for(scene.place / f"busy{child}", child=child)
     for _ in range(2):
         os.kill(child, signal.SIGTERM)
         time.sleep(0.1)

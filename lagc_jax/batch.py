@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, count_costs, first_hit
@@ -195,16 +196,16 @@ def simulate_batch(
         num_realisations=R,
         keep_samples=keep_samples,
     )
-    downlink, uplink, computation = count_costs(scheme, path.selected)
     bits = contract.message_bits(scheme.trigger, problem.num_parameters)
+    iterations, communication, computation, uplink = _costs(scheme, path.selected, index, reached)
     return Batch(
         gap=path.gap,
         selected=path.selected,
         diverged=path.diverged,
-        iterations=at_hit(jnp.arange(K + 1), index, reached),
-        communication=at_hit(downlink + uplink, index, reached),
-        computation=at_hit(computation, index, reached),
-        bits=at_hit(uplink, index, reached) * bits,
+        iterations=iterations,
+        communication=communication,
+        computation=computation,
+        bits=uplink * bits,
         wall_clock=run(index, reached),
         curve=None if stops is None else run(stops, True),
         received=path.selected,
@@ -212,7 +213,18 @@ def simulate_batch(
     )
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "num_realisations", "keep_samples"))
+@compiled()
+def _costs(
+    scheme: Scheme, selected: Array, index: Array, reached: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Iterations, messages, gradients and messages to the server at first hits."""
+    downlink, uplink, computation = count_costs(scheme, selected)
+    spent = (jnp.arange(selected.shape[0] + 1), downlink + uplink, computation, uplink)
+    iterations, communication, computation, uplink = (at_hit(c, index, reached) for c in spent)
+    return iterations, communication, computation, uplink
+
+
+@compiled("num_iterations", "num_realisations", "keep_samples")
 def realise_paths(
     problem: Problem,
     clock: Clock,

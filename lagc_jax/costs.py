@@ -2,12 +2,12 @@
 
 from typing import TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._programs import compiled
 from lagc_jax.schemes.base import Scheme
 
 Count = TypeVar("Count", Array, np.ndarray)
@@ -63,7 +63,7 @@ def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     return downlink, scheme.load * downlink
 
 
-@jax.jit
+@compiled()
 def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
 

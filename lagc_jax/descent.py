@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Oracle, Problem
@@ -282,7 +283,7 @@ def descend(
     return find_path(problem, scheme, alpha, theta, K, accuracy, record)
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "record"))
+@compiled("num_iterations", "record")
 def find_path(
     problem: Problem,
     scheme: Scheme,

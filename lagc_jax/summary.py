@@ -1,6 +1,5 @@
 """Moments and quantiles of realisations, a block at a time."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._programs import compiled
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
 # Realisations drawn together, always padded to this number, so that results do not depend on how
@@ -93,7 +93,7 @@ def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     return values, bounds.swapaxes(0, 1)
 
 
-@partial(jax.jit, static_argnames=("num_realisations", "keep_samples"))
+@compiled("num_realisations", "keep_samples")
 def realise(
     times: Times,
     key: Array,

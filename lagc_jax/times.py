@@ -1,6 +1,5 @@
 """Times of the iterations along one path, drawn chunk by chunk, any stretch without the rest."""
 
-from functools import partial
 from typing import Protocol
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
@@ -148,7 +148,7 @@ def part_of_path(scheme: Scheme, selected: Array, sees: str, dtype: DTypeLike) -
     return jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
 
 
-@partial(jax.jit, static_argnames="dtype")
+@compiled("dtype")
 def count_working(working: Array, dtype: DTypeLike) -> Array:
     """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
     counts = working.sum(-1).astype(dtype)

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
@@ -211,7 +211,7 @@ def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> 
     return code
 
 
-@partial(jax.jit, static_argnames=("num_iterations", "record"))
+@compiled("num_iterations", "record")
 def run_trajectory(
     problem: Problem,
     clock: Clock,

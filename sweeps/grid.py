@@ -24,6 +24,13 @@ from lagc_jax.experiments import Config, Points, Progress, read_config, run_swee
 from lagc_jax.experiments.devices import widen_pool
 from lagc_jax.experiments.estimate import Range, estimate
 from lagc_jax.experiments.memory import check_memory, count_bytes, describe_bytes
+from lagc_jax.experiments.processes import Process, this_process
+
+# What launchers tell a process: its index, how many there are, its index on its host.
+LAUNCHERS = (
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+)
 
 
 def make_parser() -> Parser:
@@ -38,29 +45,68 @@ def make_parser() -> Parser:
     option(group, "--verbose", "a line for every block", action="store_true")
 
     group = parser.add_argument_group("several processes", "started with the same command")
-    text = "find the other processes as JAX does: SLURM, TPU pod, Open MPI, Kubernetes"
+    text = "find out which this one is from SLURM, Open MPI, the TPU pod or Kubernetes"
     option(group, "--distributed", text, action="store_true")
-    text = "address of process 0, where JAX cannot find it"
-    option(group, "--coordinator", text, metavar="HOST:PORT")
     option(group, "--num-processes", "how many there are", type=whole, metavar="N")
     option(group, "--process-id", "which this one is, from 0", type=whole, metavar="I")
+    text = "taken and not used: processes meet in --out and need no address"
+    option(group, "--coordinator", text, metavar="HOST:PORT")
+    text = "how long a TPU pod or Kubernetes may take to start them all"
+    option(group, "--timeout", text, type=whole, default=300, metavar="SECONDS")
     return parser
 
 
-def join_processes(args: argparse.Namespace) -> None:
-    """Connect to the other processes, if there are any."""
-    given = (args.coordinator, args.num_processes, args.process_id)
-    if any(value is not None for value in given):
-        if any(value is None for value in given):
-            raise ValueError("give --coordinator, --num-processes and --process-id together")
+def find_process(args: argparse.Namespace) -> Process:
+    """Which of how many processes this one is; to be called before JAX starts."""
+    given = (args.process_id, args.num_processes)
+    if any(value is not None for value in (*given, args.coordinator)):
+        if None in given:
+            raise ValueError("give --num-processes and --process-id together")
         if not 0 <= args.process_id < args.num_processes:
             raise ValueError(
                 f"process_id={args.process_id} must lie between 0 and "
                 f"num_processes={args.num_processes}"
             )
-        jax.distributed.initialize(*given)
-    elif args.distributed:
-        jax.distributed.initialize()
+        return Process(*given)
+    if not args.distributed:
+        return Process()
+    for names in LAUNCHERS:
+        index, count, local = (os.environ.get(name) for name in names)
+        if index is not None and count is not None:
+            if local is not None and "," in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+                jax.config.update("jax_cuda_visible_devices", local)
+            return Process(int(index), int(count))
+    return ask_jax(args.timeout)
+
+
+def ask_jax(timeout: int) -> Process:
+    """Let JAX connect the processes, without which a TPU pod does not start, and part them again.
+
+    What JAX does when a process does not come, or goes, is to abort the others; so its own limits
+    lie beyond ours.
+    """
+
+    def give_up() -> None:
+        words = f"not all processes came within {timeout} s (--timeout); start them all, and again"
+        print(f"grid.py: error: {words}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    limit = threading.Timer(timeout, give_up)
+    limit.daemon = True
+    limit.start()
+    try:
+        print(f"Waiting for the other processes, {timeout} s at most", flush=True)
+        jax.distributed.initialize(initialization_timeout=2 * timeout)
+        process = this_process()
+        jax.distributed.shutdown()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"--distributed finds no SLURM, Open MPI, TPU pod or Kubernetes ({error}); give "
+            f"--num-processes and --process-id"
+        ) from None
+    finally:
+        limit.cancel()
+    return process
 
 
 class Stop:
@@ -117,11 +163,15 @@ class Reporter:
         self.bar = tqdm(total=total, unit="point", disable=None)
         self.start = time.perf_counter()
         self.first: int | None = None
+        self.complete = False
 
     def __call__(self, progress: Progress) -> None:
         """Show how far the sweep is."""
+        self.complete = progress.points == progress.total
         for path in progress.damaged:
             self._say(f"{path} is damaged and is computed anew")
+        for note in progress.notes:
+            self._say(note)
         if self.first is None:
             self.first = self.bar.initial = progress.points
             if progress.points:
@@ -189,29 +239,28 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     warnings.formatwarning = lambda message, *_, **__: f"grid.py: warning: {message}\n"
     try:
+        widen_pool()
+        process = find_process(args)
         config = read_config(args.config)
         configure_jax(config.precision == "float64")
-        widen_pool()
-        join_processes(args)
         check_memory(config)
         points = Points(config)  # which of them can be depends on the precision
     except ValueError as error:
         parser.error(str(error))
     compilations, start = Compilations(), time.perf_counter()
-    chief = jax.process_index() == 0
-    if chief:
+    if process.index == 0:
         print(describe(config, points), flush=True)
     if args.dry_run:
-        if chief:
+        if process.index == 0:
             print(describe_estimate(config, points))
         return 0
     if args.out is None:
         parser.error("--out is missing; give a directory, or --dry-run")
     again = f"To continue: {shlex.join(['python', sys.argv[0], *arguments])}"
     try:
-        report = Reporter(config, len(points), args.verbose) if chief else lambda progress: None
+        report = Reporter(config, len(points), args.verbose)
         with Stop() as stop:
-            complete = run_sweep(config, args.out, report=report, stop=stop)
+            complete = run_sweep(config, args.out, report=report, stop=stop, process=process)
     except ValueError as error:
         parser.error(str(error))
     except BrokenPipeError:
@@ -219,10 +268,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.exit(1, f"grid.py: error: {describe_failure(error)} {again}\n")
     if not complete and stop.reason is not None:
-        if chief:
-            print(f"Stopped by {stop.reason.name}; finished blocks are kept. {again}")
+        print(f"Stopped by {stop.reason.name}; finished blocks are kept. {again}")
         return 128 + stop.reason
-    if chief:
+    if report.complete:
         elapsed = time.perf_counter() - start
         print(f"Complete: {args.out}. {compilations}, {elapsed:.0f} s")
     return 0

@@ -51,7 +51,8 @@ def test_without_quantiles_nothing_of_the_size_of_the_realisations_is_kept(probl
     none = jnp.zeros(0)
 
     def memory(count):
-        program = realise.lower(times, KEY, jnp.array([K]), True, none, num_realisations=count)
+        lower = jax.jit(realise, static_argnames="num_realisations").lower
+        program = lower(times, KEY, jnp.array([K]), True, none, num_realisations=count)
         return program.compile().memory_analysis().temp_size_in_bytes
 
     # The numbers of the blocks alone grow: 8 bytes each, 8 MB for one float64 a realisation.

@@ -28,6 +28,7 @@ from lagc_jax.experiments import (
     memory,
     pace,
     parse_config,
+    processes,
     run,
     run_sweep,
     store,
@@ -366,8 +367,8 @@ def test_the_results_of_other_conditions_are_continued_with_a_warning(tmp_path):
 
 
 def test_a_second_run_is_kept_out(tmp_path, table):
-    first = store.Store(tmp_path)
-    with first.lock(), pytest.raises(ValueError, match=f"in use.*process {os.getpid()} on"):
+    at_work = processes.join(tmp_path, processes.Process(), "", lambda alone: None)
+    with at_work, pytest.raises(ValueError, match=f"in use.*process {os.getpid()} on"):
         sweep(tmp_path)
     assert sweep(tmp_path)[1]
     assert_same(lagc_jax.load_results(tmp_path), table)
@@ -465,7 +466,7 @@ def test_another_precision_than_jax_computes_in_is_refused(tmp_path):
 def test_host_devices_leave_a_thread_free(threads, used, monkeypatch):
     # With as many devices as threads, XLA can wait for a thread forever.
     monkeypatch.setattr(devices.jax, "local_devices", lambda: 4 * jax.devices())
-    monkeypatch.setenv("NPROC", str(threads))
+    monkeypatch.setattr(devices, "_threads", lambda: threads)
     if used == 4:
         assert devices.local_mesh().devices.size == 4
     else:
@@ -473,15 +474,38 @@ def test_host_devices_leave_a_thread_free(threads, used, monkeypatch):
             assert devices.local_mesh().devices.size == used
 
 
+@pytest.mark.parametrize("variable", devices.VARIABLES)
+def test_the_pool_is_as_large_as_it_is_whatever_the_environment_says_now(variable):
+    code = """
+import os, warnings
+warnings.simplefilter("ignore")
+from lagc_jax.experiments import devices
+devices.widen_pool()
+devices.jax.devices()
+os.environ["NPROC"] = "9"
+print(devices.local_mesh().devices.size)
+"""
+    variables = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    for given, used in ((variables | {variable: "2"}, 1), (variables, 2)):
+        environment = {k: v for k, v in os.environ.items() if k not in devices.VARIABLES} | given
+        command = [sys.executable, "-c", code]
+        assert (
+            int(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+            == used
+        )
+
+
 def test_the_pool_is_asked_to_be_larger_than_the_devices(monkeypatch):
-    monkeypatch.setenv("NPROC", "1")  # so that it is put back as it was
-    monkeypatch.delenv("NPROC")
+    for name in devices.VARIABLES:
+        monkeypatch.setenv(name, "1")  # so that it is put back as it was
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=7")
     devices.widen_pool()
-    assert int(os.environ["NPROC"]) > 7
+    assert all(int(os.environ.pop(name)) > 7 for name in devices.VARIABLES)
     monkeypatch.setenv("NPROC", "3")
     devices.widen_pool()
     assert os.environ["NPROC"] == "3"
+    assert "PJRT_NPROC" not in os.environ
 
 
 TOML = """

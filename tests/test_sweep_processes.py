@@ -1,7 +1,8 @@
 """Sweeps in processes of their own: killed, on several devices, several at once."""
 
+import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,16 +102,84 @@ def test_any_number_of_devices_gives_the_same_bits(devices, folder, table):
     assert_same(lagc_jax.load_results(folder / f"on{devices}"), table)
 
 
-def test_two_processes_give_the_same_bits_and_only_the_first_prints(folder, table):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    both = ("--coordinator", address, "--num-processes", 2, "--process-id")
+def test_two_processes_give_the_same_bits(folder, table):
+    both = ("--num-processes", 2, "--process-id")
     processes = [start(folder, "both", *both, i, "--verbose") for i in range(2)]
-    first, second = (finish(process) for process in processes)
+    outputs = [finish(process) for process in processes]
+    assert "Complete" in outputs[0]
     assert_same(lagc_jax.load_results(folder / "both"), table)
-    # The first process's half of the 60 points; all that are there may be more.
-    assert 2 <= sum(line.startswith("block ") for line in first.splitlines()) <= 30
-    assert "Complete" in first
-    assert not second.strip("\n") or "[Gloo]" in second
-    assert "block" not in second
+
+
+@pytest.fixture(scope="module")
+def peers(folder):
+    """What `peers.py` saw: status, output and seconds of the processes of every scene."""
+    command = [sys.executable, TESTS / "peers.py", folder]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize(("victim", "scene"), [(0, "first killed"), (1, "second killed")])
+def test_what_a_killed_process_leaves_falls_to_the_other(victim, scene, peers):
+    killed, (status, output, seconds) = peers[scene][victim], peers[scene][1 - victim]
+    assert killed[0] == -signal.SIGKILL
+    assert status == 0
+    assert f"process {victim} (process " in output
+    assert "was lost; its points fall to the others" in output
+    assert "6 of 6 points" in output
+    assert "Complete" in output
+    assert seconds < 20
+
+
+def test_what_a_stopped_process_leaves_falls_to_the_other(peers):
+    (status, output, seconds), (stopped, last_words, _) = peers["second stopped"]
+    assert status == 0
+    assert "has left; its points fall to the others" in output
+    assert "Complete" in output
+    assert seconds < 20
+    assert stopped == 128 + signal.SIGINT
+    assert "Stopped by SIGINT" in last_words
+    assert "To continue: python" in last_words
+
+
+def test_a_second_signal_ends_a_process_within_its_block(peers):
+    ((status, _, seconds),) = peers["stopped twice"]
+    assert status == 128 + signal.SIGTERM
+    assert seconds < 20
+
+
+@pytest.mark.parametrize("scene", ["first absent", "second absent"])
+def test_nobody_waits_for_a_process_that_never_came(scene, peers):
+    ((status, output, seconds),) = peers[scene]
+    assert status == 0
+    assert "Complete" in output
+    assert seconds < 20
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        ("other grid", "in use with another configuration (process "),
+        ("same index", "in use by another run (process "),
+        ("alone", "in use by another run (process "),
+    ],
+)
+def test_who_does_not_belong_to_the_others_is_turned_away(scene, words, peers):
+    (status, output, _), *pair = peers[scene]
+    assert status == 2
+    assert words in output
+    assert [status for status, *_ in pair] == [0, 0]
+
+
+def test_schemes_that_draw_when_they_are_made_run_in_two_processes(peers):
+    assert [status for status, *_ in peers["later"]] == [0, 0]
+    assert any("Complete" in output for _, output, _ in peers["later"])
+
+
+def test_processes_that_do_not_come_are_waited_for_no_longer_than_said(peers):
+    ((status, output, seconds),) = peers["waiting"]
+    assert status == 1
+    assert output.splitlines() == [
+        "Waiting for the other processes, 1 s at most",
+        "grid.py: error: not all processes came within 1 s (--timeout); start them all, and again",
+    ]
+    assert seconds < 20

@@ -20,6 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
@@ -334,7 +335,7 @@ def _find_paths(
     return _Paths(scheme, weights, steps, np.where(reached, index, np.inf), selected)
 
 
-@partial(jax.jit, static_argnames=("num_iterations",))
+@compiled("num_iterations")
 def _descend_all(
     problem: Problem,
     scheme: Scheme,
@@ -473,7 +474,7 @@ def _sample_totals(
     return [np.concatenate(totals, axis=-1) for totals in blocks]
 
 
-@partial(jax.jit, static_argnames=("size", "num_iterations", "num_workers"))
+@compiled("size", "num_iterations", "num_workers")
 def _draw(
     delays: TimeSource,
     key: Array,

@@ -8,10 +8,16 @@ asked to be larger before JAX starts, and where it is too small, fewer devices a
 import os
 import re
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+
+# Where XLA reads the size of its pool: older versions know the second alone, newer ones prefer the
+# first.
+VARIABLES = ("PJRT_NPROC", "NPROC")
 
 
 def _cores() -> int:
@@ -23,19 +29,33 @@ def widen_pool() -> None:
     """Ask for more threads than there will be host devices; to be called before JAX starts."""
     flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
     devices = max(int(flag[1]) if flag else 1, jax.config.values["jax_num_cpu_devices"])
-    if devices > 1:
-        os.environ.setdefault("NPROC", str(_cores() + devices))
+    if devices > 1 and not any(name in os.environ for name in VARIABLES):
+        os.environ |= dict.fromkeys(VARIABLES, str(_cores() + devices))
+
+
+def _threads() -> int:
+    """Threads of XLA's pool: as many as there are, or where that cannot be seen, were asked for.
+
+    What the variables say now may not be what they said when JAX started.
+    """
+    names = []
+    for task in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # a thread may end meanwhile
+            names.append(task.read_text().strip())
+    asked = [int(os.environ[name]) for name in VARIABLES if os.environ.get(name, "").isdecimal()]
+    return names.count("tf_XLAEigen") or min(asked, default=_cores())
 
 
 def local_mesh() -> Mesh:
     """All devices of this process in a row, fewer where they could wait for each other forever."""
     devices = jax.local_devices()
-    threads = int(os.environ.get("NPROC", _cores()))
+    threads = _threads()
     if devices[0].platform == "cpu" and len(devices) > 1 and len(devices) >= threads:
         usable = max(threads - 1, 1)
         warnings.warn(
             f"{usable} of {len(devices)} host devices are used, for XLA has {threads} threads; set "
-            f"the environment variable NPROC to {_cores() + len(devices)} before JAX starts",
+            f"{' and '.join(VARIABLES)} in the environment to {_cores() + len(devices)} before JAX "
+            f"starts",
             RuntimeWarning,
             stacklevel=2,
         )

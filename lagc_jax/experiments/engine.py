@@ -11,7 +11,7 @@ and however many devices and processes there are.
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
+from lagc_jax._programs import compiled
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit, price
@@ -144,7 +145,7 @@ def _stack(items: Sequence[Any], order: np.ndarray) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves)[order], *items)
 
 
-@partial(jax.jit, static_argnames=("body", "mesh"))
+@compiled("body", "mesh")
 def _spread(body: Callable, mesh: Mesh, shared: Any, items: Any, counts: Any) -> Any:
     """Loop over the first `counts` (devices,) of items (devices, capacity, ...) on every device."""
     many, one = PartitionSpec("devices"), PartitionSpec()

@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from lagc_jax.experiments.engine import Engine
 from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.memory import check_memory
 from lagc_jax.experiments.pace import Pace
 from lagc_jax.experiments.points import Point, Points, parameters
-from lagc_jax.experiments.store import Store
+from lagc_jax.experiments.processes import Claims, Process, join, this_process
+from lagc_jax.experiments.store import Store, digest
 
 # Seconds between two looks at what the other processes have finished.
 PATIENCE = 0.2
@@ -31,6 +29,7 @@ class Progress(NamedTuple):
         points: of the sweep that are there, computed by whatever process or run.
         total: points of the sweep.
         damaged: files that were found damaged and are computed anew.
+        notes: what happened to the other processes.
     """
 
     block: int | None
@@ -38,6 +37,7 @@ class Progress(NamedTuple):
     points: int
     total: int
     damaged: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def run_sweep(
@@ -46,19 +46,23 @@ def run_sweep(
     *,
     report: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
+    process: Process | None = None,
 ) -> bool:
     """Compute what a directory lacks of a sweep.
 
-    All devices of this process are used; under `jax.distributed` every process calls this with the
-    same arguments and a directory that they share, and takes its share of the blocks. The results
-    are the same bit for bit however often it was stopped, and however many devices and processes
-    there were.
+    All devices of this process are used. Several processes call this with the same arguments and a
+    directory that they share, and need no other connection: each takes points that are missing and
+    that no other has taken, so what one leaves falls to the others. The results are the same bit
+    for bit however often it was stopped, and however many devices and processes there were.
 
     Args:
         config: of `read_config`.
         directory: made if need be; read it with `load_results`.
-        report: called in process 0 at the start and after every block.
+        report: called at the start and after every block; of several processes, in the first that
+            is at work.
         stop: asked before every block; the run ends early when it answers True.
+        process: which of how many this is; by default as `jax.distributed` says, if it has been
+            initialised, and the only one otherwise.
 
     Returns:
         Whether the sweep is complete.
@@ -71,35 +75,16 @@ def run_sweep(
     check_memory(config)
     points = Points(config)
     engine, keys, store = Engine(config), points.keys(), Store(directory)
-    chief = jax.process_index() == 0
-    report = report if chief else lambda progress: None
-    with ExitStack() as held:
-        missing, refusal = None, None
-        if chief:
-            try:
-                held.enter_context(store.lock())
-                names = [*points.columns, *engine.columns]
-                missing = store.open(config.source, keys, names)
-                report(Progress(None, 0.0, store.finished(), len(points), store.damaged))
-            except (ValueError, OSError) as error:
-                refusal = error
-        missing = _agree(len(points), missing)
-        if missing is None:
-            raise refusal or ValueError(f"process 0 could not open out={directory}; see its error")
-        if not chief:
+
+    def prepare(first: bool) -> None:
+        if first:
+            store.open(config.source, keys, [*points.columns, *engine.columns])
+        else:
             store.ask(keys)
-        return _work(store, points, keys, engine, missing, report, stop)
 
-
-def _agree(num_points: int, missing: list[int] | None) -> list[int] | None:
-    """The missing points as process 0 found them, None where it could not look."""
-    if jax.process_count() == 1:
-        return missing
-    flags = np.zeros(num_points + 1, bool)
-    if missing is not None:
-        flags[[*missing, num_points]] = True
-    flags = np.asarray(multihost_utils.broadcast_one_to_all(flags))
-    return np.flatnonzero(flags[:-1]).tolist() if flags[-1] else None
+    process = process or this_process()
+    with join(store.directory, process, digest(keys.tobytes()), prepare) as claims:
+        return _work(store, points, keys, engine, claims, report, stop)
 
 
 def _work(
@@ -107,36 +92,56 @@ def _work(
     points: Points,
     keys: np.ndarray,
     engine: Engine,
-    missing: list[int],
+    claims: Claims,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> bool:
-    """Compute this process's share of the missing points, then wait for the others.
+    """Compute points until none is missing."""
+    pace, number = Pace(engine.config.points_per_block), 0
 
-    All end together, for the first to leave would end the others' connection.
-    """
-    alone = jax.process_count() == 1
-    share = np.array_split(missing, jax.process_count())[jax.process_index()].tolist()
-    pace, number, done = Pace(engine.config.points_per_block), 0, 0
-    while done < len(share):
+    def say(block: int | None = None, seconds: float = 0.0, **more: Sequence) -> None:
+        if claims.leads():
+            report(Progress(block, seconds, store.finished(), len(points), **more))
+
+    say(damaged=store.damaged)
+    while (missing := store.missing()).size:
         if stop():
             return False
         start = time.perf_counter()
-        block = pace.cut(points[i] for i in share[done:])
-        numbers = [point.number for point in block]
-        store.write(_columns(block, keys[numbers], engine.measure(block)))
-        seconds = time.perf_counter() - start
-        pace.took(block, seconds)
-        done += len(block)
-        there = len(points) - len(missing) + done if alone else store.finished()
-        report(Progress(number, seconds, there, len(points)))
-        number += 1
-    while not alone and (there := store.finished()) < len(points):
-        if stop():
-            return False
-        report(Progress(None, 0.0, there, len(points)))
-        time.sleep(PATIENCE)
+        block = _take(claims, store, pace, points, claims.order(missing))
+        if block:
+            numbers = [point.number for point in block]
+            store.write(_columns(block, keys[numbers], engine.measure(block)))
+            claims.release(numbers)
+            pace.took(block, time.perf_counter() - start)
+        elif store.missing().size:
+            time.sleep(PATIENCE)  # others are at what is left
+        ended = {} if claims.alone else claims.look()
+        if not claims.alone:
+            store.look()
+        notes = claims.note(ended) if store.missing().size else []
+        say(number if block else None, time.perf_counter() - start, notes=notes)
+        number += bool(block)
     return True
+
+
+def _take(
+    claims: Claims, store: Store, pace: Pace, points: Points, missing: np.ndarray
+) -> list[Point]:
+    """The next block of missing points that no other process is at, none if there is none."""
+    start = 0
+    while start < len(missing):
+        wanted = pace.cut(points[i] for i in missing[start:].tolist())
+        start += len(wanted)
+        taken = [point for point in wanted if claims.take(point.number)]
+        if taken and not claims.alone:
+            store.look()  # another process may have finished one after the last look
+            left = set(store.missing().tolist())
+            claims.release([point.number for point in taken if point.number not in left])
+            taken = [point for point in taken if point.number in left]
+        if taken:
+            return taken
+    return []
 
 
 def _columns(block: Sequence[Point], keys: np.ndarray, results: dict) -> dict[str, Any]:

@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 import re
-import socket
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ import pyarrow.parquet as pq
 
 from lagc_jax.experiments.manifest import MANIFEST, update_manifest
 
-INDEX, BLOCKS, LOCK = "index.parquet", "blocks", "lock"
+INDEX, BLOCKS = "index.parquet", "blocks"
 DIGITS = 24
 _BLOCK = re.compile(rf"[0-9a-f]{{{DIGITS}}}-[0-9a-f]{{{DIGITS}}}\.parquet")
 _NAMES = "|".join([re.escape(MANIFEST), re.escape(INDEX), _BLOCK.pattern])
@@ -97,32 +95,8 @@ class Store:
         self.damaged: list[Path] = []
         self._seen: set[str] = set()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other runs out of the directory; the system frees it however the run ends.
-
-        Raises:
-            ValueError: if another run is at work in it.
-        """
-        import fcntl  # not on every system, and reading results needs no lock
-
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with open(self.directory / LOCK, "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ValueError(
-                    f"out={self.directory} is in use by another run ({file.read().strip()}); wait "
-                    f"for it, stop it, or give another directory"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
-
     def ask(self, keys: np.ndarray) -> None:
-        """Say which answers are wanted, without writing that down.
+        """Say which answers are wanted, where another process has written that down.
 
         Args:
             keys: (N,) of `digest`, as bytes, in the order of the table; each once.
@@ -130,19 +104,17 @@ class Store:
         self._wanted = _Wanted(keys)
         self._present = np.zeros(len(keys), bool)
         self._seen.clear()
+        self.look()
 
     def open(
         self, description: Mapping[str, Any], keys: np.ndarray, columns: Sequence[str]
-    ) -> list[int]:
+    ) -> None:
         """Say which answers are wanted, and remove what a crash left half written or damaged.
 
         Args:
             description: of what is asked, for people.
             keys: as for `ask`.
             columns: of the table, in order; a block may lack some.
-
-        Returns:
-            Places of the keys that are missing.
 
         Raises:
             ValueError: if the directory is of another version, or a folder stands where a block
@@ -167,15 +139,21 @@ class Store:
         )
         write_atomically(self.directory / INDEX, _to_bytes(index))
         self.ask(keys)
-        self.finished()
         for path in self.damaged:
             if path.is_dir() and not path.is_symlink():
                 raise ValueError(f"{path} is a folder where a block belongs; move it away")
             path.unlink()
-        return np.flatnonzero(~self._present).tolist()
+
+    def missing(self) -> np.ndarray:
+        """Places of the wanted answers that are not known to be there."""
+        return np.flatnonzero(~self._present)
 
     def finished(self) -> int:
-        """Wanted answers that are there; blocks seen before are not read again."""
+        """Wanted answers that are known to be there."""
+        return int(self._present.sum())
+
+    def look(self) -> None:
+        """Look for answers that others have written; blocks seen before are not read again."""
         for path in _block_files(self.directory):
             if path.name not in self._seen:
                 self._seen.add(path.name)
@@ -184,7 +162,6 @@ class Store:
                 else:
                     found = _from_bytes(data, ["key"])
                     self._present[self._wanted.find(found)[1]] = True
-        return int(self._present.sum())
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Keep a block: columns of equal lengths, `key` among them, None where there is no value.
@@ -192,9 +169,12 @@ class Store:
         Raises:
             OSError: as `write_atomically`.
         """
-        data = _to_bytes(pa.table(dict(columns)))
+        table = pa.table(dict(columns))
+        data = _to_bytes(table)
         name = f"{digest(np.unique(columns['key']).tobytes())}-{digest(data)}.parquet"
         write_atomically(self.directory / BLOCKS / name, data)
+        self._seen.add(name)
+        self._present[self._wanted.find(table)[1]] = True
 
 
 def _to_bytes(table: pa.Table) -> bytes:

@@ -8,7 +8,6 @@ time, messages, bits and gradients side by side, and next to them what the paper
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._programs import compiled
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
@@ -193,7 +193,7 @@ def run(task: Task, contender: Contender, times: Array) -> Runs:
     return jax.tree.map(lambda leaf: leaf.reshape(*times.shape[:2], -1), runs)
 
 
-@partial(jax.jit, static_argnames="test_accuracy")
+@compiled("test_accuracy")
 def _run(
     problem: Problem,
     scheme: Scheme,

@@ -11,7 +11,6 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,6 +18,7 @@ from jax.scipy.special import betainc, logsumexp
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays, check_source
 from lagc_jax.law.binomial import log_binomial, log_density, log_probabilities
@@ -104,7 +104,7 @@ def _log_mean(delays: Delays, law: _Law, s: Array) -> Array:
     return _log_moment(delays, law, 1, log_mass + log_time)
 
 
-@jax.jit
+@compiled()
 def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
     """Means of `load` times the maximum over `s` groups, (S,); 0 for none."""
     s = jnp.asarray(num_groups, delays.dtype)
@@ -112,7 +112,7 @@ def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> 
     return jnp.where(s > 0, mean, 0)
 
 
-@jax.jit
+@compiled()
 def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
     """Variances of the same, integrated as central moments.
 

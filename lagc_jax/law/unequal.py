@@ -10,7 +10,6 @@ to where nothing is left. So a jump or a kink lies on an edge, and heavy tails l
 
 import math
 import warnings
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete
+from lagc_jax._programs import compiled
 from lagc_jax.delays.base import Delays
 
 LARGEST_HAZARD = 256.0
@@ -98,7 +98,7 @@ def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
     return counts[-1], logsumexp(counts[:-1], axis=0)
 
 
-@partial(jax.jit, static_argnames=("group_size", "redundancy"))
+@compiled("group_size", "redundancy")
 def moments(
     delays: Delays, group_counts: ArrayLike, group_size: int, redundancy: int
 ) -> tuple[Array, Array]:

@@ -1,0 +1,43 @@
+"""Compiled programs are let go when there are many, and the user's own are not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lagc_jax import _programs
+
+
+def test_no_more_programs_are_kept_than_said(monkeypatch):
+    monkeypatch.setattr(_programs, "KEPT", 4)
+    monkeypatch.setattr(_programs, "_functions", [])
+    monkeypatch.setattr(_programs._Count, "programs", 0)
+    traced = []
+
+    @_programs.compiled()
+    def inner(x):
+        return 2 * x
+
+    @_programs.compiled("n")
+    def outer(x, n):
+        traced.append((x.size, n))
+        return inner(x).sum() + n
+
+    users = jax.jit(lambda x: traced.append("user") or outer(x, 0))
+    users(np.ones(3))
+    for size in (1, 2, 1, 2, 3):  # with the user's, four programs, each with two of our functions
+        assert outer(np.ones(size), n=1) == 2 * size + 1
+    assert traced == ["user", (3, 0), (1, 1), (2, 1), (3, 1)]
+    outer(np.ones(3), n=2)  # drops them all
+    outer(np.ones(1), n=1)
+    users(np.ones(3))
+    assert traced[5:] == [(3, 2), (1, 1)]
+
+
+def test_a_compiled_function_passes_through_transformations():
+    @_programs.compiled("power")
+    def total(x, power):
+        return jnp.sum(x**power)
+
+    x = jnp.arange(3.0)
+    assert jax.grad(total)(x, 2).tolist() == [0, 2, 4]
+    assert jax.vmap(lambda row: total(row, power=1))(x[:, None]).tolist() == [0, 1, 2]

@@ -46,13 +46,16 @@ GRIDS = {
 class Engine:
     """Takes part in a sweep without computing: says that it is at a block and waits for `go`."""
 
+    columns = ("accuracy",)
+
     def __init__(self, config):
-        """Need nothing."""
+        """Need nothing but to know it."""
+        self.config = config
 
     def measure(self, points):
         (Path.cwd() / f"busy{os.getpid()}").touch()
         wait_for(Path.cwd() / "go", Path.cwd() / f"go{os.getpid()}")
-        return {"point": np.array([point.number for point in points])}
+        return {"accuracy": np.zeros(len(points))}
 
 
 run.Engine = Engine

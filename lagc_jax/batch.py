@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
+from lagc_jax._keys import fold_each, one_key
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, count_costs, first_hit
@@ -158,6 +159,7 @@ def simulate_batch(
     """
     K = whole_number("num_iterations", num_iterations)
     R = whole_number("num_realisations", num_realisations)
+    key = one_key(key)
     check_start(problem, scheme, step_size)
     theta = flat_start(problem, theta0)
     clock = clock_of(scheme, delays, cluster, sampler)
@@ -227,8 +229,7 @@ def realise_paths(
     size = BLOCK
     ks = jnp.arange(num_iterations + 1)
 
-    def run_one(number: Array) -> tuple[tuple, tuple]:
-        own = jax.random.fold_in(key, number)
+    def run_one(own: Array) -> tuple[tuple, tuple]:
         run = run_trajectory(
             problem,
             clock,
@@ -246,7 +247,7 @@ def realise_paths(
 
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
         numbers = block * size + jnp.arange(size)
-        paths, samples = jax.vmap(run_one)(numbers)
+        paths, samples = jax.vmap(run_one)(fold_each(key, numbers))
 
         def add(total: Array, values: Array) -> Array:
             valid = jnp.reshape(numbers < num_realisations, (-1,) + (1,) * total.ndim)
@@ -254,7 +255,7 @@ def realise_paths(
 
         return jax.tree.map(add, totals, paths), samples
 
-    shapes, _ = jax.eval_shape(run_one, jnp.zeros((), int))
+    shapes, _ = jax.eval_shape(run_one, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.result_type(leaf, 0.0)), shapes)
     blocks = -(-num_realisations // size)
     totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(blocks))

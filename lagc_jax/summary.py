@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._keys import fold_each
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
 # Realisations drawn together, always padded to this number, so that results do not depend on how
@@ -122,7 +123,7 @@ def realise(
 
     def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
         numbers = block * size + jnp.arange(size)
-        drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
+        drawn = jax.vmap(times.until, in_axes=(0, None))(fold_each(key, numbers), rising)
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
     dtype = jax.eval_shape(times.until, key, rising).dtype

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._keys import as_key
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
@@ -156,6 +157,7 @@ def simulate(
     (['2.5000', '0.0000'], [0, 2])
     """
     K = whole_number("num_iterations", num_iterations)
+    key = as_key(key)
     check_start(problem, scheme, step_size)
     theta = flat_start(problem, theta0)
     if exact_recovery:

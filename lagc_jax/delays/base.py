@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, positive
 from lagc_jax._pytree import pytree
 
@@ -31,7 +32,7 @@ def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> A
     """
     dtype = jnp.dtype(dtype)
     word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)
-    bits = jax.random.bits(key, shape, word)
+    bits = _keys.bits(key, shape, word)
     return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
 
 
@@ -144,7 +145,7 @@ class Delays(TimeSource, Protocol):
         check_delays(self, num_workers)
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
-        return self.sample(jax.random.fold_in(key, chunk), shape)
+        return self.sample(_keys.fold_in(key, chunk), shape)
 
 
 @pytree()

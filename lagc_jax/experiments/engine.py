@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
+from lagc_jax._keys import make_key
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.costs import first_hit, price
@@ -265,7 +266,7 @@ class Engine:
         self.config = config
         self.mesh = local_mesh()
         self.accuracies = np.array(config.accuracies)
-        self._shared = (jax.random.key(config.seed), np.array(config.quantiles))
+        self._shared = (make_key(config.seed), np.array(config.quantiles))
         self._paths: dict[_PathKey, PathRecord] = {}
         self._problem: tuple[Any, Problem] | None = None
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import finite, finite_data
 from lagc_jax._pytree import EXACT
 
@@ -127,7 +128,7 @@ def group_products(matrices: Array, points: Array) -> Array:
 
 def partition_keys(key: Array, num_partitions: int) -> Array:
     """One key a partition, whatever the groups: workers that hold it draw the same samples."""
-    return jax.vmap(lambda m: jax.random.fold_in(key, m))(jnp.arange(num_partitions))
+    return jax.vmap(lambda m: _keys.fold_in(key, m))(jnp.arange(num_partitions))
 
 
 def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
@@ -144,7 +145,7 @@ def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> t
         over `B`: a sum over them has the mean of the sum over the partition.
     """
     rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
-    drawn = jax.random.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
+    drawn = _keys.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
     # Measured in a loop: XLA ranks once, before it, and the unrolled search adds next to nothing.
     rows = jnp.searchsorted(rank[:-1], drawn, side="right", method="scan_unrolled")
     scale = rank[-1].astype(weights.dtype) / batch_size

@@ -12,6 +12,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import finite, finite_data, positive, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._optimum import minimize_lbfgs
@@ -196,7 +197,7 @@ def estimate_smoothness(
     flat, unravel = ravel_pytree(theta)
     whole_number("num_iterations", num_iterations)
     # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
-    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    start = _keys.normal(_keys.make_key(0), flat.shape, flat.dtype)
 
     def curvature(part: Any) -> Array:
         gradient = jax.grad(lambda point: loss(unravel(point), part))

@@ -1,11 +1,11 @@
 """Constructors of the schemes that papers compare, each a point of `Scheme`."""
 
-import jax
 import numpy as np
 import optax
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
+from lagc_jax._keys import make_key
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import (
     GradientCode,
@@ -111,7 +111,7 @@ def stochastic_gc(
     9
     """
     if assignment is None:
-        assignment = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+        assignment = balanced_assignment(make_key(0), num_workers, redundancy)
     return Scheme(num_workers, 1, redundancy, decoding=Rescaled(assignment, num_waited))
 
 
@@ -141,7 +141,7 @@ def approximate_gc(
         if _divides(num_workers, redundancy):
             encoding = fractional_repetition(num_workers, redundancy).encoding
         else:
-            encoding = balanced_assignment(jax.random.key(0), num_workers, redundancy)
+            encoding = balanced_assignment(make_key(0), num_workers, redundancy)
     decoding = LeastSquares(encoding, num_waited, deadline)
     return Scheme(num_workers, 1, redundancy, decoding=decoding)
 

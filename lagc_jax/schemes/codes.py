@@ -8,12 +8,12 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import whole_number
 from lagc_jax._pytree import EXACT, pytree
 
@@ -175,11 +175,12 @@ def balanced_assignment(
     Raises:
         ValueError: if sizes are not whole numbers or `r > n`.
 
+    >>> import jax
     >>> balanced_assignment(jax.random.key(0), 5, 2).sum(0).tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0]
     """
     n, r = _check_sizes(group_size, redundancy)
-    shifts = jax.random.permutation(key, n)[:r]
+    shifts = _keys.permutation(key, n)[:r]
     held = (jnp.arange(n)[:, None, None] + shifts[:, None]) % n == jnp.arange(n)
     return held.any(1).astype(jnp.result_type(float) if dtype is None else dtype)
 

@@ -360,8 +360,8 @@ class Discrete(Delays):
 
     def __post_init__(self) -> None:
         positive("values", self.values)
-        values = np.atleast_1d if concrete(self.values) is not None else jnp.atleast_1d
-        values = values(as_leaf(self.values))
+        values = as_leaf(self.values)
+        values = (np if concrete(values) is not None else jnp).atleast_1d(values)
         if not values.size:
             raise ValueError(f"values={self.values} is empty; give at least one time")
         weights = self.probabilities

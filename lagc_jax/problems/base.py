@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite, finite_data
+from lagc_jax._checks import as_leaf, finite, finite_data
 from lagc_jax._pytree import EXACT
 
 # From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
@@ -56,6 +56,7 @@ class Problem(Protocol):
     def flatten(self, theta: Any) -> Array:
         """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
         finite("theta0", theta)
+        theta = as_leaf(theta)
         if np.shape(theta) != (self.num_parameters,):
             raise ValueError(
                 f"theta0 has shape {np.shape(theta)}; give ({self.num_parameters},), one entry a "
@@ -191,7 +192,7 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    dtype = jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    dtype = jnp.result_type(as_leaf(jnp.asarray(X)).dtype, 0.0)
     for name, array in (("X", features), ("y", targets)):
         with np.errstate(over="ignore"):
             if not np.sum(array**2) <= jnp.finfo(dtype).max:

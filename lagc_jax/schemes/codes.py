@@ -139,10 +139,10 @@ def cyclic_repetition(
         support = (w + np.arange(r)) % n
         row = np.linalg.svd(orthogonal[:, support])[2][-1]
         matrix[w, support] = row / row[np.argmax(np.abs(row))]
-    encoding = jnp.asarray(matrix, dtype)
+    encoding = matrix.astype(jnp.result_type(float) if dtype is None else dtype)
     epsilon = float(jnp.finfo(encoding.dtype).eps)
     tolerance = math.sqrt(epsilon) if tolerance is None else tolerance
-    condition, residual = _decoding_errors(np.asarray(encoding), _consecutive_sets(n, n - r + 1))
+    condition, residual = _decoding_errors(encoding, _consecutive_sets(n, n - r + 1))
     error = max(condition * epsilon, residual)
     if not error <= tolerance:
         raise ValueError(
@@ -150,7 +150,7 @@ def cyclic_repetition(
             f"{encoding.dtype}, above tolerance={tolerance:.1e}; use fractional_repetition, "
             f"smaller groups, float64 or a larger tolerance"
         )
-    return GradientCode(encoding, r)
+    return GradientCode(jnp.asarray(encoding), r)
 
 
 def balanced_assignment(

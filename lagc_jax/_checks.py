@@ -2,12 +2,25 @@
 
 import math
 import operator
+import os
+import sys
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+INSIDE = tuple(os.path.dirname(path) + os.sep for path in (__file__, jax.__file__))
+
+
+def warn(message: str) -> None:
+    """Give a RuntimeWarning at the user's line: the first caller outside of the package and JAX."""
+    level, frame = 1, sys._getframe()
+    while frame.f_code.co_filename.startswith(INSIDE) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 def concrete(value: Any) -> np.ndarray | None:

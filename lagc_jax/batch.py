@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
 from lagc_jax._keys import fold_each, one_key
+from lagc_jax._modes import float_dtype
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, count_costs, first_hit
@@ -256,7 +257,7 @@ def realise_paths(
         return jax.tree.map(add, totals, paths), samples
 
     shapes, _ = jax.eval_shape(run_one, key)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.result_type(leaf, 0.0)), shapes)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
     blocks = -(-num_realisations // size)
     totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
     gap, selected, received, diverged = (total / num_realisations for total in totals)

@@ -6,6 +6,7 @@ does with the sum.
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes.base import Scheme
@@ -110,7 +112,7 @@ def begin(
     return State(
         theta=theta,
         stale_gradients=zeros,
-        stale_iterates=zeros + theta,
+        stale_iterates=jnp.broadcast_to(theta, zeros.shape),
         differences=jnp.zeros(scheme.memory, theta.dtype),
         uploaded=jnp.zeros(scheme.num_groups, bool),
         known=jnp.zeros(scheme.num_groups, bool),
@@ -235,8 +237,8 @@ def update(
         optimizer: the one given to `init`.
     """
     stale_gradients = jnp.where(uploaded[:, None], proposal.message, state.stale_gradients)
-    stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
-    updates, optimizer_state = _server(scheme, optimizer, state.step_size).update(
+    stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
+    updates, optimizer_state = lenient(_server(scheme, optimizer, state.step_size).update)(
         stale_gradients.sum(0), state.optimizer, state.theta
     )
     theta = jnp.asarray(optax.apply_updates(state.theta, updates))
@@ -310,7 +312,11 @@ def descend(
     theta = flat_start(problem, theta0)
     if accuracy is not None:
         positive("accuracy", accuracy)
-    return find_path(problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy, record)
+    # What is not run is NaN on purpose.
+    with nullcontext() if accuracy is None else jax.debug_nans(False):
+        return find_path(
+            problem, path_scheme(scheme), step_size, theta, K, optimizer, accuracy, record
+        )
 
 
 @partial(jax.jit, static_argnames=("num_iterations", "optimizer", "record"))
@@ -408,8 +414,11 @@ def _scan_until(
     kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
     carry = (0, start, kept, jnp.zeros((), bool))
     _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
-    last, made = jax.lax.scan(iterate, state, None, length=rest)
-    last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
+    if rest:
+        last, made = jax.lax.scan(iterate, state, None, length=rest)
+        last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
+    else:
+        last, made = state, jax.tree.map(lambda leaf: leaf[0, :0], kept)
 
     def join(old: Array, new: Array) -> Array:
         new = jnp.where(done, _not_run(new.dtype), new)

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, positive
+from lagc_jax._modes import float_dtype, lenient
 from lagc_jax._pytree import pytree
 
 
@@ -113,7 +114,7 @@ class Delays(TimeSource, Protocol):
     @property
     def dtype(self) -> Any:
         """Floating dtype of the times: that of the parameters."""
-        return jnp.result_type(jnp.result_type(*jax.tree.leaves(self)), 0.0)
+        return float_dtype(*jax.tree.leaves(self))
 
     @property
     def identical(self) -> bool:
@@ -129,14 +130,17 @@ class Delays(TimeSource, Protocol):
             checks.get(name, positive)(name, value)
             object.__setattr__(self, name, as_leaf(value))
 
+    @lenient
     def survival(self, t: ArrayLike) -> Array:
         """`P(tau > t)`, of the shape of `t`."""
         return jnp.exp(-self.hazard(t))
 
+    @lenient
     def quantile(self, probability: ArrayLike) -> Array:
         """Time `t` with `P(tau <= t) = probability`, of the shape of `probability`."""
         return self.inverse_hazard(-jnp.log1p(-jnp.asarray(probability, self.dtype)))
 
+    @lenient
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
         return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))

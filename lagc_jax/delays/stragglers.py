@@ -226,5 +226,7 @@ class Failures(Wrapper):
         hazard = -jnp.log1p(-jnp.asarray(self.forever, self.dtype))
         count = (jnp.asarray(chunk) * size + 1 + jnp.arange(size)).astype(self.dtype)
         uniforms = survival_uniforms(_keys.fold_in(once_key, chunk), (size, workers), self.dtype)
-        failed = (uniforms <= jnp.asarray(self.once, self.dtype)) | (life < count[:, None] * hazard)
+        once = jnp.broadcast_to(jnp.asarray(self.once, self.dtype), uniforms.shape)
+        hazard = jnp.broadcast_to(hazard, uniforms.shape)
+        failed = (uniforms <= once) | (life[None] < count[:, None] * hazard)
         return jnp.where(failed[:, None], jnp.inf, times)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import whole_number
+from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays._columns import check_names, check_values
 from lagc_jax.delays.base import TimeSource
@@ -165,7 +166,7 @@ class Trace(TimeSource):
 
     @property
     def dtype(self) -> Any:
-        return jnp.result_type(self.times, 0.0)
+        return float_dtype(self.times)
 
     @property
     def identical(self) -> bool:

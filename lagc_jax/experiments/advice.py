@@ -319,7 +319,8 @@ def _find_paths(
     """All pairs of `xi` and step size as one batch."""
     weights, steps = (grid.ravel() for grid in np.meshgrid(xi, step_sizes, indexing="ij"))
     alpha = steps / float(problem.total_smoothness)
-    gap, chosen = _descend_all(problem, scheme, weights, alpha, num_iterations, accuracy)
+    with jax.debug_nans(False):  # what is not run is NaN on purpose
+        gap, chosen = _descend_all(problem, scheme, weights, alpha, num_iterations, accuracy)
     index, reached = (np.asarray(x) for x in first_hit(gap, accuracy))
     last = np.where(reached, index, 0)
     before = np.arange(last.max(initial=0)) < last[:, None]

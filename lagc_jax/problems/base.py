@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, finite, finite_data
+from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT
 
 # From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
@@ -192,7 +193,7 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    dtype = jnp.result_type(as_leaf(jnp.asarray(X)).dtype, 0.0)
+    dtype = float_dtype(as_leaf(jnp.asarray(X)))
     for name, array in (("X", features), ("y", targets)):
         with np.errstate(over="ignore"):
             if not np.sum(array**2) <= jnp.finfo(dtype).max:

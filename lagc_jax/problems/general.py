@@ -141,8 +141,9 @@ def general_problem(
     if np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
     (num_partitions,) = sizes.pop()
-    unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
-    nothing = jnp.asarray(jnp.nan, flat0.dtype)
+    # Put, not made by JAX, whose `jax_debug_nans` would stop at it.
+    unknown = jax.device_put(np.full(num_partitions, np.nan, flat0.dtype))
+    nothing = jax.device_put(np.asarray(np.nan, flat0.dtype))
     draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
     minimizer, points = flat0, [0.0]
     if optimum is None:
@@ -172,7 +173,7 @@ def general_problem(
         data,
         constants,
         jnp.sum(constants),
-        jnp.asarray(strong_convexity, flat0.dtype),
+        jax.device_put(np.asarray(strong_convexity, flat0.dtype)),
         minimizer,
         jnp.asarray(optimum, flat0.dtype),
         sampler,

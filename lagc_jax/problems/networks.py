@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import not_negative, whole_number
 from lagc_jax._keys import from_any_key, split
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT
 from lagc_jax.problems.base import draw_samples, partitioned
 from lagc_jax.problems.general import GeneralProblem, general_problem
@@ -53,6 +54,7 @@ def initial_network(key: Array, sizes: Sequence[int]) -> Network:
     ]
 
 
+@lenient
 def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> Array:
     """Logits of samples, (..., C) from (..., d).
 

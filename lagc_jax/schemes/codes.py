@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 
 MAX_ENUMERATED = 20_000
@@ -46,6 +47,7 @@ class GradientCode:
         """Messages of the workers (..., n, d) from the partitions' gradients (..., n, d)."""
         return jnp.matmul(self.encoding, gradients, precision=EXACT)
 
+    @lenient
     def decoding_vector(self, survivors: Array) -> Array:
         """Decoding vectors `a_W` (..., n) of survivor sets, bool (..., n).
 
@@ -153,6 +155,7 @@ def cyclic_repetition(
     return GradientCode(jnp.asarray(encoding), r)
 
 
+@lenient
 def balanced_assignment(
     key: Array, group_size: int, redundancy: int, *, dtype: DTypeLike | None = None
 ) -> Array:

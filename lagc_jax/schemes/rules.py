@@ -131,7 +131,7 @@ class LagServer(Rule):
     """
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
-        moved = squared_norms(round.stale_iterates - round.theta)
+        moved = squared_norms(round.stale_iterates - round.theta[None])
         skip = round.smoothness**2 * moved <= round.lag_threshold
         return Proposal(skip, gradients(round.theta))
 
@@ -155,7 +155,7 @@ class LasgServer(Rule):
     """
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
-        moved = squared_norms(round.stale_iterates - round.theta)
+        moved = squared_norms(round.stale_iterates - round.theta[None])
         skip = (round.smoothness**2 * moved <= round.moved) & round.fresh_enough
         return Proposal(skip, gradients(round.theta))
 

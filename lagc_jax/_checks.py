@@ -1,24 +1,49 @@
 """Checks made once, at the public door: each names the argument, its value and the remedy."""
 
+import math
 import operator
+import os
+import sys
+import warnings
 from typing import Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 T = TypeVar("T")
+INSIDE = tuple(os.path.dirname(path) + os.sep for path in (__file__, jax.__file__))
+
+
+def warn(message: str) -> None:
+    """Give a RuntimeWarning at the user's line: the first caller outside of the package and JAX."""
+    level, frame = 1, sys._getframe()
+    while frame.f_code.co_filename.startswith(INSIDE) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """Return `value` as a NumPy array, or None where it is traced and its value unknown."""
-    if isinstance(value, Tracer):
-        return None
-    return np.asarray(value)
+    """Return `value` as a NumPy array, or None where any of it is traced and so unknown."""
+    return None if _is_traced(value) else np.asarray(value)
+
+
+def _is_traced(value: Any) -> bool:
+    leaves = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
+    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def as_leaf(value: Any) -> Any:
-    """A list or tuple as one array, not a pytree of its entries; anything else as it is."""
-    return np.asarray(value) if isinstance(value, list | tuple) else value
+    """A list or tuple as one array, not a pytree of its entries; anything else as it is.
+
+    Half precision becomes float32: its random words would round to 0 and 1.
+    """
+    if isinstance(value, list | tuple):
+        value = (jnp if _is_traced(value) else np).asarray(value)
+    dtype = getattr(value, "dtype", None)
+    half = dtype is not None and jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+    return value.astype(np.float32) if half else value
 
 
 def whole_number(name: str, value: Any, minimum: int = 1) -> int:
@@ -44,7 +69,8 @@ def real_array(name: str, value: Any) -> np.ndarray | None:
         raise ValueError(
             f"{name} is ragged; give rows of equal lengths, padded if need be"
         ) from None
-    if array is not None and array.dtype.kind not in "fiu":
+    known = (jnp.floating, jnp.integer)
+    if array is not None and not any(jnp.issubdtype(array.dtype, kind) for kind in known):
         raise ValueError(f"{name}={value!r} is not a real number or an array of them; give floats")
     return array
 
@@ -72,10 +98,9 @@ def finite(name: str, value: Any) -> np.ndarray | None:
 
 def one_axis(name: str, value: Any, minimum: int = 0) -> None:
     """Raise ValueError unless `value` is a number or a list of at least `minimum` of them."""
-    if np.ndim(value) > 1 or np.size(value) < minimum:
-        raise ValueError(
-            f"{name} has shape {np.shape(value)}; give a list of at least {minimum} numbers"
-        )
+    shape = np.shape(as_leaf(value))
+    if len(shape) > 1 or math.prod(shape) < minimum:
+        raise ValueError(f"{name} has shape {shape}; give a list of at least {minimum} numbers")
 
 
 def not_negative(name: str, value: Any) -> None:

@@ -11,6 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
+from lagc_jax._keys import fold_each, one_key
+from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
@@ -161,6 +163,7 @@ def simulate_batch(
     """
     K = whole_number("num_iterations", num_iterations)
     R = whole_number("num_realisations", num_realisations)
+    key = one_key(key)
     check_fit(problem, scheme)
     alpha = schedule(step_size, K)
     scheme = with_optimizer(scheme, optimizer, step_size)
@@ -241,8 +244,7 @@ def realise_paths(
     size = BLOCK
     ks = jnp.arange(num_iterations + 1)
 
-    def run_one(number: Array) -> tuple[tuple, tuple]:
-        own = jax.random.fold_in(key, number)
+    def run_one(own: Array) -> tuple[tuple, tuple]:
         run = run_trajectory(
             problem,
             clock,
@@ -259,7 +261,7 @@ def realise_paths(
 
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
         numbers = block * size + jnp.arange(size)
-        paths, samples = jax.vmap(run_one)(numbers)
+        paths, samples = jax.vmap(run_one)(fold_each(key, numbers))
 
         def add(total: Array, values: Array) -> Array:
             valid = jnp.reshape(numbers < num_realisations, (-1,) + (1,) * total.ndim)
@@ -267,8 +269,8 @@ def realise_paths(
 
         return jax.tree.map(add, totals, paths), samples
 
-    shapes, _ = jax.eval_shape(run_one, jnp.zeros((), int))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.result_type(leaf, 0.0)), shapes)
+    shapes, _ = jax.eval_shape(run_one, key)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
     blocks = -(-num_realisations // size)
     totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
     gap, selected, received, diverged = (total / num_realisations for total in totals)

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
@@ -206,6 +207,7 @@ def _grouped(scheme: Scheme, by_worker: Array) -> Array:
     return by_worker.reshape(*by_worker.shape[:-1], scheme.num_groups, scheme.group_size)
 
 
+@lenient
 def _arrival_times(scheme: Scheme, link: Link, work: Array, selected: Array) -> Array:
     """When the workers' messages reach the server, (..., M); `inf` for those that send none."""
     latency = jnp.asarray(link.latency, work.dtype)
@@ -253,4 +255,4 @@ def chunk_of_work(
     work = (scheme.load // draws) * jnp.sum(times, axis=1)
     if cluster is None or cluster.startup is None:
         return work
-    return jnp.asarray(cluster.startup, work.dtype) + work
+    return jnp.broadcast_to(jnp.asarray(cluster.startup, work.dtype), work.shape) + work

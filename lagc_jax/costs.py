@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax.schemes.base import Scheme
 
@@ -64,6 +65,7 @@ def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
 
 
 @compiled()
+@lenient
 def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
 
@@ -73,6 +75,7 @@ def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     return jnp.argmax(below, axis=-1), jnp.any(below, axis=-1)
 
 
+@lenient
 def at_hit(values: Array, index: Array, reached: Array) -> Array:
     """Entries of `values` (K+1,) at the first hits, `inf` where there are none."""
     floating = jnp.result_type(values.dtype, jnp.result_type(float))

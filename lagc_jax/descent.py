@@ -6,6 +6,7 @@ does with the sum.
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive, whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
@@ -99,7 +101,7 @@ def begin(problem: Problem, scheme: Scheme, step_size: ArrayLike | None, start: 
     return State(
         theta=theta,
         held=zeros,
-        stale_iterates=zeros + theta,
+        stale_iterates=jnp.broadcast_to(theta, zeros.shape),
         differences=jnp.zeros(scheme.memory, theta.dtype),
         uploaded=jnp.zeros(scheme.num_groups, bool),
         known=jnp.zeros(scheme.num_groups, bool),
@@ -202,8 +204,8 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
         uploaded: (G,) bool, groups whose message arrived.
     """
     held = jnp.where(uploaded[:, None], proposal.message, state.held)
-    stale_iterates = jnp.where(uploaded[:, None], state.theta, state.stale_iterates)
-    updates, optimizer_state = _server(scheme, _step_size(state)).update(
+    stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
+    updates, optimizer_state = lenient(_server(scheme, _step_size(state)).update)(
         held.sum(0), state.optimizer, state.theta
     )
     theta = jnp.asarray(optax.apply_updates(state.theta, updates))
@@ -280,7 +282,9 @@ def descend(
     theta = flat_start(problem, theta0)
     if accuracy is not None:
         positive("accuracy", accuracy)
-    return find_path(problem, scheme, alpha, theta, K, accuracy, record)
+    # What is not run is NaN on purpose.
+    with nullcontext() if accuracy is None else jax.debug_nans(False):
+        return find_path(problem, scheme, alpha, theta, K, accuracy, record)
 
 
 @compiled("num_iterations", "record")
@@ -365,8 +369,11 @@ def _scan_until(
     kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
     carry = (0, start, kept, jnp.zeros((), bool))
     _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
-    last, made = jax.lax.scan(iterate, state, None, length=rest)
-    last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
+    if rest:
+        last, made = jax.lax.scan(iterate, state, None, length=rest)
+        last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
+    else:
+        last, made = state, jax.tree.map(lambda leaf: leaf[0, :0], kept)
 
     def join(old: Array, new: Array) -> Array:
         new = jnp.where(done, _not_run(new.dtype), new)

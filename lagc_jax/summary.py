@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._keys import fold_each
+from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
@@ -19,8 +21,9 @@ class Summary(NamedTuple):
     """Sample statistics of R realisations of A wall-clock times.
 
     Attributes:
-        mean, variance: (A,) sample mean and unbiased variance (NaN for a single realisation).
-        standard_error: (A,) of the mean.
+        mean, variance: (A,) sample mean and unbiased variance, `inf` for a single realisation, of
+            which it is not known.
+        standard_error: (A,) of the mean, likewise.
         quantiles: (A, Q) sample quantiles.
         quantile_bounds: (A, Q, 2) order statistics that enclose the true quantile with 95 %
             confidence whatever the distribution (normal limit of the binomial ranks; OS, section
@@ -36,12 +39,14 @@ class Summary(NamedTuple):
     samples: Array | None
 
 
+@lenient
 def summarise_moments(
     moments: tuple, samples: Array | None, levels: Array, num_realisations: int, keep: bool
 ) -> Summary:
     """Put together moments of `merge_moments` and quantiles of samples (R, A), if any."""
     _, mean, squares = moments
-    variance = squares / (num_realisations - 1)
+    known = num_realisations > 1
+    variance = squares / (num_realisations - 1) if known else jnp.full_like(squares, jnp.inf)
     error = jnp.sqrt(variance / num_realisations)
     values, bounds = _no_quantiles(mean.shape[0], mean.dtype)
     if samples is not None:
@@ -50,6 +55,7 @@ def summarise_moments(
     return Summary(mean, variance, error, values, bounds, kept)
 
 
+@lenient
 def merge_moments(moments: tuple, drawn: Array, valid: Array) -> tuple:
     """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983).
 
@@ -122,7 +128,7 @@ def realise(
 
     def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
         numbers = block * size + jnp.arange(size)
-        drawn = jax.vmap(lambda i: times.until(jax.random.fold_in(key, i), rising))(numbers)
+        drawn = jax.vmap(times.until, in_axes=(0, None))(fold_each(key, numbers), rising)
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
     dtype = jax.eval_shape(times.until, key, rising).dtype

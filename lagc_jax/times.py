@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax._keys import as_key, bits
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
@@ -93,7 +94,7 @@ class DirectTimes(Times):
     overhead: ArrayLike | None = None
 
     def seed(self, key: Array) -> Array:
-        return jax.random.bits(key, (2,), jnp.uint32)
+        return bits(key, (2,), jnp.uint32)
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         uniforms = chunk_uniforms(seed, chunk, self.counts.dtype)
@@ -129,7 +130,7 @@ class WorkerTimes(Times):
     cluster: Cluster | None = None
 
     def seed(self, key: Array) -> Array:
-        return key
+        return as_key(key)
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         work = chunk_of_work(self.scheme, self.delays, self.cluster, seed, chunk)
@@ -174,6 +175,7 @@ def sample_iteration_times(
     Raises:
         ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
     """
+    key = as_key(key)
     n, r = check_iteration(delays, group_size, redundancy)
     counts = count_working(working, delays.dtype)
     inverse = make_inverse(n, r, delays.dtype)

@@ -1,6 +1,5 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, whole_number
+from lagc_jax._checks import positive, warn, whole_number
+from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
@@ -75,7 +75,8 @@ class Trajectory(NamedTuple):
     @property
     def bits(self) -> Array:
         """Bits sent to the server, (K+1,), of floating type: 32 for every number sent as it is."""
-        return self.uplink * self.message_bits[..., None].astype(jnp.result_type(float))
+        floating = jnp.result_type(float)
+        return self.uplink.astype(floating) * self.message_bits[..., None].astype(floating)
 
 
 class Complexity(NamedTuple):
@@ -157,6 +158,7 @@ def simulate(
     (['2.5000', '0.0000'], [0, 2])
     """
     K = whole_number("num_iterations", num_iterations)
+    key = as_key(key)
     check_fit(problem, scheme)
     check_record(record)
     alpha = schedule(step_size, K)
@@ -180,11 +182,9 @@ def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
     """Warn where a replayed trace starts anew within a run."""
     length = delays.length
     if length is not None and length < num_iterations:
-        warnings.warn(
+        warn(
             f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
-            f"anew after its last row",
-            RuntimeWarning,
-            stacklevel=3,
+            f"anew after its last row"
         )
 
 

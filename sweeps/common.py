@@ -67,11 +67,13 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
 
 
 def configure_jax(double: bool = True) -> None:
-    """Use 64-bit numbers or not, and keep compiled programs for the next run.
+    """Use 64-bit numbers or not, draw by seed alone, and keep compiled programs for the next run.
 
     They are kept where `JAX_COMPILATION_CACHE_DIR` says, by default in the user's cache folder.
     """
     jax.config.update("jax_enable_x64", double)
+    jax.config.update("jax_default_prng_impl", "threefry2x32")
+    jax.config.update("jax_threefry_partitionable", True)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lagc_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -157,6 +157,15 @@ def test_logistic_and_general_problems_keep_float32():
         )
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_becomes_float32(dtype):
+    rate, data = jnp.asarray([1.0, 2.0], dtype), np.ones((2, 1, 1), dtype)
+    for delays in (lagc_jax.Exponential(rate), lagc_jax.Discrete(rate[:1])):
+        assert delays.dtype == jnp.float32
+        assert np.isfinite(delays.sample(jax.random.key(0), (50, 2))).all()
+    assert lagc_jax.linear_regression(data, data[..., 0]).X.dtype == jnp.float32
+
+
 def run_python(script):
     """Run a script in a fresh interpreter, without x64 and with warnings as errors."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
@@ -179,6 +188,7 @@ assert not jax.config.jax_enable_x64
 problem = lagc_jax.synthetic_linear_regression(jax.random.key(0), num_workers=6, num_features=8)
 scheme, delays, key = lagc_jax.lag(6, xi=0.1), lagc_jax.Exponential(1.0), jax.random.key(0)
 run = lagc_jax.simulate(problem, scheme, delays, key, num_iterations=25)
+lagc_jax.Discrete([1.0, 2.0]).sample(key, (2,))
 batch = lagc_jax.simulate_batch(
     problem, scheme, delays, key, num_iterations=25, num_realisations=3, accuracies=(1e-1,)
 )

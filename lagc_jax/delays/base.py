@@ -14,7 +14,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, positive
+from lagc_jax._modes import float_dtype, lenient
 from lagc_jax._pytree import pytree
 
 
@@ -31,7 +33,7 @@ def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> A
     """
     dtype = jnp.dtype(dtype)
     word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)
-    bits = jax.random.bits(key, shape, word)
+    bits = _keys.bits(key, shape, word)
     return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
 
 
@@ -114,7 +116,7 @@ class Delays(TimeSource, Protocol):
     @property
     def dtype(self) -> Any:
         """Floating dtype of the times: that of the parameters."""
-        return jnp.result_type(jnp.result_type(*jax.tree.leaves(self)), 0.0)
+        return float_dtype(*jax.tree.leaves(self))
 
     @property
     def identical(self) -> bool:
@@ -130,14 +132,17 @@ class Delays(TimeSource, Protocol):
             checks.get(name, positive)(name, value)
             object.__setattr__(self, name, as_leaf(value))
 
+    @lenient
     def survival(self, t: ArrayLike) -> Array:
         """`P(tau > t)`, of the shape of `t`."""
         return jnp.exp(-self.hazard(t))
 
+    @lenient
     def quantile(self, probability: ArrayLike) -> Array:
         """Time `t` with `P(tau <= t) = probability`, of the shape of `probability`."""
         return self.inverse_hazard(-jnp.log1p(-jnp.asarray(probability, self.dtype)))
 
+    @lenient
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
         return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))
@@ -146,7 +151,7 @@ class Delays(TimeSource, Protocol):
         check_delays(self, num_workers)
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
-        return self.sample(jax.random.fold_in(key, chunk), shape)
+        return self.sample(_keys.fold_in(key, chunk), shape)
 
 
 @pytree()

@@ -16,6 +16,7 @@ from jax.scipy.special import gammainc, gammaincc, gammaln, log_ndtr, ndtr, ndtr
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, concrete, finite, not_negative, positive, probability
+from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays, Exponential, Pareto
 
@@ -123,7 +124,7 @@ def _normal_inverse(x: ArrayLike) -> Array:
     underflows, Newton's method solves for its logarithm, nearly quadratic in the value: from the
     first two terms of the expansion three steps reach rounding.
     """
-    x = jnp.asarray(x, jnp.result_type(x, 0.0))
+    x = jnp.asarray(x, float_dtype(x))
     largest = jnp.asarray(-0.9 * jnp.log(jnp.finfo(x.dtype).tiny), x.dtype)
     low, high = jnp.minimum(x, math.log(2)), jnp.clip(x, math.log(2), largest)
     body = jnp.where(x < math.log(2), ndtri(-jnp.expm1(-low)), -ndtri(jnp.exp(-high)))
@@ -365,14 +366,14 @@ class Discrete(Delays):
 
     def __post_init__(self) -> None:
         positive("values", self.values)
-        values = np.atleast_1d if concrete(self.values) is not None else jnp.atleast_1d
-        values = values(as_leaf(self.values))
+        values = as_leaf(self.values)
+        values = (np if concrete(values) is not None else jnp).atleast_1d(values)
         if not values.size:
             raise ValueError(f"values={self.values} is empty; give at least one time")
         weights = self.probabilities
         if weights is None:
             share = 1 / values.shape[-1]
-            weights = np.full(values.shape, share, jnp.result_type(values.dtype, 0.0))
+            weights = np.full(values.shape, share, float_dtype(values))
         probability("probabilities", weights)
         weights = as_leaf(weights)
         if np.shape(weights) != values.shape:

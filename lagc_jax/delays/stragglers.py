@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource, check_source, survival_uniforms
@@ -50,7 +51,7 @@ class Wrapper(TimeSource, Protocol):
 
     def own_key(self, key: Array) -> Array:
         """A key apart from those of chunks, which count from 0, and of the wrappers inside."""
-        return jax.random.fold_in(key, np.uint32(2**32 - self.depth))
+        return _keys.fold_in(key, np.uint32(2**32 - self.depth))
 
 
 @pytree()
@@ -126,10 +127,10 @@ class Bursty(Wrapper):
         """
         size, workers = shape
         moved = self._moved(LEVELS + size.bit_length() - 1, workers)
-        ends_key, inner_key = jax.random.split(key)
+        ends_key, inner_key = _keys.split(key)
 
         def uniform(time: ArrayLike) -> Array:
-            return survival_uniforms(jax.random.fold_in(ends_key, time), (workers,), self.dtype)
+            return survival_uniforms(_keys.fold_in(ends_key, time), (workers,), self.dtype)
 
         share = jnp.broadcast_to(self.share_bad, (workers,))
         first = uniform(0) <= share
@@ -149,7 +150,7 @@ class Bursty(Wrapper):
 
         begin = (jnp.zeros((), int), first, last)
         (_, left, right), _ = jax.lax.scan(descend, begin, jnp.arange(LEVELS))
-        uniforms = survival_uniforms(jax.random.fold_in(inner_key, chunk), shape, self.dtype)
+        uniforms = survival_uniforms(_keys.fold_in(inner_key, chunk), shape, self.dtype)
         bad = jnp.stack([left, right])
         for level in reversed(range(size.bit_length() - 1)):
             half = 2**level
@@ -219,13 +220,13 @@ class Failures(Wrapper):
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
         times = self.delays.sample_chunk(key, chunk, shape)
         size, _, workers = shape
-        end_key, once_key = jax.random.split(self.own_key(key))
+        end_key, once_key = _keys.split(self.own_key(key))
         # A worker survives j iterations with probability (1 - forever)^j.
         life = -jnp.log(survival_uniforms(end_key, (workers,), self.dtype))
         hazard = -jnp.log1p(-jnp.asarray(self.forever, self.dtype))
         count = (jnp.asarray(chunk) * size + 1 + jnp.arange(size)).astype(self.dtype)
-        uniforms = survival_uniforms(
-            jax.random.fold_in(once_key, chunk), (size, workers), self.dtype
-        )
-        failed = (uniforms <= jnp.asarray(self.once, self.dtype)) | (life < count[:, None] * hazard)
+        uniforms = survival_uniforms(_keys.fold_in(once_key, chunk), (size, workers), self.dtype)
+        once = jnp.broadcast_to(jnp.asarray(self.once, self.dtype), uniforms.shape)
+        hazard = jnp.broadcast_to(hazard, uniforms.shape)
+        failed = (uniforms <= once) | (life[None] < count[:, None] * hazard)
         return jnp.where(failed[:, None], jnp.inf, times)

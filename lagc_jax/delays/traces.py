@@ -9,7 +9,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import whole_number
+from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays._columns import check_names, check_values
 from lagc_jax.delays.base import TimeSource
@@ -164,7 +166,7 @@ class Trace(TimeSource):
 
     @property
     def dtype(self) -> Any:
-        return jnp.result_type(self.times, 0.0)
+        return float_dtype(self.times)
 
     @property
     def identical(self) -> bool:
@@ -195,13 +197,13 @@ class Trace(TimeSource):
             return times[iteration % rows][:, None]
         if self.resample == "blocks":
             number = iteration // self.block
-            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(number)
-            first = jax.vmap(lambda one: jax.random.randint(one, (), 0, rows))(keys)
+            keys = jax.vmap(lambda i: _keys.fold_in(key, i))(number)
+            first = jax.vmap(lambda one: _keys.randint(one, (), 0, rows))(keys)
             return times[(first + iteration - number * self.block) % rows][:, None]
-        key = jax.random.fold_in(key, chunk)
+        key = _keys.fold_in(key, chunk)
         if self.resample == "worker":
-            return times[jax.random.randint(key, shape, 0, rows), columns]
-        return times.ravel()[jax.random.randint(key, shape, 0, rows * self.num_columns)]
+            return times[_keys.randint(key, shape, 0, rows), columns]
+        return times.ravel()[_keys.randint(key, shape, 0, rows * self.num_columns)]
 
 
 def _times(source: str | Path, name: str, column: "pd.Series") -> np.ndarray:

@@ -19,6 +19,7 @@ import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
 from lagc_jax._programs import compiled
 from lagc_jax._tables import COSTS, not_dominated
@@ -167,8 +168,8 @@ def design(
     positive("accuracy", accuracy)
     check_source(delays)
     delays.check(M)
-    key = jax.random.key(0) if key is None else key
-    problem = _make_problem(problem, M, jax.random.fold_in(key, PROBLEM))
+    key = _keys.make_key(0) if key is None else _keys.one_key(key)
+    problem = _make_problem(problem, M, _keys.fold_in(key, PROBLEM))
     check_fit(problem, Scheme(M, M, 1))
     K = _check_descent(problem, accuracy, num_iterations, min(step_sizes))
     batches = list(_all_paths(problem, M, xi, step_sizes, memory, K, accuracy, progress))
@@ -269,7 +270,7 @@ def smooth_regression(key: Array, smoothness: ArrayLike) -> Problem:
     positive("smoothness", smoothness)
     root = np.sqrt(finite_data("smoothness", smoothness))
     M, least = root.size, root.min()
-    draws = np.asarray(jax.random.normal(key, (M + 1, M), jnp.float32), np.float64)
+    draws = np.asarray(_keys.normal(_keys.known_key(key), (M + 1, M), jnp.float32), np.float64)
     q = np.linalg.qr(draws[:M].T)[0].T
     X = (root - least)[:, None, None] * q[:, :, None] * q[:, None, :] + least * np.eye(M)
     return linear_regression(X, X @ draws[M])
@@ -327,7 +328,8 @@ def _find_paths(
     """All pairs of `xi` and step size as one batch."""
     weights, steps = (grid.ravel() for grid in np.meshgrid(xi, step_sizes, indexing="ij"))
     alpha = steps / float(problem.total_smoothness)
-    gap, chosen = _descend_all(problem, scheme, weights, alpha, num_iterations, accuracy)
+    with jax.debug_nans(False):  # what is not run is NaN on purpose
+        gap, chosen = _descend_all(problem, scheme, weights, alpha, num_iterations, accuracy)
     index, reached = (np.asarray(x) for x in first_hit(gap, accuracy))
     last = np.where(reached, index, 0)
     before = np.arange(last.max(initial=0)) < last[:, None]
@@ -485,11 +487,10 @@ def _draw(
 ) -> Array:
     """Workers' times in some realisations, (size, K, M)."""
 
-    def realise(i: Array) -> Array:
-        realisation = jax.random.fold_in(key, i)
-        return sample_worker_times(delays, realisation, num_iterations, num_workers)
+    def realise(one: Array) -> Array:
+        return sample_worker_times(delays, one, num_iterations, num_workers)
 
-    return jax.lax.map(realise, first + jnp.arange(size))
+    return jax.lax.map(realise, _keys.fold_each(key, first + jnp.arange(size)))
 
 
 def _totals(paths: _Paths, times: np.ndarray, largest: int) -> np.ndarray:

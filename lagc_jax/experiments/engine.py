@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
+from lagc_jax._keys import make_key
 from lagc_jax._programs import compiled
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import clock_of, order_law
@@ -27,7 +28,7 @@ from lagc_jax.costs import first_hit, price
 from lagc_jax.delays.base import Delays
 from lagc_jax.descent import find_path
 from lagc_jax.experiments.devices import local_mesh
-from lagc_jax.experiments.grid import GENERATOR, Config
+from lagc_jax.experiments.grid import Config
 from lagc_jax.experiments.points import Point
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
@@ -265,8 +266,7 @@ class Engine:
         self.config = config
         self.mesh = local_mesh()
         self.accuracies = np.array(config.accuracies)
-        key = jax.random.key(config.seed, impl=GENERATOR)
-        self._shared = (key, np.array(config.quantiles))
+        self._shared = (make_key(config.seed), np.array(config.quantiles))
         self._paths: dict[_PathKey, PathRecord] = {}
         self._problem: tuple[Any, Problem] | None = None
 

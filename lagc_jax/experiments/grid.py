@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from lagc_jax._checks import not_negative, positive, probability, whole_number
+from lagc_jax._keys import fold_in, make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.families import FAMILIES
@@ -68,7 +67,6 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "gaussian": gaussian_linear_regression,
 }
 OPTIONAL = ("batch_size",)  # of any problem; full gradients without it
-GENERATOR = "threefry2x32"  # whatever JAX's default is
 PRECISIONS = ("float32", "float64")
 
 Reader = Callable[[str, Any], Any]
@@ -193,7 +191,7 @@ class ProblemEntry:
         """The problem over `M` partitions; raise ValueError if its file has changed."""
         values = dict(self.parameters)
         batch_size = values.pop("batch_size", None)
-        key = jax.random.key(values.pop("seed", 0), impl=GENERATOR)
+        key = make_key(values.pop("seed", 0))
         if self.kind == "csv":
             path = self.folder / values["file"]
             if not path.is_file() or _digest(path) != values["sha256"]:
@@ -203,7 +201,7 @@ class ProblemEntry:
             problem = PROBLEMS[self.kind](key, num_workers, **values)
         if batch_size is None:
             return problem
-        return minibatch(problem, batch_size, jax.random.fold_in(key, 1))
+        return minibatch(problem, batch_size, fold_in(key, 1))
 
 
 class SchemeEntry(NamedTuple):

@@ -25,7 +25,6 @@ from lagc_jax.experiments.grid import (
 from lagc_jax.experiments.store import DIGITS, digest
 from lagc_jax.schemes.base import Scheme
 
-GENERATOR_SETTINGS = ("jax_threefry_partitionable",)  # of JAX, with other numbers for each
 SIZES = (
     "problem",
     "scheme",
@@ -151,7 +150,6 @@ class Points:
         """Hashes (N,) of all that the numbers of each point depend on, the keys of its results."""
         names = (name for name in SETTINGS if name != "points_per_block")
         settings = {name: getattr(self.config, name) for name in names}
-        settings |= {name: getattr(jax.config, name) for name in GENERATOR_SETTINGS}
         delays = [digest([entry.family, entry.parameters]) for entry in self.config.delays]
 
         def each() -> Iterator[bytes]:

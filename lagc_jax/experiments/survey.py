@@ -17,6 +17,7 @@ import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._keys import fold_each, make_key
 from lagc_jax._programs import compiled
 from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import TimeSource
@@ -151,7 +152,7 @@ def draw_times(
 
     Realisation `i` uses `fold_in(key, i)` under all laws.
     """
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_realisations))
+    keys = fold_each(key, jnp.arange(num_realisations))
     return jnp.stack(
         [
             jax.vmap(
@@ -207,7 +208,7 @@ def _run(
             problem,
             scheme,
             Trace(tau, "replay"),
-            jax.random.key(0),  # a replay draws nothing
+            make_key(0),  # a replay draws nothing
             num_iterations=times.shape[1],
             step_size=step_size,
             theta0=theta0,

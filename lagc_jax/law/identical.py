@@ -7,7 +7,6 @@ one fixed quadrature over the law of `Z`, which depends on sizes alone (OS, chap
 """
 
 import math
-import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,8 @@ from jax import Array
 from jax.scipy.special import betainc, logsumexp
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import concrete, whole_number
+from lagc_jax._checks import concrete, warn, whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays, check_source
@@ -105,6 +105,7 @@ def _log_mean(delays: Delays, law: _Law, s: Array) -> Array:
 
 
 @compiled()
+@lenient
 def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
     """Means of `load` times the maximum over `s` groups, (S,); 0 for none."""
     s = jnp.asarray(num_groups, delays.dtype)
@@ -113,6 +114,7 @@ def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> 
 
 
 @compiled()
+@lenient
 def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
     """Variances of the same, integrated as central moments.
 
@@ -231,6 +233,7 @@ def iteration_variance(
     return _iteration_moment(2, delays, n, r, num_selected)
 
 
+@lenient
 def iteration_cdf(
     delays: Delays,
     time: ArrayLike,
@@ -290,9 +293,7 @@ def warn_if_infinite(delays: Delays, redundancy: int, order: int) -> None:
     tail_index = concrete(delays.tail_index)
     if tail_index is not None and not redundancy * tail_index > order:
         name = {1: "mean", 2: "variance"}[order]
-        warnings.warn(
+        warn(
             f"the {name} of an iteration's time is infinite: r * shape = "
-            f"{redundancy * tail_index:g} <= {order}, where r = n - F + 1 = {redundancy}",
-            RuntimeWarning,
-            stacklevel=4,
+            f"{redundancy * tail_index:g} <= {order}, where r = n - F + 1 = {redundancy}"
         )

@@ -9,7 +9,6 @@ to where nothing is left. So a jump or a kink lies on an edge, and heavy tails l
 """
 
 import math
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,8 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import concrete
+from lagc_jax._checks import concrete, warn
+from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax.delays.base import Delays
 
@@ -99,6 +99,7 @@ def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
 
 
 @compiled("group_size", "redundancy")
+@lenient
 def moments(
     delays: Delays, group_counts: ArrayLike, group_size: int, redundancy: int
 ) -> tuple[Array, Array]:
@@ -201,10 +202,8 @@ def warn_if_infinite(
     smallest = total[known.any(0)].min(initial=np.inf)
     if not smallest > order:
         name = {1: "mean", 2: "variance"}[order]
-        warnings.warn(
+        warn(
             f"the {name} of an iteration's time is infinite: the "
             f"tail indices of n - F + 1 = {redundancy} workers of a group add up to "
-            f"{smallest:g} <= {order}",
-            RuntimeWarning,
-            stacklevel=4,
+            f"{smallest:g} <= {order}"
         )

@@ -18,7 +18,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, finite_data
+from lagc_jax import _keys
+from lagc_jax._checks import as_leaf, finite, finite_data
+from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT
 
 # From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
@@ -55,6 +57,7 @@ class Problem(Protocol):
     def flatten(self, theta: Any) -> Array:
         """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
         finite("theta0", theta)
+        theta = as_leaf(theta)
         if np.shape(theta) != (self.num_parameters,):
             raise ValueError(
                 f"theta0 has shape {np.shape(theta)}; give ({self.num_parameters},), one entry a "
@@ -127,7 +130,7 @@ def group_products(matrices: Array, points: Array) -> Array:
 
 def partition_keys(key: Array, num_partitions: int) -> Array:
     """One key a partition, whatever the groups: workers that hold it draw the same samples."""
-    return jax.vmap(lambda m: jax.random.fold_in(key, m))(jnp.arange(num_partitions))
+    return jax.vmap(lambda m: _keys.fold_in(key, m))(jnp.arange(num_partitions))
 
 
 def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
@@ -144,7 +147,7 @@ def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> t
         over `B`: a sum over them has the mean of the sum over the partition.
     """
     rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
-    drawn = jax.random.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
+    drawn = _keys.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
     # Measured in a loop: XLA ranks once, before it, and the unrolled search adds next to nothing.
     rows = jnp.searchsorted(rank[:-1], drawn, side="right", method="scan_unrolled")
     scale = rank[-1].astype(weights.dtype) / batch_size
@@ -224,7 +227,7 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    dtype = jnp.result_type(jnp.asarray(X).dtype, 0.0)
+    dtype = float_dtype(as_leaf(jnp.asarray(X)))
     for name, array in (("X", features), ("y", targets)):
         with np.errstate(over="ignore"):
             if not np.sum(array**2) <= jnp.finfo(dtype).max:

@@ -12,6 +12,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import finite, finite_data, positive, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._optimum import minimize_lbfgs
@@ -140,8 +141,9 @@ def general_problem(
     if np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
     (num_partitions,) = sizes.pop()
-    unknown = jnp.full((num_partitions,), jnp.nan, flat0.dtype)
-    nothing = jnp.asarray(jnp.nan, flat0.dtype)
+    # Put, not made by JAX, whose `jax_debug_nans` would stop at it.
+    unknown = jax.device_put(np.full(num_partitions, np.nan, flat0.dtype))
+    nothing = jax.device_put(np.asarray(np.nan, flat0.dtype))
     draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
     minimizer, points = flat0, [0.0]
     if optimum is None:
@@ -171,7 +173,7 @@ def general_problem(
         data,
         constants,
         jnp.sum(constants),
-        jnp.asarray(strong_convexity, flat0.dtype),
+        jax.device_put(np.asarray(strong_convexity, flat0.dtype)),
         minimizer,
         jnp.asarray(optimum, flat0.dtype),
         sampler,
@@ -200,8 +202,7 @@ def estimate_smoothness(
     flat, unravel = ravel_pytree(theta)
     whole_number("num_iterations", num_iterations)
     # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
-    key = jax.random.key(0, impl="threefry2x32")
-    start = jax.random.normal(key, flat.shape, flat.dtype)
+    start = _keys.normal(_keys.make_key(0), flat.shape, flat.dtype)
 
     def curvature(part: Any) -> Array:
         gradient = jax.grad(lambda point: loss(unravel(point), part))

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import not_negative, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems.base import (
@@ -216,6 +216,7 @@ def synthetic_linear_regression(
     Raises:
         ValueError: for fewer features than workers, a growth not positive, a negative noise.
 
+    >>> import jax
     >>> problem = synthetic_linear_regression(jax.random.key(0), num_workers=3, num_features=5)
     >>> [round(float(c), 3) for c in problem.smoothness]
     [4.0, 5.29, 7.236]
@@ -229,7 +230,7 @@ def synthetic_linear_regression(
         )
     positive("growth", growth)
     not_negative("noise", noise)
-    draws = np.asarray(jax.random.normal(key, (2 * M + 1, d), jnp.float32), np.float64)
+    draws = np.asarray(_keys.normal(_keys.known_key(key), (2 * M + 1, d), jnp.float32), np.float64)
     directions, theta_true, errors = draws[:M], draws[M], draws[M + 1 :]
     q = np.linalg.qr(directions.T)[0].T
     X = growth ** np.arange(M)[:, None, None] * q[:, :, None] * q[:, None, :] + np.eye(d)
@@ -262,6 +263,7 @@ def gaussian_linear_regression(
     Raises:
         ValueError: for sizes that are not whole numbers, a spread not positive, a negative noise.
 
+    >>> import jax
     >>> problem = gaussian_linear_regression(jax.random.key(0), 3, num_features=5, spread=4.0)
     >>> [round(float(c), 3) for c in problem.smoothness]
     [1.0, 2.0, 4.0]
@@ -271,7 +273,7 @@ def gaussian_linear_regression(
     positive("spread", spread)
     not_negative("noise", noise)
     count = M * N * (d + 1) + d
-    draws = np.asarray(jax.random.normal(key, (count,), jnp.float32), np.float64)
+    draws = np.asarray(_keys.normal(_keys.known_key(key), (count,), jnp.float32), np.float64)
     X, theta_true, errors = np.split(draws, [M * N * d, M * N * d + d])
     X = X.reshape(M, N, d)
     smoothness = np.geomspace(1, spread, M)

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite, finite_data, not_negative, real_array, whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._optimum import minimize_newton
 from lagc_jax.problems.base import (
@@ -60,7 +61,9 @@ class LogisticRegression(Problem):
 
         def gradients(theta: Array) -> Array:
             slope = weights * jax.nn.sigmoid(group_products(signed, theta))
-            return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * theta
+            return jnp.einsum("gn,gnd->gd", slope, signed, precision=EXACT) + l2 * jnp.atleast_2d(
+                theta
+            )
 
         return gradients
 
@@ -127,7 +130,7 @@ class MultinomialRegression(Problem):
             target = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
             slope = weights[..., None] * (jax.nn.softmax(logits) - target)
             summed = jnp.einsum("gnd,gnc->gdc", X, slope, precision=EXACT)
-            return summed.reshape(num_groups, -1) + l2 * theta
+            return summed.reshape(num_groups, -1) + l2 * jnp.atleast_2d(theta)
 
         return gradients
 
@@ -165,6 +168,7 @@ def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: 
     return curvature * gram_norms(merge(weighted, num_groups)) + penalty
 
 
+@lenient
 def _gap(problem: Logistic, log_p: Array, shift: Array, move: Array) -> Array:
     """The loss minus its tangent at the optimum, sample by sample, and the tangent's slope there.
 

@@ -12,6 +12,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import not_negative, whole_number
+from lagc_jax._keys import from_any_key, split
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT
 from lagc_jax.problems.base import draw_samples, partitioned
 from lagc_jax.problems.general import GeneralProblem, general_problem
@@ -44,14 +46,15 @@ def initial_network(key: Array, sizes: Sequence[int]) -> Network:
     widths = [whole_number("sizes", size) for size in sizes]
     if len(widths) < 2:
         raise ValueError(f"sizes={sizes} has no layer; give inputs, hidden units and classes")
-    keys = jax.random.split(key, len(widths) - 1)
-    draw = jax.nn.initializers.glorot_normal()
+    keys = split(key, len(widths) - 1)
+    draw = from_any_key(jax.nn.initializers.glorot_normal())
     return [
         (draw(layer, shape, jnp.float32), jnp.zeros(shape[1:], jnp.float32))
         for layer, shape in zip(keys, pairwise(widths), strict=True)
     ]
 
 
+@lenient
 def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> Array:
     """Logits of samples, (..., C) from (..., d).
 

@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite_data, positive, whole_number
+from lagc_jax._keys import known_key
 
 
 class Shards(NamedTuple):
@@ -88,7 +89,7 @@ def shard(
 
 def generator(key: Array) -> np.random.Generator:
     """A generator of the host's random numbers from a JAX random key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    return np.random.default_rng(np.asarray(jax.random.key_data(known_key(key))))
 
 
 def gather(rows: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,7 @@ import jax
 from jax import Array
 
 from lagc_jax._checks import whole_number
+from lagc_jax._keys import as_key, fold_in
 from lagc_jax._pytree import pytree
 from lagc_jax.problems.base import Oracle, Problem
 
@@ -63,7 +64,7 @@ class MinibatchProblem(Problem):
 
     def group_oracle(self, num_groups: int) -> Oracle:
         def gradients(theta: Array, k: Array) -> Array:
-            drawn = self.sample(jax.random.fold_in(self.key, k), self.batch_size)
+            drawn = self.sample(fold_in(self.key, k), self.batch_size)
             return drawn.group_gradients(num_groups)(theta)
 
         return gradients
@@ -111,12 +112,6 @@ def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem
     [[-10.0]]
     """
     size = whole_number("batch_size", batch_size)
-    try:
-        jax.eval_shape(lambda key: jax.random.fold_in(key, 0), key)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"key={key!r} is not one JAX random key; give jax.random.key(seed), and batch with "
-            f"jax.vmap"
-        ) from None
+    key = as_key(key)
     jax.eval_shape(lambda key: problem.sample(key, size), key)  # raises where there are none
     return MinibatchProblem(problem, key, size)

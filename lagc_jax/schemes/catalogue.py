@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import jax
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
+from lagc_jax._keys import make_key
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import (
     GradientCode,
@@ -191,7 +190,7 @@ def stochastic_gc(
     9
     """
     if assignment is None:
-        assignment = balanced_assignment(_fixed_key(), num_workers, redundancy)
+        assignment = balanced_assignment(make_key(0), num_workers, redundancy)
     return Scheme(num_workers, 1, redundancy, decoding=Rescaled(assignment, num_waited))
 
 
@@ -221,7 +220,7 @@ def approximate_gc(
         if _divides(num_workers, redundancy):
             encoding = fractional_repetition(num_workers, redundancy).encoding
         else:
-            encoding = balanced_assignment(_fixed_key(), num_workers, redundancy)
+            encoding = balanced_assignment(make_key(0), num_workers, redundancy)
     decoding = LeastSquares(encoding, num_waited, deadline)
     return Scheme(num_workers, 1, redundancy, decoding=decoding)
 
@@ -382,11 +381,6 @@ def _lasting(trigger: str | Rule, **spans: int | None) -> Rule:
         if not hasattr(rule, name):
             raise ValueError(f"{name}={span} is given but trigger={str(rule)!r} has none; leave it")
     return replace(rule, **given) if given else rule  # type: ignore[type-var]
-
-
-def _fixed_key() -> Array:
-    """Of the matrices that are drawn where none is given, whatever JAX's default generator is."""
-    return jax.random.key(0, impl="threefry2x32")
 
 
 def _divides(num_workers: int, redundancy: int) -> bool:

@@ -8,13 +8,14 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from lagc_jax import _keys
 from lagc_jax._checks import whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 
 MAX_ENUMERATED = 20_000
@@ -46,6 +47,7 @@ class GradientCode:
         """Messages of the workers (..., n, d) from the partitions' gradients (..., n, d)."""
         return jnp.matmul(self.encoding, gradients, precision=EXACT)
 
+    @lenient
     def decoding_vector(self, survivors: Array) -> Array:
         """Decoding vectors `a_W` (..., n) of survivor sets, bool (..., n).
 
@@ -139,10 +141,10 @@ def cyclic_repetition(
         support = (w + np.arange(r)) % n
         row = np.linalg.svd(orthogonal[:, support])[2][-1]
         matrix[w, support] = row / row[np.argmax(np.abs(row))]
-    encoding = jnp.asarray(matrix, dtype)
+    encoding = matrix.astype(jnp.result_type(float) if dtype is None else dtype)
     epsilon = float(jnp.finfo(encoding.dtype).eps)
     tolerance = math.sqrt(epsilon) if tolerance is None else tolerance
-    condition, residual = _decoding_errors(np.asarray(encoding), _consecutive_sets(n, n - r + 1))
+    condition, residual = _decoding_errors(encoding, _consecutive_sets(n, n - r + 1))
     error = max(condition * epsilon, residual)
     if not error <= tolerance:
         raise ValueError(
@@ -150,9 +152,10 @@ def cyclic_repetition(
             f"{encoding.dtype}, above tolerance={tolerance:.1e}; use fractional_repetition, "
             f"smaller groups, float64 or a larger tolerance"
         )
-    return GradientCode(encoding, r)
+    return GradientCode(jnp.asarray(encoding), r)
 
 
+@lenient
 def balanced_assignment(
     key: Array, group_size: int, redundancy: int, *, dtype: DTypeLike | None = None
 ) -> Array:
@@ -175,11 +178,12 @@ def balanced_assignment(
     Raises:
         ValueError: if sizes are not whole numbers or `r > n`.
 
+    >>> import jax
     >>> balanced_assignment(jax.random.key(0), 5, 2).sum(0).tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0]
     """
     n, r = _check_sizes(group_size, redundancy)
-    shifts = jax.random.permutation(key, n)[:r]
+    shifts = _keys.permutation(key, n)[:r]
     held = (jnp.arange(n)[:, None, None] + shifts[:, None]) % n == jnp.arange(n)
     return held.any(1).astype(jnp.result_type(float) if dtype is None else dtype)
 

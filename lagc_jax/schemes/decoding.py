@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, concrete, finite, positive, whole_number
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.schemes.codes import GradientCode, all_ones
 
@@ -142,6 +143,7 @@ class FirstDecodable(Decoding):
                 f"{self.code.redundancy}; the scheme needs {group_size} and {redundancy}"
             )
 
+    @lenient
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         order = jnp.argsort(arrival, axis=-1)
         spans, raised = span_projections(self.code.encoding[order])
@@ -203,6 +205,7 @@ class Rescaled(Decoding):
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         return first(arrival, self.num_waited)
 
+    @lenient
     def weights(self, taken: Array) -> Array:
         assignment = jnp.asarray(self.assignment, float)
         share = assignment / jnp.sum(assignment, axis=0)

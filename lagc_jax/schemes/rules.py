@@ -140,7 +140,7 @@ class LagServer(Rule):
     name: ClassVar[str] = "server"
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
-        moved = squared_norms(round.stale_iterates - round.theta)
+        moved = squared_norms(round.stale_iterates - round.theta[None])
         skip = round.group_smoothness**2 * moved <= round.lag_threshold
         return Proposal(skip, gradients(round.theta))
 
@@ -177,7 +177,7 @@ class LasgServer(Rule):
         _check_span("silence", self.silence)
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
-        moved = squared_norms(round.stale_iterates - round.theta)
+        moved = squared_norms(round.stale_iterates - round.theta[None])
         skip = (round.group_smoothness**2 * moved <= round.moved) & round.fresh_enough(self.silence)
         return Proposal(skip, gradients(round.theta))
 

@@ -1,0 +1,102 @@
+"""Random keys of any kind, and every draw that the package makes from them.
+
+Draws are Threefry's in its partitionable form, whatever the kind of key that a user gives and
+whatever JAX's flags say: other generators draw something else under `vmap`, on another device or
+with another JAX, and then a chunk of iterations or a realisation could not be drawn by itself.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+Draw = TypeVar("Draw", bound=Callable[..., Any])
+
+IMPLEMENTATION = "threefry2x32"
+
+
+def make_key(seed: int) -> Array:
+    """The key `jax.random.key(seed)` of JAX's defaults, whatever has been made of those."""
+    words = np.array(divmod(seed % 2**64, 2**32), np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl=IMPLEMENTATION)
+
+
+def one_key(key: Any) -> Array:
+    """Return a user's key as a typed one of its own kind; raise ValueError unless it is one key."""
+    typed = None
+    try:
+        known = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        typed = key if known else jax.random.wrap_key_data(key)
+    except (AttributeError, TypeError):
+        pass
+    if typed is None or typed.shape != ():
+        raise ValueError(
+            f"key={key!r} is not one JAX random key; give jax.random.key(seed), and batch with "
+            f"jax.vmap"
+        )
+    return typed
+
+
+def as_key(key: Any) -> Array:
+    """Return a user's key, of any kind, as a Threefry key; raise ValueError unless it is one key.
+
+    A Threefry key stays what it is. The words of any other are hashed one after another.
+    """
+    typed = one_key(key)
+    if _is_threefry(typed):
+        return typed
+    hashed = make_key(0)
+    for word in jax.random.key_data(typed).ravel():
+        hashed = jax.random.fold_in(hashed, word)
+    return hashed
+
+
+def known_key(key: Any) -> Array:
+    """`as_key` of a key that is not traced, for what is made on the host."""
+    if isinstance(key, Tracer):
+        raise ValueError(f"key={key!r} is traced; draw the data outside jit and vmap")
+    return as_key(key)
+
+
+def fold_each(key: Any, numbers: ArrayLike) -> Array:
+    """`as_key(fold_in(key, i))` for every `i` of numbers (R,), of the user's own `fold_in`."""
+    typed = one_key(key)
+
+    def fold(number: Array) -> Array:
+        return as_key(jax.random.fold_in(typed, number))
+
+    # Under vmap, the `fold_in` of "unsafe_rbg" gives other keys than one by one.
+    return (
+        jax.vmap(fold)(jnp.asarray(numbers))
+        if _is_threefry(typed)
+        else jax.lax.map(fold, jnp.asarray(numbers))
+    )
+
+
+def _is_threefry(typed: Array) -> bool:
+    return str(jax.random.key_impl(typed)) == IMPLEMENTATION
+
+
+def from_any_key(draw: Draw) -> Draw:
+    """Make a function of a key and more draw the same numbers whatever JAX's flags say."""
+
+    @wraps(draw)
+    def drawn(key: Any, *arguments: Any, **options: Any) -> Any:
+        with jax.threefry_partitionable(True):
+            return draw(as_key(key), *arguments, **options)
+
+    return drawn  # type: ignore[return-value]
+
+
+fold_in = from_any_key(jax.random.fold_in)
+split = from_any_key(jax.random.split)
+bits = from_any_key(jax.random.bits)
+randint = from_any_key(jax.random.randint)
+normal = from_any_key(jax.random.normal)
+permutation = from_any_key(jax.random.permutation)

@@ -1,0 +1,32 @@
+"""JAX's strict modes, which are for the user's code."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def lenient(function: Callable[P, R]) -> Callable[P, R]:
+    """Broadcast and promote inside a function as NumPy does, whatever modes are switched on.
+
+    It is for numerics that meet parameters of shape () or (M,); not for what calls a function of
+    the user's, who switched them on to find errors there.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*arguments, **options)
+
+    return call
+
+
+@lenient
+def float_dtype(*values: Any) -> Any:
+    """Dtype of what is computed from values: their own, JAX's default float where they are none."""
+    return jnp.result_type(jnp.result_type(*values), 0.0)

@@ -1,0 +1,144 @@
+"""What SPEC promises to be pure is traced under `jit` and `vmap`, its parts made inside too."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lagc_jax as lj
+
+M, G, K = 4, 2, 2
+KEY = jax.random.key(0)
+WORKING = np.ones((K, G), bool)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return lj.linear_regression(np.eye(M)[:, None], np.ones((M, 1)))
+
+
+def plain(x):
+    return lj.gd(M)
+
+
+def run(scheme=plain, delays=lj.Exponential, cluster=None, sampled=False, **options):
+    """Of a traced number: the trajectory of parts that are made from it."""
+
+    def call(problem, x):
+        trajectory = lj.simulate(
+            lj.minibatch(problem, 1, KEY) if sampled else problem,
+            scheme(x),
+            delays(x),
+            jax.random.fold_in(KEY, 1),
+            num_iterations=K,
+            step_size=x,
+            theta0=[x] * M,
+            cluster=None if cluster is None else cluster(x),
+            **options,
+        )
+        return trajectory, lj.complexity(trajectory, [x, 2 * x])
+
+    return call
+
+
+def batch(scheme, delays=lj.Exponential, cluster=None):
+    return lambda problem, x: lj.simulate_batch(
+        problem,
+        scheme(x),
+        delays(x),
+        KEY,
+        num_iterations=K,
+        num_realisations=2,
+        accuracies=[x, 2 * x],
+        iterates=[1],
+        step_size=x,
+        cluster=None if cluster is None else cluster(x),
+    )
+
+
+def steps(scheme):
+    def call(problem, x):
+        made = scheme(x)
+        return lj.step(problem, made, lj.init(problem, made, step_size=x))
+
+    return call
+
+
+def mean(delays, scheme=lambda x: lj.lagc(M, G, 1, xi=x), **options):
+    return lambda _, x: lj.expected_wall_clock(scheme(x), delays(x), WORKING, **options)
+
+
+def both(x):
+    return jnp.stack([x, 2 * x])
+
+
+CASES = {
+    "gd": run(),
+    "gc": run(lambda x: lj.gc(M, 3)),
+    "grouping": run(lambda x: lj.grouping(M, G)),
+    "lag": run(lambda x: lj.lag(M, xi=[x, x], memory=2)),
+    "lag, worker trigger": run(lambda x: lj.lag(M, xi=x, trigger="worker")),
+    "lagc": run(lambda x: lj.lagc(M, G, 1, xi=x)),
+    "g_lag": run(lambda x: lj.g_lag(M, G, xi=x)),
+    "first decodable": run(lambda x: lj.first_decodable(M, 2)),
+    "first decodable, cyclic": run(lambda x: lj.first_decodable(M, 3)),
+    "fastest k": run(lambda x: lj.fastest_k(M, 3)),
+    "stochastic": run(lambda x: lj.stochastic_gc(M, 2, 3)),
+    "approximate": run(lambda x: lj.approximate_gc(M, 2, 3)),
+    "deadline": run(lambda x: lj.approximate_gc(M, 3, deadline=x)),
+    "lasg": run(lambda x: lj.lasg(M, xi=x), sampled=True),
+    "cada": run(lambda x: lj.cada(M, xi=x, trigger="cada1"), sampled=True),
+    "g_cada": run(lambda x: lj.g_cada(M, G, xi=x)),
+    "laq": run(lambda x: lj.laq(M, xi=x)),
+    "coded": run(lambda x: lj.gc(M, 2), exact_recovery=False),
+    "coded, no redundancy": run(exact_recovery=False),
+    "coded, first decodable": run(lambda x: lj.first_decodable(M, 3), exact_recovery=False),
+    "optimiser": run(optimizer=optax.adam(0.1)),
+    "record": run(record=lambda theta: theta),
+    "link": run(cluster=lambda x: lj.Cluster(startup=x, link=lj.Link(x, x, x, x))),
+    "shared link": run(cluster=lambda x: lj.Cluster([x] * M, lj.Link([x] * M, x, shared=True))),
+    "timeout": run(cluster=lambda x: lj.Cluster(timeout=x)),
+    "independent": run(cluster=lambda x: lj.Cluster(independent=True)),
+    "unequal": run(delays=lambda x: lj.Exponential([x] * M)),
+    "pareto": run(delays=lambda x: lj.Pareto(x, x)),
+    "shifted": run(delays=lambda x: lj.ShiftedExponential(x, x)),
+    "weibull": run(delays=lambda x: lj.Weibull(x, x)),
+    "lognormal": run(delays=lambda x: lj.Lognormal(x, x)),
+    "gamma": run(delays=lambda x: lj.Gamma(x, x)),
+    "hyperexponential": run(delays=lambda x: lj.Hyperexponential(x, x / 2, x)),
+    "discrete": run(delays=lambda x: lj.Discrete([x, 2 * x], [x, 1 - x])),
+    "trace": run(delays=lambda x: lj.Trace(x * jnp.ones((3, M)), "blocks", 2)),
+    "bursty": run(delays=lambda x: lj.Bursty(lj.Exponential(x), x, [x] * M, x)),
+    "failures": run(delays=lambda x: lj.Failures(lj.Exponential(x), x, [x] * M)),
+    "mean": mean(lj.Exponential),
+    "mean, unequal": mean(lambda x: lj.Pareto([x] * M, x)),
+    "mean, discrete": mean(lambda x: lj.Discrete(both(x))),
+    "mean, link": mean(lj.Exponential, cluster=lj.Cluster(startup=1.0)),
+    "mean, traced selection": lambda _, x: lj.expected_wall_clock(
+        lj.grouping(M, G), lj.Exponential(np.ones(M)), x < jnp.ones((K, G))
+    ),
+    "steps": steps(lambda x: lj.g_lag(M, G, xi=x)),
+    "steps, first decodable": steps(lambda x: lj.first_decodable(M, 3)),
+    "steps, optimiser": steps(lambda x: lj.g_cada(M, G, xi=x)),
+    "path": lambda problem, x: lj.descend(problem, lj.lag(M, x), num_iterations=K, accuracy=x),
+    "batch": batch(lambda x: lj.lag(M, xi=x)),
+    "batch, unequal": batch(lambda x: lj.gc(M, 2), lambda x: lj.Exponential([x] * M)),
+    "batch, first decodable": batch(lambda x: lj.first_decodable(M, 3)),
+    "batch, timeout": batch(lambda x: lj.gc(M, 2), cluster=lambda x: lj.Cluster(timeout=x)),
+    "code": lambda _, x: lj.cyclic_repetition(5, 3).decode(x * np.ones((5, 2)), np.arange(5) < 3),
+    "direct times": lambda _, x: lj.sample_iteration_times(
+        lj.Exponential(x), KEY, 4, 2, x < jnp.ones((K, G))
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_pure_can_be_traced(small, case):
+    made = jax.eval_shape(jax.vmap(lambda x: CASES[case](small, x)), np.array([0.25]))
+    assert all(leaf.shape[0] == 1 for leaf in jax.tree.leaves(made))
+
+
+def test_a_code_is_the_same_inside_jit():
+    inside = jax.jit(lambda: lj.cyclic_repetition(5, 3))()
+    assert (inside.encoding == lj.cyclic_repetition(5, 3).encoding).all()

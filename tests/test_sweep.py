@@ -33,6 +33,7 @@ from lagc_jax.experiments import (
     run_sweep,
     store,
 )
+from lagc_jax.schemes.catalogue import approximate_gc
 from lagc_jax.theory import expected_complexity
 
 
@@ -268,7 +269,9 @@ def test_rows_keep_their_labels_whatever_the_precision_of_the_reader(tmp_path):
 def test_the_default_generator_does_not_matter_and_its_partitioning_makes_new_points(
     done, tmp_path, table
 ):
+    drawn = approximate_gc(7, 2, 4).decoding.encoding
     with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(approximate_gc(7, 2, 4).decoding.encoding, drawn)
         assert sweep(tmp_path)[1]
     assert_same(lagc_jax.load_results(tmp_path), table)
     points = Points(parse_config(tables()))

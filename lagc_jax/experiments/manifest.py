@@ -11,8 +11,8 @@ from typing import Any
 import jax
 
 PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
-# Of JAX, which change the last digits or the generator.
-SETTINGS = ("jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
+# Of JAX, which change the last digits.
+SETTINGS = ("jax_default_matmul_precision",)
 FORMAT = 2
 MANIFEST = "manifest.json"
 

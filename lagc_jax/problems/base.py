@@ -192,7 +192,7 @@ def _lanczos(matrix: np.ndarray) -> float:
     It is then wrong by less than that, and most often by its square over the eigenvalues' distance.
     """
     p = len(matrix)
-    basis, couplings = np.empty((p, p)), np.zeros((p, p))
+    basis, couplings, values = np.empty((p, p)), np.zeros((p, p)), np.zeros(1)
     vector = np.random.default_rng(0).normal(size=p)
     for k in range(p):
         basis[k] = vector / np.linalg.norm(vector)

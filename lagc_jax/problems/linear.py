@@ -174,7 +174,8 @@ def _solve_directly(X: np.ndarray, y: np.ndarray) -> Solution:
     minimizer, _, rank, singular = np.linalg.lstsq(X, y)
     if rank == 0:
         raise ValueError("X has only zeros; give features that vary")
-    return minimizer, np.linalg.qr(X, mode="r"), (singular[rank - 1] ** 2, singular[0] ** 2)
+    triangle = np.asarray(np.linalg.qr(X, mode="r"))
+    return minimizer, triangle, (singular[rank - 1] ** 2, singular[0] ** 2)
 
 
 def _solve_normal_equations(X: np.ndarray, y: np.ndarray, gram: np.ndarray) -> Solution | None:

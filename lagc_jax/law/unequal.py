@@ -54,11 +54,12 @@ def _edges(delays: Delays, group_size: int, decay: Array) -> tuple[Array, Array]
     """Rising panel edges in log time (P+1,), and the edge from which hazards are linear ()."""
     if not delays.jumps:  # any edges that resolve the integrand will do
         delays, decay = jax.lax.stop_gradient((delays, decay))
-    column = jnp.asarray(_ladder(group_size), delays.dtype)[:, None]
-    rungs = delays.log_inverse_hazard(column)
+    # One call: over a column of one row XLA's simplifier goes round in circles for gamma delays.
+    column = np.append(0.01 / group_size, _ladder(group_size))[:, None]
+    lowest, rungs = jnp.split(delays.log_inverse_hazard(jnp.asarray(column, delays.dtype)), [1])
     largest = 0.98 * jnp.log(jnp.finfo(delays.dtype).max)
     end = jnp.minimum(rungs[-1].max(), largest)
-    start = delays.log_inverse_hazard(jnp.asarray([[0.01 / group_size]], delays.dtype)).min() - 40
+    start = lowest.min() - 40
     # Where the slowest decay cannot be integrated the moment is infinite, whatever the panels.
     excess = jnp.where(decay > 1, decay - 1, jnp.inf)
     excess = jnp.minimum(excess, jnp.where(decay > 2, decay - 2, jnp.inf)).min()

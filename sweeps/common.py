@@ -83,9 +83,11 @@ def configure_jax(double: bool = True) -> None:
 class Compilations:
     """Counts XLA compilations from its making on, and how many of them the cache answered."""
 
+    KEPT = 500  # small ones of single operations among them; see lagc_jax/_programs.py
+
     def __init__(self) -> None:
         """Start counting."""
-        self.total = self.cached = 0
+        self.total = self.cached = self.dropped = 0
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
         jax.monitoring.register_event_listener(self._on_event)
 
@@ -94,6 +96,12 @@ class Compilations:
 
     def _on_event(self, event: str, **_: object) -> None:
         self.cached += event == "/jax/compilation_cache/cache_hits"
+
+    def bound(self) -> None:
+        """Drop all programs of this process when there are many, for they take memory."""
+        if self.total - self.dropped > self.KEPT:
+            jax.clear_caches()
+            self.dropped = self.total
 
     def __str__(self) -> str:
         return f"{self.total} XLA compilations, {self.cached} of them read from the cache"

@@ -260,7 +260,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         report = Reporter(config, len(points), args.verbose)
         with Stop() as stop:
-            complete = run_sweep(config, args.out, report=report, stop=stop, process=process)
+
+            def between_blocks() -> bool:
+                compilations.bound()
+                return stop()
+
+            complete = run_sweep(
+                config, args.out, report=report, stop=between_blocks, process=process
+            )
     except ValueError as error:
         parser.error(str(error))
     except BrokenPipeError:

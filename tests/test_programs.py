@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import Compilations
 
 from lagc_jax import _programs
 
@@ -41,3 +42,12 @@ def test_a_compiled_function_passes_through_transformations():
     x = jnp.arange(3.0)
     assert jax.grad(total)(x, 2).tolist() == [0, 2, 4]
     assert jax.vmap(lambda row: total(row, power=1))(x[:, None]).tolist() == [0, 1, 2]
+
+
+def test_programs_of_a_script_are_dropped_when_there_are_many(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(compilations.total))
+    compilations = Compilations()
+    for compilations.total in (1, 500, 501, 700, 1001, 1002):
+        compilations.bound()
+    assert dropped == [501, 1002]

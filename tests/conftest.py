@@ -1,6 +1,7 @@
 """Double precision for all tests, and fixtures that more than one file uses."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import pytest
@@ -8,8 +9,11 @@ import pytest
 import lagc_jax
 
 jax.config.update("jax_enable_x64", True)
+# What one worker has compiled no other compiles again, nor the next run.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-collect_ignore = ["victims.py"]  # a script that test_sweep_processes.py runs
+collect_ignore = ["victims.py", "peers.py"]  # scripts that test_sweep_processes.py runs
 
 _COMPILED = []
 

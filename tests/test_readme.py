@@ -12,7 +12,7 @@ import pytest
 
 from lagc_jax import batch
 from lagc_jax.experiments import Points, read_config
-from lagc_jax.experiments.points import parameters_frame
+from lagc_jax.experiments.points import parameters
 from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import load_csv
 
@@ -95,7 +95,8 @@ def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeyp
 
 def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
     """From made-up results of its points, as computing them takes a minute."""
-    frame = parameters_frame(Points(read_config(ROOT / "sweeps" / "xi_memory.toml")))
+    points = Points(read_config(ROOT / "sweeps" / "xi_memory.toml"))
+    frame = pd.DataFrame([{"point": point.number} | parameters(point) for point in points])
     draws = np.random.default_rng(0).uniform(1, 2, (len(frame), 4))
     results = dict(zip(("iterations", "communication", "computation"), draws.T, strict=False))
     time = {f"time_{name}": draws[:, 3] for name in ("mean", "q0.05", "q0.95", "expected")}

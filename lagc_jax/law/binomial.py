@@ -28,7 +28,9 @@ def log_probabilities(x: np.ndarray, n: int, r: int) -> tuple[np.ndarray, np.nda
     At most x are `n - j` of them, `j < r` for the first event and `j >= r` for the second.
     """
     if n > LARGEST_SUM and r in (1, n):
-        one = -n * x if r == n else n * np.log(-np.expm1(-x))
+        # 1 - exp(-x) rounds to 1 where x is large, and its logarithm must not be 0 there.
+        below = np.where(x > 0.5, np.log1p(-np.exp(-x)), np.log(-np.expm1(-x)))
+        one = -n * x if r == n else n * below
         other = np.log(-np.expm1(one))
         return (other, one) if r == n else (one, other)
     cdf, survival = _add_terms(x, n, r) if n <= LARGEST_SUM else _add_neighbours(x, n, r)

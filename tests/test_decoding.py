@@ -69,7 +69,8 @@ def loop_iteration(decoding, arrival):
                 return arrival[w], len(taken), np.ones(n)
         raise AssertionError("all rows decode")
     if isinstance(decoding, Rescaled):
-        k, A = decoding.num_waited, np.asarray(decoding.assignment)
+        k, A = decoding.num_waited, decoding.assignment
+        A = np.eye(n) if A is None else np.asarray(A)
         weights = np.zeros(n)
         for w in order[:k]:
             for j in range(n):

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
@@ -171,7 +170,7 @@ def fastest_k(num_workers: int, num_waited: int) -> Scheme:
     9
     """
     workers = whole_number("num_workers", num_workers)
-    return Scheme(workers, 1, 1, decoding=Rescaled(np.eye(workers), num_waited))
+    return Scheme(workers, 1, 1, decoding=Rescaled(None, num_waited))
 
 
 def stochastic_gc(

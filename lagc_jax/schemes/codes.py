@@ -21,17 +21,19 @@ from lagc_jax._pytree import EXACT, pytree
 MAX_ENUMERATED = 20_000
 
 
-@pytree("redundancy")
+@pytree("redundancy", "blocks")
 class GradientCode:
     """A gradient code; made by `fractional_repetition` or `cyclic_repetition`.
 
     Attributes:
         encoding: `B`, (n, n).
         redundancy: `r`, nonzeros in every row.
+        blocks: whether it is fractional repetition, which decodes from one worker of every block.
     """
 
     encoding: Array
     redundancy: int
+    blocks: bool = False
 
     @property
     def group_size(self) -> int:
@@ -100,7 +102,8 @@ def fractional_repetition(
             f"redundancy={r} does not divide group_size={n}, as fractional repetition needs; give "
             f"a divisor or use cyclic_repetition"
         )
-    return GradientCode(jnp.asarray(np.kron(np.eye(n // r), np.ones((r, r))), dtype), r)
+    blocks = np.kron(np.eye(n // r), np.ones((r, r)))
+    return GradientCode(jnp.asarray(blocks, dtype), r, blocks=True)
 
 
 def cyclic_repetition(
@@ -235,8 +238,30 @@ def _consecutive_sets(n: int, size: int) -> np.ndarray:
 
 def _decoding_errors(encoding: np.ndarray, sets: np.ndarray) -> tuple[float, float]:
     """Worst amplification and worst residual of `a_W B = 1` over survivor sets (S, F)."""
-    rows = encoding[sets]
-    vectors = np.linalg.pinv(rows).sum(-2)
-    amplification = np.einsum("sw,swj->sj", np.abs(vectors), np.abs(rows))
-    residual = np.einsum("sw,swj->sj", vectors, rows) - 1
-    return float(amplification.max()), float(np.abs(residual).max())
+    n, waited = len(encoding), sets.shape[1]
+    if n > 64 and n - waited < waited:
+        vectors = _vectors_of_many(encoding, sets)
+        amplification, sums = np.abs(vectors) @ np.abs(encoding), vectors @ encoding
+    else:
+        rows = encoding[sets]
+        vectors = np.linalg.pinv(rows).sum(-2)
+        amplification = np.einsum("sw,swj->sj", np.abs(vectors), np.abs(rows))
+        sums = np.einsum("sw,swj->sj", vectors, rows)
+    return float(amplification.max()), float(np.abs(sums - 1).max())
+
+
+def _vectors_of_many(encoding: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """Decoding vectors (S, n) of sets (S, F), from one factorisation and a small system a set.
+
+    All solutions of `a B = 1` differ by the left null space of `B`, of `n - F` dimensions, in which
+    one of them vanishes at the `n - F` workers that are missing.
+    """
+    n, waited = len(encoding), sets.shape[1]
+    left, singular, right = np.linalg.svd(encoding)
+    some = left[:, :waited] @ (right[:waited].sum(1) / singular[:waited])
+    null = left[:, waited:]
+    absent = np.ones((len(sets), n), bool)
+    np.put_along_axis(absent, sets, False, axis=1)
+    missing = np.nonzero(absent)[1].reshape(len(sets), -1)
+    vectors = some - np.linalg.solve(null[missing], some[missing][..., None])[..., 0] @ null.T
+    return np.where(absent, 0, vectors)

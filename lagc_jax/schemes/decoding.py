@@ -107,7 +107,7 @@ class FirstDecodable(Decoding):
     messages that raise the rank until the ones vector lies in their span, to within the square root
     of the machine precision: in float32 a set that decodes up to 3e-4 passes for one that does, as
     happens with cyclic codes of some 14 workers or more. With fractional repetition that is the
-    fastest of every block.
+    fastest of every block. For any other code an iteration takes some `n^3` operations.
 
     Args:
         code: the gradient code.
@@ -145,6 +145,11 @@ class FirstDecodable(Decoding):
 
     @lenient
     def wait(self, arrival: Array) -> tuple[Array, Array]:
+        if self.code.blocks:
+            by_block = arrival.reshape(*arrival.shape[:-1], -1, self.code.redundancy)
+            fastest = jnp.argmin(by_block, axis=-1, keepdims=True)
+            taken = jnp.arange(self.code.redundancy) == fastest
+            return by_block.min(-1).max(-1), taken.reshape(arrival.shape)
         order = jnp.argsort(arrival, axis=-1)
         spans, raised = span_projections(self.code.encoding[order])
         decoded = all_ones(spans)
@@ -168,7 +173,8 @@ class Rescaled(Decoding):
     redundancy it ignores stragglers: the `k` fastest gradients, times `n/k`.
 
     Args:
-        assignment: (n, n), 1 where a worker (row) holds a partition (column), 0 elsewhere.
+        assignment: (n, n), 1 where a worker (row) holds a partition (column), 0 elsewhere; None
+            where every worker holds one of its own.
         num_waited: `k`; static.
 
     Raises:
@@ -178,10 +184,12 @@ class Rescaled(Decoding):
     [2.0, 0.0]
     """
 
-    assignment: ArrayLike
+    assignment: ArrayLike | None
     num_waited: int
 
     def __post_init__(self) -> None:
+        if self.assignment is None:
+            return
         object.__setattr__(self, "assignment", as_leaf(self.assignment))
         known = _square("assignment", self.assignment)
         if known is None:
@@ -199,7 +207,12 @@ class Rescaled(Decoding):
         return self.num_waited
 
     def check(self, group_size: int, redundancy: int) -> None:
-        _check_fit("assignment", self.assignment, group_size, redundancy)
+        if self.assignment is not None:
+            _check_fit("assignment", self.assignment, group_size, redundancy)
+        elif redundancy != 1:
+            raise ValueError(
+                f"assignment=None holds one partition a worker, not {redundancy}; give redundancy=1 or one"
+            )
         _check_count(self.num_waited, group_size)
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
@@ -207,9 +220,11 @@ class Rescaled(Decoding):
 
     @lenient
     def weights(self, taken: Array) -> Array:
+        scale = taken.shape[-1] / self.num_waited
+        if self.assignment is None:
+            return scale * taken.astype(float)
         assignment = jnp.asarray(self.assignment, float)
         share = assignment / jnp.sum(assignment, axis=0)
-        scale = taken.shape[-1] / self.num_waited
         return scale * jnp.matmul(taken.astype(share.dtype), share, precision=EXACT)
 
 

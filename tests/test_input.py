@@ -174,7 +174,7 @@ RUNS = [
     (dict(step_size=NAN), r"step_size=nan must be positive and finite; give step_size > 0"),
     (dict(step_size=INF), r"step_size=inf must be positive and finite; give step_size > 0"),
     (dict(step_size="1"), r"step_size='1' is not a real number .*; give"),
-    (dict(step_size=np.ones(2)), r"step_size has shape \(2,\); give a scalar"),
+    (dict(step_size=np.ones(7)), r"step_size has shape \(7,\); give a scalar"),
     (dict(theta0=np.zeros(2)), r"theta0 has shape \(2,\); give \(1,\)"),
     (dict(theta0=0.0), r"theta0 has shape \(\); give \(1,\)"),
     (dict(theta0=np.array([NAN])), r"theta0\[0\]=nan is not finite; remove or replace"),

@@ -48,6 +48,7 @@ class Scheme:
             never see it) or with a decoding that is not exact, an unknown trigger, or a trigger,
             optimiser or decoding that is none.
 
+    >>> from lagc_jax import lagc
     >>> lagc(num_workers=12, num_groups=4, redundancy=2).num_waited
     2
     """

@@ -115,7 +115,7 @@ class FirstDecodable(Decoding):
     Raises:
         ValueError: if it is none.
 
-    >>> from lagc_jax.codes import fractional_repetition
+    >>> from lagc_jax.schemes.codes import fractional_repetition
     >>> known, taken = FirstDecodable(fractional_repetition(4, 2)).wait(jnp.array([1., 2., 5., 4.]))
     >>> float(known), taken.tolist()
     (4.0, [True, False, False, True])

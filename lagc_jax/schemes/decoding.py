@@ -211,7 +211,8 @@ class Rescaled(Decoding):
             _check_fit("assignment", self.assignment, group_size, redundancy)
         elif redundancy != 1:
             raise ValueError(
-                f"assignment=None holds one partition a worker, not {redundancy}; give redundancy=1 or one"
+                f"assignment=None holds one partition a worker but redundancy={redundancy}; give "
+                f"redundancy=1 or an assignment"
             )
         _check_count(self.num_waited, group_size)
 

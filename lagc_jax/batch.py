@@ -124,7 +124,8 @@ def simulate_batch(
     realisations, so `simulate` with that key gives its trajectory, and schemes under one key meet
     the same delays (common random numbers; `keep_samples=True` for paired differences). Pure:
     `jit`- and `vmap`-able over all that is not a size, so `jax.vmap` adds axes of `xi`, step sizes,
-    delay parameters or problems; over delay parameters the path is still computed once.
+    delay parameters or problems; over delay parameters the path is still computed once, and the
+    times have derivatives by them, forwards and in reverse.
 
     With a timeout in the cluster or a decoding that is not exact the path depends on the delays,
     and with the first decodable set the number of messages: whole trajectories are run, in blocks

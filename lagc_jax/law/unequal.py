@@ -116,7 +116,8 @@ def moments(
     Returns:
         (S,) means and (S,) variances, to a relative 1e-10 in float64 (tested); 0 where no group
         enters, `inf` where the tail indices of the `r` heaviest workers of a group that enters do
-        not add up to more than 1 or 2.
+        not add up to more than 1 or 2. Both have derivatives by the parameters, save by single
+        values of `Discrete` workers where those of two coincide.
     """
     counts = jnp.asarray(group_counts, delays.dtype)
     G, n = counts.shape[1], group_size

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, not_negative, real_array, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems._optimum import minimize_newton
+from lagc_jax.problems._optimum import Derivatives, minimize_newton
 from lagc_jax.problems.base import (
     Problem,
     gram_norms,
@@ -362,21 +362,9 @@ def _fit(
         rows = triangle.T
     d = rows.shape[1]
 
-    def derivatives(flat: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        losses, p, slope = _samples(rows @ flat.reshape(d, -1) @ basis.T, classes)
-        value = w @ losses + 0.5 * M * l2 * flat @ flat
-        gradient = (rows.T @ (w[:, None] * slope @ basis)).reshape(-1) + M * l2 * flat
-        centred = basis - (p @ basis)[:, None, :]
-        spread = np.einsum("nc,nca,ncb->anb", w[:, None] * p, centred, centred)
-        # One product a class: parameters are ordered by feature first, then by class.
-        blocks = [
-            rows.T @ (rows[:, :, None] * one[:, None, :]).reshape(len(rows), -1) for one in spread
-        ]
-        hessian = np.stack(blocks, axis=1).reshape(flat.size, flat.size)
-        return value, gradient, hessian + M * l2 * np.eye(flat.size)
-
+    derivatives = _derivatives(rows, classes, w, M * l2, basis)
     found, optimum = minimize_newton(derivatives, np.zeros(d * basis.shape[1]))
-    counted = (w > 0) & rows.any(axis=1)
+    counted = (w > 0) & data.any(axis=1)
     losses = _samples(rows @ found.reshape(d, -1) @ basis.T, classes)[0][counted]
     if l2 == 0 and losses.max(initial=0.0) < np.log(2):  # the loss of a tie
         raise ValueError(f"no optimum found: X separates the labels y and l2={l2}; give l2 > 0")
@@ -397,6 +385,28 @@ def _fit(
         optimum=optimum,
     )
     return {name: stored(value, dtype) for name, value in values.items()}
+
+
+def _derivatives(
+    rows: np.ndarray, classes: np.ndarray, w: np.ndarray, penalty: float, basis: np.ndarray
+) -> Derivatives:
+    """Value, gradient and Hessian of the whole loss, as functions of parameters in a basis."""
+    d = rows.shape[1]
+
+    def derivatives(flat: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        losses, p, slope = _samples(rows @ flat.reshape(d, -1) @ basis.T, classes)
+        value = w @ losses + 0.5 * penalty * flat @ flat
+        gradient = (rows.T @ (w[:, None] * slope @ basis)).reshape(-1) + penalty * flat
+        centred = basis - (p @ basis)[:, None, :]
+        spread = np.einsum("nc,nca,ncb->anb", w[:, None] * p, centred, centred)
+        # One product a class: parameters are ordered by feature first, then by class.
+        blocks = [
+            rows.T @ (rows[:, :, None] * one[:, None, :]).reshape(len(rows), -1) for one in spread
+        ]
+        hessian = np.stack(blocks, axis=1).reshape(flat.size, flat.size)
+        return float(value), gradient, hessian + penalty * np.eye(flat.size)
+
+    return derivatives
 
 
 def _samples(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,8 @@
 """Many workers, samples or features: other routes to the same numbers."""
 
+import io
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -110,3 +112,15 @@ def test_decoding_vectors_of_many_sets_are_those_of_pseudoinverses():
     expected = np.linalg.pinv(encoding[sets]).sum(-2)
     vectors = codes._vectors_of_many(encoding, sets)
     np.testing.assert_allclose(np.take_along_axis(vectors, sets, 1), expected, atol=1e-10)
+
+
+def test_what_takes_long_shows_how_far_it_is(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(linear, "SLOW_DATA", 0)
+    lagc_jax.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    assert "linear_regression: 100%" in terminal.getvalue()

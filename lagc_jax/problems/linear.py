@@ -150,8 +150,10 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
         solved = None if total is None else _solve_normal_equations(flat, y_flat, total)
         minimizer, root, extremes = solved or _solve_directly(flat, y_flat)
         step()
-        through_rows = gram is None or d > N
-        smoothness = host_gram_norms(features) if through_rows else largest_eigenvalues(gram)
+        if gram is None or d > N:
+            smoothness = host_gram_norms(features)
+        else:
+            smoothness = largest_eigenvalues(gram)
         step()
     residual = features @ minimizer - targets
     values = dict(

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lagc_jax import theory
-from lagc_jax.batch import Batch, Counts, simulate_batch
+from lagc_jax.batch import Batch, simulate_batch
 from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
@@ -71,7 +71,7 @@ from lagc_jax.schemes.codes import (
 from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
-from lagc_jax.summary import Summary
+from lagc_jax.summary import Costs, Summary
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 
@@ -100,7 +100,7 @@ __all__ = [
     "Bursty",
     "Cluster",
     "Complexity",
-    "Counts",
+    "Costs",
     "Decoding",
     "Delays",
     "Design",

@@ -10,20 +10,20 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import one_axis, positive, probability, real_array, whole_number
+from lagc_jax._checks import check_iterates, one_axis, positive, probability, whole_number
 from lagc_jax._keys import fold_each, one_key
 from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import at_hit, count_costs, first_hit
+from lagc_jax.costs import Gap, Target, at_hit, count_costs
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import find_path, path_scheme
 from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.summary import Summary, merge_moments, realise, summarise_moments
+from lagc_jax.summary import Costs, Summary, constant, merge_moments, realise, summarise_moments
 from lagc_jax.trajectory import (
     run_trajectory,
     warn_if_short,
@@ -34,68 +34,46 @@ from lagc_jax.trajectory import (
 BLOCK = 64
 
 
-class Counts(NamedTuple):
-    """What realisations with paths or messages of their own took to reach each of A accuracies.
-
-    Attributes:
-        iterations, communication, computation: as in `Complexity`.
-        timeouts: times that a group was given up; `inf`, like all else, where not reached.
-        bits: as in `Complexity`.
-    """
-
-    iterations: Summary
-    communication: Summary
-    computation: Summary
-    timeouts: Summary
-    bits: Summary
-
-
 class Batch(NamedTuple):
-    """Many realisations of the delays along one path, summarised.
+    """Many realisations of the delays, summarised.
 
     With a timeout in the cluster, or a decoding other than that of the `F` fastest, every
-    realisation has a path or a number of messages of its own: `gap`, `iterations`,
-    `communication`, `computation` and `bits` are then means over the realisations, and `selected`,
-    `received` and `diverged` the shares of them of which it is true.
+    realisation has a path or a number of messages of its own: `gap` is then a mean over the
+    realisations, and `selected`, `received` and `diverged` are the shares of them of which it is
+    true. Elsewhere all costs but the time are constant.
 
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`.
         selected: (K, G) bool, groups that were to upload, and did unless they were given up.
-        diverged: () bool, as in `Path`.
-        iterations, communication, computation, bits: (A,) complexity at each accuracy.
-        wall_clock: `Summary` of the wall-clock complexity at each accuracy; `inf` where the path
-            does not reach it.
-        curve: `Summary` of the cumulative time at the iterates asked for, None without any.
         received: (K, G) bool, groups whose gradient arrived.
-        counts: `Counts` where realisations differ in more than their times, else None.
+        diverged: () bool, as in `Path`.
+        costs: what it took to reach each accuracy (A,).
+        reached: (A,) share of the realisations that did.
+        curve: `Summary` of the cumulative time at the iterates asked for, None without any.
     """
 
     gap: Array
     selected: Array
-    diverged: Array
-    iterations: Array
-    communication: Array
-    computation: Array
-    bits: Array
-    wall_clock: Summary
-    curve: Summary | None
     received: Array
-    counts: Counts | None
+    diverged: Array
+    costs: Costs
+    reached: Array
+    curve: Summary | None
 
     @property
     def mean(self) -> Array:
         """Sample mean of the wall-clock complexity, (A,)."""
-        return self.wall_clock.mean
+        return self.costs.time.mean
 
     @property
     def variance(self) -> Array:
         """Its unbiased sample variance, (A,)."""
-        return self.wall_clock.variance
+        return self.costs.time.variance
 
     @property
     def quantiles(self) -> Array:
         """Its sample quantiles, (A, Q)."""
-        return self.wall_clock.quantiles
+        return self.costs.time.quantiles
 
 
 def simulate_batch(
@@ -178,19 +156,17 @@ def simulate_batch(
     ):
         one_axis(name, value, minimum)
     probability("quantiles", quantiles)
-    points = real_array("iterates", () if iterates is None else iterates)
-    if points is not None and not ((points >= 0) & (points <= K) & (points % 1 == 0)).all():
-        raise ValueError(f"iterates={iterates} must be whole numbers from 0 to {K}")
+    check_iterates("iterates", () if iterates is None else iterates, K)
     warn_if_short(delays, K)
-    targets = jnp.atleast_1d(jnp.asarray(accuracies, float))
+    target = Gap(jnp.atleast_1d(jnp.asarray(accuracies, float)))
     probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
     stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
     if not clock.shared:
         start = (alpha, theta)
-        run = (problem, clock, key, start, targets, stops, probabilities)
-        return realise_paths(*run, K, R, keep_samples)
+        run = (problem, clock, key, start, target, stops, probabilities)
+        return realise_paths(*run, K, R, keep_samples).batch
     path = find_path(problem, path_scheme(scheme), alpha, theta, K)
-    index, reached = first_hit(path.gap, targets)
+    index, reached = target.hits(path.gap, None)
     times = clock.along(path.selected)
     run = partial(
         realise,
@@ -201,31 +177,36 @@ def simulate_batch(
         keep_samples=keep_samples,
     )
     bits = contract.message_bits(scheme.trigger, problem.num_parameters)
-    iterations, communication, computation, uplink = _costs(scheme, path.selected, index, reached)
+    spent = _costs(scheme, path.selected, bits, index, reached)
+    costs = Costs(run(index, reached), *(constant(c, probabilities.size) for c in spent))
     return Batch(
         gap=path.gap,
         selected=path.selected,
-        diverged=path.diverged,
-        iterations=iterations,
-        communication=communication,
-        computation=computation,
-        bits=uplink * bits,
-        wall_clock=run(index, reached),
-        curve=None if stops is None else run(stops, True),
         received=path.selected,
-        counts=None,
+        diverged=path.diverged,
+        costs=costs,
+        reached=reached.astype(jnp.result_type(float)),
+        curve=None if stops is None else run(stops, True),
     )
 
 
 @compiled()
 def _costs(
-    scheme: Scheme, selected: Array, index: Array, reached: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Iterations, messages, gradients and messages to the server at first hits."""
+    scheme: Scheme, selected: Array, message_bits: ArrayLike, index: Array, reached: Array
+) -> tuple[Array, ...]:
+    """Iterations, messages, gradients, bits and timeouts at first hits along a shared path."""
     downlink, uplink, computation = count_costs(scheme, selected)
     spent = (jnp.arange(selected.shape[0] + 1), downlink + uplink, computation, uplink)
-    iterations, communication, computation, uplink = (at_hit(c, index, reached) for c in spent)
-    return iterations, communication, computation, uplink
+    *costs, uplink = (at_hit(c, index, reached) for c in spent)
+    return *costs, uplink * message_bits, at_hit(jnp.zeros_like(downlink), index, reached)
+
+
+class Realised(NamedTuple):
+    """What `realise_paths` gives beside a `Batch`: (A,) means of the gap and record at the hits."""
+
+    batch: Batch
+    gap: Array
+    recorded: Any
 
 
 @compiled("num_iterations", "num_realisations", "keep_samples")
@@ -234,34 +215,30 @@ def realise_paths(
     clock: Clock,
     key: Array,
     start: tuple[ArrayLike | None, ArrayLike],
-    accuracies: Array,
+    target: Target,
     iterates: Array | None,
     quantiles: Array,
     num_iterations: int,
     num_realisations: int,
-    keep_samples: bool,
-) -> Batch:
+    keep_samples: bool = False,
+) -> Realised:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
-    size = BLOCK
     ks = jnp.arange(num_iterations + 1)
 
     def run_one(own: Array) -> tuple[tuple, tuple]:
         run = run_trajectory(
-            problem,
-            clock,
-            own,
-            *start,
-            None,
-            num_iterations,
+            problem, clock, own, *start, None, num_iterations, record=target.record
         )
-        index, reached = first_hit(run.gap, accuracies)
-        spent = (run.wall_clock, ks, run.communication, run.computation, run.timeouts, run.bits)
+        index, reached = target.hits(run.gap, run.recorded)
+        spent = (run.wall_clock, ks, run.communication, run.computation, run.bits, run.timeouts)
         costs = tuple(at_hit(values, index, reached) for values in spent)
+        there = jax.tree.map(lambda leaf: leaf[index], (run.gap, run.recorded))
         curve = None if iterates is None else run.wall_clock[iterates]
-        return (run.gap, run.selected, run.received, run.diverged), (costs, curve)
+        path = (run.gap, run.selected, run.received, run.diverged)
+        return (*path, reached, *there), (costs, curve)
 
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
-        numbers = block * size + jnp.arange(size)
+        numbers = block * BLOCK + jnp.arange(BLOCK)
         paths, samples = jax.vmap(run_one)(fold_each(key, numbers))
 
         def add(total: Array, values: Array) -> Array:
@@ -272,9 +249,9 @@ def realise_paths(
 
     shapes, _ = jax.eval_shape(run_one, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
-    blocks = -(-num_realisations // size)
-    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
-    gap, selected, received, diverged = (total / num_realisations for total in totals)
+    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // BLOCK)))
+    means = jax.tree.map(lambda total: total / num_realisations, totals)
+    gap, selected, received, diverged, reached, *there = means
 
     def summarise(drawn: Array) -> Summary:
         flat = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
@@ -283,18 +260,6 @@ def realise_paths(
         moments = merge_moments(moments, flat, jnp.ones(num_realisations, bool))
         return summarise_moments(moments, flat, quantiles, num_realisations, keep_samples)
 
-    (time, *others), curve = jax.tree.map(summarise, samples)
-    counts = Counts(*others)
-    return Batch(
-        gap=gap,
-        selected=selected,
-        diverged=diverged,
-        iterations=counts.iterations.mean,
-        communication=counts.communication.mean,
-        computation=counts.computation.mean,
-        bits=counts.bits.mean,
-        wall_clock=time,
-        curve=curve,
-        received=received,
-        counts=counts,
-    )
+    costs, curve = jax.tree.map(summarise, samples)
+    batch = Batch(gap, selected, received, diverged, Costs(*costs), reached, curve)
+    return Realised(batch, *there)

@@ -4,7 +4,6 @@ One step serves every scheme: the scheme's rule says who uploads what, its optim
 does with the sum.
 """
 
-import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -117,7 +116,7 @@ def begin(problem: Problem, scheme: Scheme, step_size: ArrayLike | None, start: 
 def path_scheme(scheme: Scheme) -> Scheme:
     """The scheme of full redundancy with the same path: coding changes costs, not iterates."""
     check_exact(scheme)
-    return dataclasses.replace(scheme, redundancy=scheme.group_size, decoding=None, fixed_load=None)
+    return scheme.path_key
 
 
 def check_exact(scheme: Scheme) -> None:

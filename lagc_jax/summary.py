@@ -39,6 +39,31 @@ class Summary(NamedTuple):
     samples: Array | None
 
 
+class Costs(NamedTuple):
+    """What realisations took to reach each of A levels; `inf` where not reached.
+
+    Attributes:
+        time, iterations, communication, computation, bits: as in `Complexity`.
+        timeouts: times that a group was given up.
+    """
+
+    time: Summary
+    iterations: Summary
+    communication: Summary
+    computation: Summary
+    bits: Summary
+    timeouts: Summary
+
+
+def constant(values: Any, num_quantiles: int) -> Summary:
+    """The summary of realisations that all have the same values (A,), NumPy's or JAX's."""
+    xp = values.__array_namespace__()
+    nothing, shape = xp.zeros_like(values), (values.shape[0], num_quantiles)
+    quantiles = xp.broadcast_to(values[:, None], shape)
+    bounds = xp.broadcast_to(values[:, None, None], (*shape, 2))
+    return Summary(values, nothing, nothing, quantiles, bounds, None)
+
+
 @lenient
 def summarise_moments(
     moments: tuple, samples: Array | None, levels: Array, num_realisations: int, keep: bool

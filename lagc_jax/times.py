@@ -1,6 +1,6 @@
 """Times of the iterations along one path, drawn chunk by chunk, any stretch without the rest."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,11 @@ class Times(Protocol):
     """Times of the iterations of one path, drawn chunk by chunk.
 
     Attributes:
+        part: of `part_of_path`.
         num_iterations: `K`.
     """
 
+    part: Any
     num_iterations: int
 
     def seed(self, key: Array) -> Array:
@@ -105,14 +107,14 @@ class DirectTimes(Times):
     Attributes:
         inverse: from uniforms to times.
         delays: distribution of the computing times.
-        counts: (C, CHUNK) working groups in every iteration, 0 beyond the path.
+        part: (C, CHUNK) working groups in every iteration, 0 beyond the path.
         num_iterations: `K`.
         overhead: () time that every answer takes beyond its computing; None for none.
     """
 
     inverse: Inverse
     delays: Delays
-    counts: Array
+    part: Any
     num_iterations: int
     overhead: ArrayLike | None = None
 
@@ -120,8 +122,8 @@ class DirectTimes(Times):
         return bits(key, (2,), jnp.uint32)
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
-        uniforms = chunk_uniforms(seed, chunk, self.counts.dtype)
-        counts = self.counts[chunk].reshape(len(uniforms), -1)
+        uniforms = chunk_uniforms(seed, chunk, self.part.dtype)
+        counts = self.part[chunk].reshape(len(uniforms), -1)
         idle = jnp.where(counts > 0, jnp.inf, 0).astype(counts.dtype)
         counts = jnp.maximum(counts, 1)
         times = (
@@ -141,14 +143,14 @@ class WorkerTimes(Times):
     Attributes:
         scheme: sizes and trigger.
         delays: distribution of the computing times.
-        selected: (C, CHUNK, G) bool, groups that upload; none beyond the path.
+        part: (C, CHUNK, G) bool, groups that upload; none beyond the path.
         num_iterations: `K`.
         cluster: start-up and messages; None for the paper's.
     """
 
     scheme: Scheme
     delays: TimeSource
-    selected: Array
+    part: Any
     num_iterations: int
     cluster: Cluster | None = None
 
@@ -157,7 +159,7 @@ class WorkerTimes(Times):
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         work = chunk_of_work(self.scheme, self.delays, self.cluster, seed, chunk)
-        return (collect(self.scheme, self.cluster, work, self.selected[chunk]).time,)
+        return (collect(self.scheme, self.cluster, work, self.part[chunk]).time,)
 
 
 def part_of_path(scheme: Scheme, selected: Array, sees: str, dtype: DTypeLike) -> Array:

@@ -1,17 +1,25 @@
-"""Sweeps over a grid of problems, schemes and delays, which can be stopped and continued."""
+"""Experiments: problems x schemes x delays x clusters, run into one tidy table that can be kept."""
 
-from lagc_jax.experiments.grid import Config, parse_config, read_config
+from lagc_jax.costs import Accuracy, Gap, Iterate
+from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.grid import Grid, parse_grid, read_grid
 from lagc_jax.experiments.points import Point, Points
-from lagc_jax.experiments.run import Progress, run_sweep
+from lagc_jax.experiments.run import Progress, run, run_into
 from lagc_jax.experiments.store import load_results
 
 __all__ = [
-    "Config",
+    "Accuracy",
+    "Experiment",
+    "Gap",
+    "Grid",
+    "Iterate",
     "Point",
     "Points",
     "Progress",
+    "Vary",
     "load_results",
-    "parse_config",
-    "read_config",
-    "run_sweep",
+    "parse_grid",
+    "read_grid",
+    "run",
+    "run_into",
 ]

@@ -3,17 +3,16 @@
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lagc_jax.experiments.engine import Engine, path_key
-from lagc_jax.experiments.grid import Config
+from lagc_jax.experiments.measure import Engine
 from lagc_jax.experiments.memory import count_bytes
-from lagc_jax.experiments.points import Point, Points, count_programs, structure
+from lagc_jax.experiments.points import Point, Points
 
 # Places of the sweep that are tried, as many as fit into so many seconds; neighbours tried at each,
 # as many as fit into two; and draws a point, enough to outweigh what a call costs.
@@ -59,17 +58,19 @@ class _Trial(NamedTuple):
     clock: tuple[float, float]
 
 
-def estimate(config: Config, points: Points) -> Estimate:
+def estimate(points: Points) -> Estimate:
     """Compute a few points at places spaced evenly, with fewer realisations, and scale it up."""
-    few = min(config.realisations, max(DRAWS // config.iterations, 1024))
-    engine = Engine(replace(config, realisations=few))
+    experiment = points.experiment
+    whole = experiment.num_realisations
+    few = min(whole, max(DRAWS // experiment.num_iterations, 1024))
+    engine = Engine(replace(experiment, num_realisations=few))
     begin, trials = time.perf_counter(), []
     places = np.linspace(0, len(points) - 1, PLACES + 2)[1:-1].astype(int)
     for place in dict.fromkeys(_spread_out(places.tolist())):
         trials.append(_try(engine, points, place))
         if time.perf_counter() - begin > SECONDS:
             break
-    scale = config.realisations / few
+    scale = whole / few if few else 1.0
     seconds = [
         points.num_paths * trial.path + len(points) * clock * scale
         for trial in trials
@@ -77,8 +78,8 @@ def estimate(config: Config, points: Points) -> Estimate:
     ]
     # A place whose programs were there already says nothing of compiling.
     compiled = [trial.program for trial in trials if trial.program > 0.01] or [0.0]
-    programs = count_programs(points.one_a_structure(), config.sampler)
-    kept = int(count_bytes(config)["realisations"] * (1 - few / config.realisations))
+    programs = count_programs(engine, points.one_a_structure())
+    kept = int(count_bytes(points)["realisations"] * (1 - few / whole)) if whole else 0
     statistics = jax.local_devices()[0].memory_stats()
     return Estimate(
         programs=programs,
@@ -87,6 +88,22 @@ def estimate(config: Config, points: Points) -> Estimate:
         host_bytes=_peak() + kept,
         device_bytes=None if statistics is None else statistics["peak_bytes_in_use"] + kept,
     )
+
+
+def count_programs(engine: Engine, points: Iterable[Point]) -> int:
+    """Number of large programs that points need: of paths, of clocks and of exact moments."""
+    programs: set[Hashable] = set()
+    for point in points:
+        clock, scheme = engine.clock(point), point.scheme
+        kind = jax.tree.structure(point.delays.value), point.cluster.identity
+        if not clock.shared:
+            programs.add(("batch", point.problem.name, jax.tree.structure(scheme), *kind))
+            continue
+        path = jax.tree.structure(scheme.path_key)
+        times = jax.tree.structure(clock.times(None, 0))
+        programs |= {("path", point.problem.name, scheme.num_workers, path), ("clock", times)}
+        programs.add(("moments", *kind, scheme.num_groups))
+    return len(programs)
 
 
 def _spread_out(places: list[int]) -> list[int]:
@@ -103,12 +120,12 @@ def _try(engine: Engine, points: Points, place: int) -> _Trial:
     first = points[place]
     cold = sum(_time(engine, [first]))
     path, clock = _time(engine, [first])
-    program = (cold - path - clock) / count_programs([first], engine.config.sampler)
+    program = (cold - path - clock) / count_programs(engine, [first])
     fitting = max(min(NEIGHBOURS, int(NEIGHBOURS_SECONDS / (path + clock))), 1)
     near = [points[i] for i in range(place, min(place + fitting, len(points)))]
-    block = [point for point in near if structure(point) == structure(first)]
+    block = [point for point in near if point.structure == first.structure]
     paths, clocks = _time(engine, block)
-    path = paths / len({path_key(point) for point in block})
+    path = paths / len({point.path_key for point in block})
     marginal = max(clocks - clock, 0) / (len(block) - 1) if len(block) > 1 else clock
     return _Trial(program, path, (marginal, clocks / len(block)))
 
@@ -125,7 +142,9 @@ def _time(engine: Engine, block: list[Point]) -> tuple[float, float]:
     """Seconds of the paths and of the rest."""
     engine.forget()
     start = time.perf_counter()
-    engine.paths([point for point in block if point.scheme.decoder.anonymous])
+    clocks = [engine.clock(point) for point in block]
+    shared = [each for each in zip(block, clocks, strict=True) if each[1].shared]
+    engine.paths([point for point, _ in shared], [clock for _, clock in shared])
     middle = time.perf_counter()
     engine.measure(block)
     return middle - start, time.perf_counter() - middle

@@ -1,75 +1,54 @@
-"""A sweep as written in a file: TOML tables whose lists multiply, checked before anything runs."""
+"""An experiment as written in a file: TOML tables whose lists multiply, checked before a run.
 
-import hashlib
+A `[[problem]]`, `[[scheme]]`, `[[delays]]` or `[[cluster]]` is a constructor and its arguments,
+each a value or a list of values; a file may name constructors of its user's by import path.
+"""
+
+import importlib
 import inspect
-import itertools
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lagc_jax._checks import not_negative, positive, probability, whole_number
-from lagc_jax._keys import fold_in, make_key
+from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
-from lagc_jax.delays.base import Delays
+from lagc_jax.cluster import Cluster, Link
+from lagc_jax.costs import Gap
 from lagc_jax.delays.families import FAMILIES
-from lagc_jax.experiments.distinct import check_distinct
-from lagc_jax.problems.base import Problem
-from lagc_jax.problems.data import load_csv
-from lagc_jax.problems.linear import (
-    gaussian_linear_regression,
-    linear_regression,
-    synthetic_linear_regression,
-)
-from lagc_jax.problems.stochastic import minibatch
-from lagc_jax.schemes.base import TRIGGERS, Scheme
-from lagc_jax.schemes.catalogue import (
-    approximate_gc,
-    cada,
-    erasure_head,
-    fastest_k,
-    first_decodable,
-    g_cada,
-    g_lag,
-    gc,
-    gd,
-    grouping,
-    lag,
-    lagc,
-    laq,
-    lasg,
-    stochastic_gc,
-)
+from lagc_jax.delays.stragglers import Bursty, Failures
+from lagc_jax.delays.traces import RESAMPLINGS, Trace
+from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.files import CsvProblem, Generated
+from lagc_jax.schemes.base import TRIGGERS
+from lagc_jax.schemes.catalogue import CATALOGUE
 
-SCHEMES: dict[str, Callable[..., Scheme]] = {
-    "GD": gd,
-    "GC": gc,
-    "grouping": grouping,
-    "LAG": lag,
-    "LAGC": lagc,
-    "G-LAG": g_lag,
-    "LAQ": laq,
-    "LASG": lasg,
-    "CADA": cada,
-    "G-CADA": g_cada,
-    "first decodable": first_decodable,
-    "fastest-k": fastest_k,
-    "stochastic GC": stochastic_gc,
-    "approximate GC": approximate_gc,
-    "ErasureHead": erasure_head,
-}
-MATRICES = ("code", "assignment", "encoding")  # that a file leaves at their defaults
-PROBLEMS: dict[str, Callable[..., Problem]] = {
-    "synthetic": synthetic_linear_regression,
-    "gaussian": gaussian_linear_regression,
-}
-OPTIONAL = ("batch_size",)  # of any problem; full gradients without it
 PRECISIONS = ("float32", "float64")
+TABLES = ("problem", "scheme", "delays", "cluster")
+# What a file leaves at its default.
+LEFT = ("key", "num_workers", "code", "assignment", "encoding")
+WRAPPERS = {"bursty": Bursty, "failures": Failures}
 
 Reader = Callable[[str, Any], Any]
+
+
+class Grid(NamedTuple):
+    """A grid before it is run; made by `read_grid`.
+
+    Attributes:
+        experiment: what is run.
+        precision: "float32" or "float64".
+        points_per_block: most points computed and written together.
+        source: its settings and tables in full.
+    """
+
+    experiment: Experiment
+    precision: str
+    points_per_block: int
+    source: dict[str, Any]
 
 
 def _seed(name: str, value: Any) -> int:
@@ -79,13 +58,13 @@ def _seed(name: str, value: Any) -> int:
 
 
 def _realisations(name: str, value: Any) -> int:
-    if whole_number(name, value) >= 2**31:
+    if whole_number(name, value, 0) >= 2**31:
         raise ValueError(f"{name}={value} are more than there are keys; give less than 2^31")
     return value
 
 
-def _number(check: Callable[[str, Any], None], name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _number(check: Callable[[str, Any], Any], name: str, value: Any) -> float:
+    if not isinstance(value, int | float):
         raise ValueError(f"{name}={value!r} is not a number; give one, or a list of them")
     check(name, value)
     return float(value)
@@ -102,46 +81,72 @@ def _choice(choices: Iterable[str], name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} is not one text in quotes; give one of {choices}")
     if value not in choices:
-        near = get_close_matches(str(value), choices, n=1, cutoff=0.4)
+        near = get_close_matches(value, choices, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"{name}={value!r} is unknown; {hint}give one of {choices}")
     return value
 
 
-_positive, _not_negative = partial(_number, positive), partial(_number, not_negative)
+def _named(choices: Mapping[str, Any], name: str, value: Any) -> Any:
+    """One of the choices, or what an import path such as "mymodule:my_scheme" stands for."""
+    if isinstance(value, str) and ":" in value:
+        return load_object(name, value)
+    return choices[_choice(choices, name, value)]
 
-SETTINGS: dict[str, Reader] = {
-    "seed": _seed,
-    "iterations": whole_number,
-    "realisations": _realisations,
-    "precision": partial(_choice, PRECISIONS),
-    "accuracies": _positive,
-    "quantiles": partial(_number, probability),
-    "sampler": partial(_choice, SAMPLERS),
-    "points_per_block": whole_number,
-}
-DEFAULTS = {
-    "seed": 0,
-    "realisations": 1000,
-    "precision": "float64",
-    "accuracies": [1e-8],
-    "quantiles": [0.05, 0.5, 0.95],
-    "points_per_block": 256,
-}
-TABLES = ("problem", "scheme", "delays")
+
+def load_object(name: str, path: str) -> Any:
+    """The object of an import path "module:name"; raise ValueError where there is none."""
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{name}={path!r} cannot be imported ({error}); give module:name, the module beside "
+            f"the file or on PYTHONPATH"
+        ) from None
+
+
+def _value(name: str, value: Any) -> Any:
+    """An argument: a number, truth or text as it is, an import path as what it stands for."""
+    if isinstance(value, str) and ":" in value:
+        return load_object(name, value)
+    if isinstance(value, list):  # one value of a list of lists: one number a worker
+        return tuple(_value(name, each) for each in value)
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{name}={value!r} is no number or text; give one, or a list of them")
+    return value
+
+
+def _rule(name: str, value: Any) -> Any:
+    """The name of a rule, or one of the user's by its import path, made if it is a class."""
+    if isinstance(value, str) and ":" in value:
+        found = load_object(name, value)
+        return found() if isinstance(found, type) else found
+    return _choice(TRIGGERS[1:], name, value)
+
+
+def _each(read: Reader) -> Reader:
+    """A reader of one number, or of one a worker."""
+    return lambda name, value: (
+        tuple(read(name, one) for one in value) if isinstance(value, list) else read(name, value)
+    )
+
+
+_positive, _not_negative = partial(_number, positive), partial(_number, not_negative)
+# Values that are wrong by themselves are refused; those that do not fit each other are dropped.
 PARAMETERS: dict[str, Reader] = {
     "num_workers": whole_number,
     "num_groups": whole_number,
     "redundancy": whole_number,
-    "xi": _not_negative,
+    "xi": _each(_not_negative),
     "memory": whole_number,
-    "trigger": partial(_choice, TRIGGERS[1:]),
-    "bits": whole_number,
-    "num_waited": whole_number,
-    "deadline": _positive,
     "silence": whole_number,
     "snapshot_life": whole_number,
     "load": whole_number,
+    "trigger": _rule,
+    "bits": whole_number,
+    "num_waited": whole_number,
+    "deadline": _positive,
     "step_size": _positive,
     "seed": _seed,
     "num_features": whole_number,
@@ -150,125 +155,30 @@ PARAMETERS: dict[str, Reader] = {
     "growth": _positive,
     "spread": _positive,
     "noise": _not_negative,
-    "file": _text,
-    "target": _text,
-    "sha256": _text,
-    "rows": whole_number,
+    "resample": partial(_choice, RESAMPLINGS),
+    "block": whole_number,
+}
+
+SETTINGS: dict[str, tuple[Reader, Any]] = {
+    "seed": (_seed, 0),
+    "iterations": (whole_number, inspect.Parameter.empty),
+    "realisations": (_realisations, 1000),
+    "precision": (partial(_choice, PRECISIONS), "float64"),
+    "accuracies": (partial(_number, positive), [1e-8]),
+    "quantiles": (partial(_number, probability), [0.05, 0.5, 0.95]),
+    "sampler": (partial(_choice, SAMPLERS), None),
+    "points_per_block": (whole_number, 256),
 }
 
 
-@dataclass(frozen=True)
-class ProblemEntry:
-    """One problem of a sweep, for any number of workers.
-
-    Attributes:
-        name: its name in the table.
-        kind: "csv" or a key of `PROBLEMS`.
-        parameters: single values by name.
-        folder: where a relative `file` starts.
-    """
-
-    name: str
-    kind: str
-    parameters: Mapping[str, Any]
-    folder: Path = Path()
-
-    @property
-    def shape(self) -> tuple:
-        """What programs are compiled for: values that are no sizes do not matter."""
-        names = ("num_rows", "num_features", "sha256", "batch_size")
-        return (self.kind, *(self.parameters.get(name) for name in names))
-
-    def impossible(self, num_workers: int) -> str | None:
-        """Why the problem cannot be cut into `M` partitions, None where it can."""
-        if self.kind == "synthetic" and self.parameters["num_features"] < num_workers:
-            return "num_features is less than num_workers"
-        if self.kind == "csv" and self.parameters["rows"] < num_workers:
-            return "the file has fewer rows than num_workers"
-        return None
-
-    def build(self, num_workers: int) -> Problem:
-        """The problem over `M` partitions; raise ValueError if its file has changed."""
-        values = dict(self.parameters)
-        batch_size = values.pop("batch_size", None)
-        key = make_key(values.pop("seed", 0))
-        if self.kind == "csv":
-            path = self.folder / values["file"]
-            if not path.is_file() or _digest(path) != values["sha256"]:
-                raise ValueError(f"{path} has changed since the sweep was described; start anew")
-            problem = linear_regression(*load_csv(path, num_workers, values["target"]))
-        else:
-            problem = PROBLEMS[self.kind](key, num_workers, **values)
-        if batch_size is None:
-            return problem
-        return minibatch(problem, batch_size, fold_in(key, 1))
-
-
-class SchemeEntry(NamedTuple):
-    """A family of schemes: every combination of the values of its parameters.
-
-    Attributes:
-        name: a key of `SCHEMES`.
-        values: lists of values by parameter, `step_size` (in units of `1/L`) among them.
-    """
-
-    name: str
-    values: Mapping[str, tuple]
-
-
-class DelayEntry(NamedTuple):
-    """One distribution of computing times.
-
-    Attributes:
-        family: name of the family.
-        parameters: single values by name.
-        delays: the distribution.
-    """
-
-    family: str
-    parameters: Mapping[str, float]
-    delays: Delays
-
-
-@dataclass(frozen=True)
-class Config:
-    """A sweep before it is run; made by `read_config`.
-
-    Attributes:
-        source: its settings and tables in full, from which `parse_config` makes it again.
-        seed: of the delays, which all points share.
-        iterations: `K`, longest path.
-        realisations: `R`.
-        precision: "float32" or "float64".
-        accuracies: (A,) gaps to reach.
-        quantiles: (Q,) levels.
-        sampler: of schemes that do not depend on who arrives, as for `simulate`; others draw
-            worker by worker, and a file that asks for "direct" beside them is refused.
-        points_per_block: at most so many are computed and written together.
-        problems, schemes, delays: what is combined.
-    """
-
-    source: dict[str, Any] = field(repr=False)
-    seed: int
-    iterations: int
-    realisations: int
-    precision: str
-    accuracies: tuple[float, ...]
-    quantiles: tuple[float, ...]
-    sampler: str
-    points_per_block: int
-    problems: tuple[ProblemEntry, ...] = field(repr=False)
-    schemes: tuple[SchemeEntry, ...] = field(repr=False)
-    delays: tuple[DelayEntry, ...] = field(repr=False)
-
-
-def read_config(path: str | Path) -> Config:
-    """Read a sweep from a TOML file.
+def read_grid(path: str | Path) -> Grid:
+    """Read a grid from a TOML file.
 
     Args:
         path: the file: settings (`seed`, `iterations`, `realisations`, `precision`, `accuracies`,
             `quantiles`, `sampler`, `points_per_block`) and any number of `[[problem]]`,
-            `[[scheme]]` and `[[delays]]`, in which every parameter is a value or a list of them.
+            `[[scheme]]`, `[[delays]]` and `[[cluster]]`, in which every parameter is a value or a
+            list of them.
 
     Raises:
         ValueError: for a file that is missing or no TOML, an unknown key (the nearest right name is
@@ -283,88 +193,76 @@ def read_config(path: str | Path) -> Config:
         raise ValueError(f"config={path} is not TOML: {error}") from None
     except RecursionError:
         raise ValueError(f"config={path} is nested too deeply; give lists of values") from None
-    for number, problem in enumerate(_tables(tables, "problem"), 1):
-        if problem.get("kind") == "csv" and isinstance(problem.get("file"), str):
-            _pin(problem, f"[[problem]] {number}", path.parent)
-    return parse_config(tables, path.parent)
+    return parse_grid(tables, path.parent)
 
 
-def _pin(problem: dict[str, Any], where: str, folder: Path) -> None:
-    """Note the contents of a CSV file, so that a change of them is a change of the sweep."""
-    path = folder / problem["file"]
-    target = problem.get("target")
-    X, _ = load_csv(path, 1, None if target is None else _text(f"{where} target", target))
-    problem |= {"sha256": _digest(path), "rows": X.shape[1]}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def parse_config(tables: Mapping[str, Any], folder: Path = Path()) -> Config:
-    """Check the tables of a sweep, as TOML gives them, and make a `Config` of them.
+def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
+    """Check the tables of a grid, as TOML gives them, and make a `Grid` of them.
 
     Args:
         tables: as `tomllib` reads them.
-        folder: where the relative paths of CSV files start.
+        folder: where the relative paths of files start.
 
     Raises:
-        ValueError: as for `read_config`.
+        ValueError: as for `read_grid`.
 
     >>> scheme = {"name": "LAG", "num_workers": [3, 4], "xi": [0.1, 1.0]}
     >>> delays = {"family": "exponential", "rate": 1.0}
-    >>> config = parse_config({"iterations": 10, "problem": [{}], "scheme": [scheme],
-    ...                        "delays": [delays]})
-    >>> config.schemes[0].values["xi"], config.quantiles
-    ((0.1, 1.0), (0.05, 0.5, 0.95))
+    >>> grid = parse_grid({"iterations": 10, "problem": [{}], "scheme": [scheme],
+    ...                    "delays": [delays]})
+    >>> grid.experiment.schemes
+    {'LAG': [Vary(lag, num_workers=[3, 4], xi=[0.1, 1.0])]}
     """
     _check_keys("the file", tables, (*SETTINGS, *TABLES))
-    if "iterations" not in tables:
-        raise ValueError("iterations is missing; give the length of the longest path")
-    settings: dict[str, Any] = {}
-    for name, read in SETTINGS.items():
-        if name in ("accuracies", "quantiles"):
-            value = tables.get(name, DEFAULTS[name])
-            empty = name == "quantiles" and value == []
-            settings[name] = [] if empty else list(_values(name, value, read))
-        elif name in tables or name in DEFAULTS:
-            settings[name] = read(name, tables.get(name, DEFAULTS.get(name)))
-    problems = _numbered(tables, "problem", _read_problem)
-    schemes = _numbered(tables, "scheme", _read_scheme)
-    delays = _numbered(tables, "delays", _read_delays)
-    source = settings | {"problem": problems, "scheme": schemes, "delays": delays}
-    names = [problem["name"] for problem in problems]
-    if len(set(names)) < len(names):
-        raise ValueError(f"name={names} of the problems must differ; give each [[problem]] a name")
-    check_distinct(source, TABLES)
-    frozen: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    settings = {name: _setting(tables, name, *each) for name, each in SETTINGS.items()}
+    things = {
+        name: _read_all(tables, name, partial(read, folder), required=name != "cluster")
+        for name, read in READERS.items()
     }
-    frozen.setdefault("sampler", "direct")
-    return Config(
-        source=source,
-        problems=tuple(_expand_problems(problems, folder)),
-        schemes=tuple(SchemeEntry(*_split(scheme, "name")) for scheme in schemes),
-        delays=tuple(_expand_delays(delays)),
-        **frozen,
+    experiment = Experiment(
+        problems=things["problem"],
+        schemes=things["scheme"],
+        delays=things["delays"],
+        clusters=things["cluster"] or None,
+        num_iterations=settings["iterations"],
+        num_realisations=settings["realisations"],
+        target=Gap(settings["accuracies"]),
+        quantiles=settings["quantiles"],
+        sampler=settings["sampler"],
+        key=make_key(settings["seed"]),
     )
+    source = {k: v for k, v in settings.items() if v is not None} | {
+        name: tables[name] for name in TABLES if name in tables
+    }
+    return Grid(experiment, settings["precision"], settings["points_per_block"], source)
 
 
-def _tables(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def _setting(tables: Mapping[str, Any], name: str, read: Reader, default: Any) -> Any:
+    value = tables.get(name, default)
+    if value is inspect.Parameter.empty:
+        raise ValueError(f"{name} is missing; give the length of the longest path")
+    if isinstance(default, list):
+        return () if name == "quantiles" and value == [] else _values(name, value, read)
+    return None if value is None else read(name, value)
+
+
+def _read_all(
+    tables: Mapping[str, Any],
+    name: str,
+    read: Callable[[str, dict[str, Any]], tuple[str, Any]],
+    required: bool,
+) -> dict[str, list[Any]]:
+    """Things of one kind by name; raise ValueError where there is none."""
     found = tables.get(name, [])
     if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
         raise ValueError(f"{name} is not a list of tables; begin each with [[{name}]]")
-    return found
-
-
-def _numbered(
-    tables: Mapping[str, Any], name: str, read: Callable[[str, dict[str, Any]], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Every table of a name, read in full; raise ValueError where there is none."""
-    found = _tables(tables, name)
-    if not found:
+    if required and not found:
         raise ValueError(f"[[{name}]] is missing; give at least one")
-    return [read(f"[[{name}]] {number}", table) for number, table in enumerate(found, 1)]
+    things: dict[str, list[Any]] = {}
+    for number, table in enumerate(found, 1):
+        label, thing = read(f"[[{name}]] {number}", table)
+        things.setdefault(label, []).append(thing)
+    return things
 
 
 def _check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
@@ -372,9 +270,8 @@ def _check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) ->
     for key in table:
         if key not in allowed:
             near = get_close_matches(key, allowed, n=1, cutoff=0.0)
-            raise ValueError(
-                f"unknown key {key!r} in {where}; did you mean {near[0]!r}? It takes {allowed}"
-            )
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"unknown key {key!r} in {where}; {hint}It takes {allowed}")
 
 
 def _values(name: str, value: Any, read: Reader) -> tuple:
@@ -388,95 +285,116 @@ def _values(name: str, value: Any, read: Reader) -> tuple:
     return values
 
 
-def _take(where: str, table: Mapping[str, Any], defaults: Mapping[str, Any], reader: Any) -> dict:
-    """Lists of values of all parameters, by name; a default of `inspect.Parameter.empty` is none.
-
-    Raises:
-        ValueError: for unknown and missing parameters, and for values out of range.
-    """
+def _family(
+    where: str, make: Callable[..., Any], table: Mapping[str, Any], without: Iterable[str] = LEFT
+) -> Vary:
+    """A constructor with the values of its arguments, defaults for those not in the table."""
+    takes = inspect.signature(make).parameters
+    taken = {n: p.default for n, p in takes.items() if n not in without}
+    _check_keys(where, table, taken)
     lists = {}
-    for name, default in defaults.items():
-        if name not in table and default is inspect.Parameter.empty:
+    for name, default in taken.items():
+        if name in table:
+            lists[name] = _values(f"{where} {name}", table[name], PARAMETERS.get(name, _value))
+        elif default is inspect.Parameter.empty:
             raise ValueError(f"{name} is missing in {where}; give a value or a list of values")
-        lists[name] = list(_values(f"{where} {name}", table.get(name, default), reader(name)))
-    return lists
+        elif isinstance(default, bool | int | float | str):
+            lists[name] = (default,)
+    return Vary(make, **lists)
 
 
-def _signature(function: Callable, *without: str) -> dict[str, Any]:
-    """Defaults of a function's parameters by name."""
-    parameters = inspect.signature(function).parameters
-    return {name: p.default for name, p in parameters.items() if name not in without}
-
-
-def _read_problem(where: str, table: dict[str, Any]) -> dict[str, Any]:
+def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
     kind = table.get("kind", "synthetic")
-    if kind == "csv":
-        required = dict.fromkeys(("file", "sha256", "rows"), inspect.Parameter.empty)
-        _check_keys(where, table, ("kind", "name", "file", "target", "sha256", "rows", *OPTIONAL))
-        taken = {k: PARAMETERS[k](f"{where} {k}", table[k]) for k in required if k in table}
-        if missing := required.keys() - taken.keys():
-            raise ValueError(f"{min(missing)} is missing in {where}; give the path of a CSV file")
-        if "target" in table:
-            taken["target"] = _text(f"{where} target", table["target"])
-    else:
-        _choice((*PROBLEMS, "csv"), f"{where} kind", kind)
-        defaults = {"seed": 0, **_signature(PROBLEMS[kind], "key", "num_workers")}
-        _check_keys(where, table, ("kind", "name", *defaults, *OPTIONAL))
-        taken = _take(where, table, defaults, PARAMETERS.__getitem__)
-    given = {name: None for name in OPTIONAL if name in table}
-    taken |= _take(where, table, given, PARAMETERS.__getitem__)
+    given = {k: v for k, v in table.items() if k not in ("kind", "name")}
     name = _text(f"{where} name", table.get("name", kind))
-    return {"kind": kind, "name": name} | taken
+    if kind == "csv":
+        if "file" not in given:
+            raise ValueError(f"file is missing in {where}; give the path of a CSV file")
+        make = CsvProblem(folder, given["file"], given.pop("target", None))
+        return name, _family(where, make, {k: v for k, v in given.items() if k != "file"})
+    if isinstance(kind, str) and ":" in kind:
+        return name, _family(where, load_object(f"{where} kind", kind), given)
+    make = Generated(_choice((*Generated.KINDS, "csv"), f"{where} kind", kind))
+    return name, _family(where, make, given)
 
 
-def _read_scheme(where: str, table: dict[str, Any]) -> dict[str, Any]:
+def _read_scheme(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
     if "name" not in table:
-        raise ValueError(f"name is missing in {where}; give one of {list(SCHEMES)}")
-    name = _choice(SCHEMES, f"{where} name", table["name"])
-    defaults = {**_signature(SCHEMES[name], *MATRICES), "step_size": 1.0}
-    _check_keys(where, table, ("name", *defaults))
-    given = {k: v for k, v in defaults.items() if v is not None or k in table}
-    return {"name": name} | _take(where, table, given, PARAMETERS.__getitem__)
+        raise ValueError(f"name is missing in {where}; give one of {list(CATALOGUE)}")
+    make = _named(CATALOGUE, f"{where} name", table["name"])
+    given = {k: v for k, v in table.items() if k not in ("name", "step_size")}
+    vary = _family(where, make, given, (*LEFT[2:], "key"))
+    steps = _values(f"{where} step_size", table.get("step_size", 1.0), PARAMETERS["step_size"])
+    return table["name"], Vary(make, **vary.values, step_size=steps)
 
 
-def _read_delays(where: str, table: dict[str, Any]) -> dict[str, Any]:
-    if "family" not in table:
-        raise ValueError(f"family is missing in {where}; give one of {list(FAMILIES)}")
-    family = _choice(FAMILIES, f"{where} family", table["family"])
-    # A list is a grid here, so a parameter that is an array has no place: Discrete has one value.
-    signature = _signature(FAMILIES[family]).items()
-    defaults = {name: default for name, default in signature if default is not None}
-    _check_keys(where, table, ("family", *defaults))
-    taken = _take(where, table, defaults, lambda _: partial(_number, lambda *_: None))
-    for entry in _expand_delays([{"family": family} | taken]):
-        if not entry.delays.identical:
-            raise ValueError(f"{where} differs between workers; a sweep takes identical delays")
-    return {"family": family} | taken
+def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
+    """A family, a trace from a file, or an import path, in bursts or failures if asked for."""
+    given = {k: v for k, v in table.items() if k not in ("name", "family", *WRAPPERS)}
+    if "file" in given:
+        path = folder / _text(f"{where} file", given.pop("file"))
+        read = Trace.from_parquet if path.suffix == ".parquet" else Trace.from_csv
+        vary, family = _family(where, partial(_trace, read(path)), given), "trace"
+    elif "family" in table:
+        family = table["family"]
+        vary = _family(where, _named(FAMILIES, f"{where} family", family), given)
+    else:
+        raise ValueError(f"family is missing in {where}; give one of {list(FAMILIES)}, or a file")
+    make, lists = vary.make, dict(vary.values)
+    for word, wrapper in WRAPPERS.items():
+        if word in table:
+            outer = _family(f"{where} {word}", wrapper, table[word], ("delays",))
+            make, lists = _Around(wrapper, tuple(outer.values), make), lists | outer.values
+    return _text(f"{where} name", table.get("name", family)), Vary(make, **lists)
 
 
-def _split(table: Mapping[str, Any], key: str) -> tuple[Any, dict[str, tuple]]:
-    return table[key], {k: tuple(v) for k, v in table.items() if k != key}
+def _trace(trace: Trace, resample: str = "iid", block: int = 1) -> Trace:
+    return trace.resampled(resample, block)
 
 
-def combinations(lists: Mapping[str, Iterable]) -> Iterable[dict[str, Any]]:
-    """Every combination of one value from each list, by name; the last list varies fastest."""
-    return (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
+class _Around(NamedTuple):
+    """A constructor of times inside a wrapper, which takes some of the arguments."""
+
+    wrapper: Callable[..., Any]
+    names: tuple[str, ...]
+    make: Callable[..., Any]
+
+    def __call__(self, **arguments: Any) -> Any:
+        outer = {name: arguments.pop(name) for name in self.names}
+        return self.wrapper(self.make(**arguments), **outer)
 
 
-def _expand_problems(problems: list[dict[str, Any]], folder: Path) -> Iterable[ProblemEntry]:
-    for table in problems:
-        values = {k: v for k, v in table.items() if k not in ("kind", "name")}
-        if table["kind"] == "csv":
-            single = {"target": None} | {k: v for k, v in values.items() if k not in OPTIONAL}
-            values = {k: [v] for k, v in single.items()} | {
-                k: values[k] for k in OPTIONAL if k in values
-            }
-        for parameters in combinations(values):
-            yield ProblemEntry(table["name"], table["kind"], parameters, folder)
+def _read_cluster(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
+    given = {k: v for k, v in table.items() if k != "name"}
+    name = _text(f"{where} name", table.get("name", "cluster"))
+    return name, _family(where, _cluster, given) if given else None
 
 
-def _expand_delays(delays: list[dict[str, Any]]) -> Iterable[DelayEntry]:
-    for table in delays:
-        family, lists = _split(table, "family")
-        for parameters in combinations(lists):
-            yield DelayEntry(family, parameters, FAMILIES[family](**parameters))
+def _cluster(
+    startup: Any = None,
+    timeout: Any = None,
+    independent: bool = False,
+    latency: Any = None,
+    bandwidth: Any = None,
+    download_size: Any = None,
+    upload_size: Any = None,
+    shared: bool | None = None,
+) -> Cluster:
+    """A cluster whose link's parts stand beside its own."""
+    link = dict(
+        latency=latency,
+        bandwidth=bandwidth,
+        download_size=download_size,
+        upload_size=upload_size,
+        shared=shared,
+    )
+    given = {name: value for name, value in link.items() if value is not None}
+    return Cluster(startup, Link(**given) if given else None, timeout, independent)
+
+
+READERS = {
+    "problem": _read_problem,
+    "scheme": _read_scheme,
+    "delays": _read_delays,
+    "cluster": _read_cluster,
+}

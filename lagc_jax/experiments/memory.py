@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from lagc_jax.experiments.grid import Config, ProblemEntry, SchemeEntry
+from lagc_jax.clock import clock_of
+from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.points import Point, Points
 
 # Measured on CPU: copies at the peak of what is counted below.
 COPIES = {"realisations": 6, "iterations": 4, "memory": 4, "num_workers": 10}
@@ -17,30 +21,26 @@ REMEDIES = {
 }
 
 
-def count_bytes(config: Config) -> dict[str, int]:
-    """Bytes at the peak of a sweep's largest point, by the setting that they grow with."""
-    each = [
-        _bytes_of(config, problem, scheme)
-        for problem in config.problems
-        for scheme in config.schemes
-    ]
+def count_bytes(points: Points) -> dict[str, int]:
+    """Bytes at the peak of the largest point, by the setting that they grow with."""
+    each = [_bytes_of(points.experiment, point) for point in points.one_a_structure()]
     return {name: max(terms[name] for terms in each) * COPIES[name] for name in COPIES}
 
 
-def _bytes_of(config: Config, problem: ProblemEntry, scheme: SchemeEntry) -> dict[str, int]:
-    item = 4 if config.precision == "float32" else 8
-    workers = max(scheme.values["num_workers"])
-    groups = max(scheme.values.get("num_groups", (workers,)))
-    features = problem.parameters.get("num_features", 1)
-    rows = problem.parameters.get("num_rows", features)
+def _bytes_of(experiment: Experiment, point: Point) -> dict[str, int]:
+    item, scheme = np.dtype(jnp.result_type(float)).itemsize, point.scheme
+    features = point.problem.parameters.get("problem_num_features", 1)
+    rows = point.problem.parameters.get("problem_num_rows", features)
     # Realisations with paths of their own have six costs; without quantiles none is kept.
-    own = "deadline" in scheme.values or scheme.name in ("first decodable", "stochastic GC")
-    kept = 6 if own else 1 if config.quantiles else 0
+    kept = 1 if len(experiment.quantiles) else 0
+    if not clock_of(scheme, point.delays.value, point.cluster.value).shared:
+        kept = 6
+    levels = np.size(experiment.target.levels)
     return {
-        "realisations": config.realisations * len(config.accuracies) * item * kept,
-        "iterations": config.iterations * (item + groups),
-        "memory": max(scheme.values.get("memory", (0,))) * item,
-        "num_workers": workers * features * rows * item if problem.kind != "csv" else 0,
+        "realisations": experiment.num_realisations * levels * item * kept,
+        "iterations": experiment.num_iterations * (item + scheme.num_groups),
+        "memory": scheme.memory * item,
+        "num_workers": scheme.num_workers * features * rows * item,
     }
 
 
@@ -55,9 +55,9 @@ def available_bytes() -> int:
     return whole if text == "max" else min(whole, int(text))
 
 
-def check_memory(config: Config) -> None:
+def check_memory(points: Points) -> None:
     """Raise ValueError, naming what to lower, where a sweep needs more memory than there is."""
-    needed, there = count_bytes(config), available_bytes()
+    needed, there = count_bytes(points), available_bytes()
     if sum(needed.values()) > there:
         largest = max(needed, key=needed.__getitem__)
         raise ValueError(

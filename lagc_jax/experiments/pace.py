@@ -1,9 +1,9 @@
 """How many points make a block: some seconds' worth, by what those before took."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from itertools import islice
 
-from lagc_jax.experiments.points import Point, structure
+from lagc_jax.experiments.points import Point
 
 # A block is what a stop waits for and what a crash can lose.
 SECONDS = 10.0
@@ -17,23 +17,23 @@ class Pace:
     def __init__(self, limit: int) -> None:
         """Take at most so many points into a block."""
         self._limit = limit
-        self._seconds: dict[tuple, float] = {}
+        self._seconds: dict[Hashable, float] = {}
 
     def cut(self, points: Iterable[Point]) -> list[Point]:
         """The next block of points, which ends with the first whose structure is new."""
         block, total = [], 0.0
         for point in islice(points, self._limit):
-            total += self._seconds.get(structure(point), 0.0)
+            total += self._seconds.get(point.structure, 0.0)
             if block and total > SECONDS:
                 break
             block.append(point)
-            if structure(point) not in self._seconds:
+            if point.structure not in self._seconds:
                 break
         return block
 
     def took(self, block: list[Point], seconds: float) -> None:
         """Learn from a block."""
-        *_, last = kinds = [structure(point) for point in block]
+        *_, last = kinds = [point.structure for point in block]
         expected = sum(self._seconds.get(kind, 0.0) for kind in kinds)
         if last not in self._seconds:
             self._seconds[last] = COMPUTING * max(seconds - expected, seconds / len(block))

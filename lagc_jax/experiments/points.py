@@ -1,127 +1,220 @@
-"""The points of a sweep in the order in which they are computed, without holding them all."""
+"""The points of an experiment in the order in which they are computed, without holding them all."""
 
 import itertools
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lagc_jax.clock import clock_of
-from lagc_jax.experiments.grid import (
-    SCHEMES,
-    SETTINGS,
-    Config,
-    DelayEntry,
-    ProblemEntry,
-    SchemeEntry,
-    combinations,
+from lagc_jax.doors import check_fit
+from lagc_jax.experiments.entries import (
+    Entry,
+    Given,
+    cluster_entries,
+    delay_entries,
+    flat,
+    problem_entries,
+    shown,
 )
-from lagc_jax.experiments.store import DIGITS, digest
+from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.identity import DIGITS, identity
 from lagc_jax.schemes.base import Scheme
 
-SIZES = (
-    "problem",
-    "scheme",
-    "num_workers",
-    "num_groups",
-    "redundancy",
-    "xi",
-    "memory",
-    "trigger",
-)
-OPTIONS = ("bits", "num_waited", "deadline", "silence", "snapshot_life", "load")
+AXES = ("xi", "step_size", "redundancy")  # vary inside a cell, for they share problem or path
+RESULTS = ("accuracy", "iterate", "gap", "bits")  # names of results that arguments may have too
+SIZES = ("num_workers", "num_groups", "redundancy", "xi", "memory", "trigger")
 
 
 class Point(NamedTuple):
-    """One combination of a sweep.
+    """One combination of an experiment.
 
     Attributes:
-        number: from 0, in the order of the sweep.
-        problem, delays: entries of the configuration.
+        number: from 0, in the order of the experiment.
+        problem, delays, cluster: entries.
         name: of the scheme.
-        scheme: sizes, trigger and `xi`.
-        step_size: in units of `1/L`.
-        options: what few schemes take, by name, of `OPTIONS`.
+        scheme: the scheme.
+        step_size: in the experiment's unit.
+        options: arguments of the scheme's constructor that are no field of every scheme.
     """
 
     number: int
-    problem: ProblemEntry
+    problem: Entry
     name: str
     scheme: Scheme
     step_size: float
-    delays: DelayEntry
+    delays: Entry
+    cluster: Entry
     options: Mapping[str, Any]
+
+    @property
+    def problem_key(self) -> Hashable:
+        """What makes two points share a problem."""
+        return self.problem.identity, self.scheme.num_workers
+
+    @property
+    def path_key(self) -> Hashable:
+        """What makes two points share a path, where it does not depend on the times."""
+        return *self.problem_key, self.scheme.path_key, self.step_size
+
+    @property
+    def structure(self) -> Hashable:
+        """What decides which programs a point needs, and about how long they run."""
+        scheme, delays = jax.tree.structure((self.scheme, self.delays.value)), self.delays.name
+        return self.problem.name, scheme, delays, self.cluster.identity
+
+    def parameters(self) -> dict[str, Any]:
+        """What the table says of the point beside its number."""
+        scheme = self.scheme
+        xi = np.asarray(scheme.xi)
+        return {
+            "problem": self.problem.name,
+            "scheme": self.name,
+            "num_workers": scheme.num_workers,
+            "num_groups": scheme.num_groups,
+            "redundancy": scheme.redundancy,
+            "xi": float(xi) if xi.ndim == 0 else None,
+            "memory": scheme.memory,
+            "trigger": str(scheme.trigger),
+            **self.options,
+            "step_size": self.step_size,
+            "delays": self.delays.name,
+            **self.delays.parameters,
+            **self.cluster.parameters,
+            **self.problem.parameters,
+        }
 
 
 class _Cell(NamedTuple):
-    """Points that share problem, sizes, trigger and memory: `xi` x step size x `r` x delays."""
+    """Points that share problem and sizes: `xi` x step size x `r` x clusters x delays."""
 
-    problem: ProblemEntry
-    entry: SchemeEntry
-    sizes: dict[str, Any]
-    xis: tuple
-    steps: tuple
-    redundancies: tuple
+    problem: Entry
+    name: str
+    make: Callable[..., Scheme]
+    fixed: dict[str, Any]
+    axes: tuple[tuple, tuple, tuple]
+
+    def scheme(self, xi: Any, redundancy: Any) -> Scheme:
+        """The scheme of one weight and redundancy, None where the constructor takes none."""
+        varied = {"xi": xi, "redundancy": redundancy}
+        given = self.fixed | {name: value for name, value in varied.items() if value is not None}
+        double = bool(jax.config.read("jax_enable_x64"))
+        try:
+            return _make(double, self.make, **given)
+        except TypeError:  # an argument that has no hash
+            return self.make(**given)
+
+    @property
+    def first(self) -> Scheme:
+        """Any scheme of the cell."""
+        return self.scheme(self.axes[0][0], self.axes[2][0])
+
+
+class _Always(NamedTuple):
+    """A scheme as a constructor of itself."""
+
+    scheme: Scheme
+
+    def __call__(self) -> Scheme:
+        return self.scheme
+
+
+@lru_cache(maxsize=4096)
+def _make(double: bool, make: Callable[..., Scheme], **arguments: Any) -> Scheme:
+    """Made once for each precision, on which the matrices of codes depend."""
+    return make(**arguments)
 
 
 class Points:
-    """The points of a sweep, made when asked for.
+    """The points of an experiment, made when asked for.
 
     Points of one path are neighbours, so that a block needs few paths: the problem varies slowest,
-    then sizes, `xi`, step size, redundancy and delays.
+    then sizes, `xi`, step size, redundancy, clusters and delays.
 
     Attributes:
+        experiment: of which they are.
         dropped: numbers of impossible points by reason.
 
-    >>> from lagc_jax.experiments.grid import parse_config
-    >>> scheme = {"name": "G-LAG", "num_workers": 4, "num_groups": [2, 3], "xi": [0.1, 1.0]}
-    >>> points = Points(parse_config({"iterations": 10, "problem": [{}], "scheme": [scheme],
-    ...                               "delays": [{"family": "exponential", "rate": 1.0}]}))
+    >>> from lagc_jax import Exponential, g_lag, synthetic_linear_regression
+    >>> problem = synthetic_linear_regression(jax.random.key(0), 4, 5)
+    >>> schemes = {"G-LAG": Vary(g_lag, num_workers=4, num_groups=[2, 3], xi=[0.1, 1.0])}
+    >>> points = Points(Experiment(problems={"LAG": problem}, schemes=schemes,
+    ...                            delays={"low tail": Exponential(1.0)}, num_iterations=10))
     >>> len(points), points[1].scheme.xi, points.describe_dropped()
     (2, 1.0, '2 points dropped: num_groups does not divide num_workers')
     """
 
-    def __init__(self, config: Config) -> None:
-        """Combine the lists; raise ValueError where none is possible or a sampler is refused."""
-        self.config = config
+    def __init__(self, experiment: Experiment) -> None:
+        """Combine everything; raise ValueError where no combination is possible."""
+        self.experiment = experiment
         self.dropped: Counter[str] = Counter()
+        self.delays = delay_entries(experiment.delays)
+        self.clusters = cluster_entries(experiment.clusters)
+        self.problems = problem_entries(experiment.problems)
         self._cells = list(self._combine())
-        sizes = [len(c.xis) * len(c.steps) * len(c.redundancies) for c in self._cells]
-        self._ends = list(accumulate(size * len(config.delays) for size in sizes))
         if not self._cells:
             raise ValueError(f"no combination is possible: {self.describe_dropped()}")
+        sizes = [np.prod([len(axis) for axis in cell.axes], dtype=int) for cell in self._cells]
+        self._ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
+        self._check()
+
+    @property
+    def _inner(self) -> int:
+        return len(self.clusters) * len(self.delays)
 
     def _combine(self) -> Iterable[_Cell]:
-        for problem in self.config.problems:
+        for problem in self.problems:
             cells = [
-                cell for entry in self.config.schemes for cell in self._cells_of(problem, entry)
+                cell
+                for name, thing in flat(self.experiment.schemes)
+                for cell in self._cells_of(problem, name, thing)
             ]
             # By number of workers, since every number is a problem of its own.
-            yield from sorted(cells, key=lambda cell: cell.sizes["num_workers"])
+            yield from sorted(cells, key=lambda cell: cell.first.num_workers)
 
-    def _cells_of(self, problem: ProblemEntry, entry: SchemeEntry) -> Iterable[_Cell]:
-        axes = {name: entry.values.get(name, (None,)) for name in ("xi", "step_size", "redundancy")}
-        inner = len(axes["xi"]) * len(axes["step_size"]) * len(self.config.delays)
-        for sizes in combinations({k: v for k, v in entry.values.items() if k not in axes}):
-            reason = problem.impossible(sizes["num_workers"])
+    def _cells_of(self, problem: Entry, name: str, thing: Any) -> Iterable[_Cell]:
+        steps = tuple(float(step) for step in self.experiment.step_sizes)
+        if isinstance(thing, Scheme):
+            if problem.value.misfit(thing.num_workers) is None:
+                yield _Cell(problem, name, _Always(thing), {}, ((None,), steps, (None,)))
+            return
+        if not isinstance(thing, Vary):
+            raise ValueError(
+                f"schemes[{name!r}]={thing!r} is no scheme; give one of lagc_jax, or a Vary"
+            )
+        defaults = {"step_size": steps}
+        axes = {axis: thing.values.get(axis, defaults.get(axis, (None,))) for axis in AXES}
+        outer = Vary(thing.make, **{k: v for k, v in thing.values.items() if k not in AXES})
+        inner = len(axes["xi"]) * len(axes["step_size"]) * self._inner
+        for fixed in outer:
             fitting = []
             for redundancy in axes["redundancy"]:
-                given = entry.name, axes["xi"][0], redundancy
-                why = reason or _misfit(*given, sizes)
+                cell = _Cell(problem, name, thing.make, fixed, ((), (), ()))
+                why = _misfit(cell, axes["xi"][0], redundancy)
                 if why is None:
-                    asked, delays = self.config.source.get("sampler"), self.config.delays[0].delays
-                    clock_of(_make(*given, sizes), delays, sampler=asked)
                     fitting.append(redundancy)
                 else:
                     self.dropped[why] += inner
             if fitting:
-                yield _Cell(problem, entry, sizes, axes["xi"], axes["step_size"], tuple(fitting))
+                yield cell._replace(axes=(axes["xi"], axes["step_size"], tuple(fitting)))
+
+    def _check(self) -> None:
+        """Refuse in the words of the doors what they would refuse."""
+        fitting = {cell.problem.identity for cell in self._cells}
+        for problem in self.problems:
+            if problem.identity not in fitting and isinstance(problem.value, Given):
+                cell = self._cells[0]
+                check_fit(problem.value.problem, cell.first)
+        for cell in self._cells:
+            for redundancy in cell.axes[2]:
+                scheme = cell.scheme(cell.axes[0][0], redundancy)
+                for cluster, delays in itertools.product(self.clusters, self.delays):
+                    clock_of(scheme, delays.value, cluster.value, self.experiment.sampler)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -130,17 +223,20 @@ class Points:
         number = bisect_right(self._ends, index)
         cell = self._cells[number]
         place = index - (self._ends[number - 1] if number else 0)
-        place, delays = divmod(place, len(self.config.delays))
-        place, redundancy = divmod(place, len(cell.redundancies))
-        xi, step = divmod(place, len(cell.steps))
+        xis, steps, redundancies = cell.axes
+        place, delays = divmod(place, len(self.delays))
+        place, cluster = divmod(place, len(self.clusters))
+        place, redundancy = divmod(place, len(redundancies))
+        xi, step = divmod(place, len(steps))
         return Point(
             index,
             cell.problem,
-            cell.entry.name,
-            _make(cell.entry.name, cell.xis[xi], cell.redundancies[redundancy], cell.sizes),
-            cell.steps[step],
-            self.config.delays[delays],
-            {name: cell.sizes[name] for name in OPTIONS if name in cell.sizes},
+            cell.name,
+            cell.scheme(xis[xi], redundancies[redundancy]),
+            steps[step],
+            self.delays[delays],
+            self.clusters[cluster],
+            _options(cell.fixed),
         )
 
     def __iter__(self) -> Iterator[Point]:
@@ -148,44 +244,58 @@ class Points:
 
     def keys(self) -> np.ndarray:
         """Hashes (N,) of all that the numbers of each point depend on, the keys of its results."""
-        names = (name for name in SETTINGS if name != "points_per_block")
-        settings = {name: getattr(self.config, name) for name in names}
-        delays = [digest([entry.family, entry.parameters]) for entry in self.config.delays]
+        shared = identity([self.experiment.settings, bool(jax.config.read("jax_enable_x64"))])
+        inner = [
+            identity([cluster.identity, delays.identity])
+            for cluster, delays in itertools.product(self.clusters, self.delays)
+        ]
 
         def each() -> Iterator[bytes]:
             for cell in self._cells:
-                problem = [cell.problem.name, cell.problem.kind, cell.problem.parameters]
-                shared = digest([settings, problem, cell.entry.name, cell.sizes])
-                for values in itertools.product(cell.xis, cell.steps, cell.redundancies):
-                    start = f"{shared}{digest(values)}"
-                    yield from (digest(f"{start}{end}".encode()).encode() for end in delays)
+                start = identity([shared, cell.problem.identity, cell.name, cell.make, cell.fixed])
+                for values in itertools.product(*cell.axes):
+                    path = identity([start, *values])
+                    yield from (identity(path + end).encode() for end in inner)
 
         return np.fromiter(each(), f"S{DIGITS}", len(self))
 
     @property
     def columns(self) -> list[str]:
         """Names of all parameters, in the order of the table."""
-        config = self.config
-        options = [name for name in OPTIONS if any(name in cell.sizes for cell in self._cells)]
-        delays = [name for entry in config.delays for name in entry.parameters]
-        problems = [f"problem_{name}" for entry in config.problems for name in entry.parameters]
-        names = (*SIZES, *options, "step_size", "delays", *delays, *problems)
-        return list(dict.fromkeys(names))
+        options = [name for cell in self._cells for name in _options(cell.fixed)]
+        entries = (self.delays, self.clusters, self.problems)
+        delays, clusters, problems = ([n for e in some for n in e.parameters] for some in entries)
+        names = ("problem", "scheme", *SIZES, *options, "step_size", "delays")
+        return list(dict.fromkeys((*names, *delays, *clusters, *problems)))
 
     @property
     def num_paths(self) -> int:
         """Paths to compute, one for all redundancies and delays."""
-        return sum(len(cell.xis) * len(cell.steps) for cell in self._cells)
+        return sum(len(cell.axes[0]) * len(cell.axes[1]) for cell in self._cells)
 
     def one_a_structure(self) -> Iterator[Point]:
-        """Points with every problem, sizes, redundancy and family; other values do not matter."""
-        families = {entry.family: i for i, entry in enumerate(self.config.delays)}
+        """Points with every problem, sizes, redundancy, cluster and family of delays."""
+        families = {entry.name: i for i, entry in enumerate(self.delays)}
         start = 0
         for cell, end in zip(self._cells, self._ends, strict=True):
-            for redundancy in range(len(cell.redundancies)):
+            for outer in range(len(cell.axes[2]) * len(self.clusters)):
                 for delays in families.values():
-                    yield self[start + redundancy * len(self.config.delays) + delays]
+                    yield self[start + outer * len(self.delays) + delays]
             start = end
+
+    def describe(self) -> dict[str, Any]:
+        """What is asked for, for people."""
+        experiment = self.experiment
+        return {
+            "iterations": experiment.num_iterations,
+            "realisations": experiment.num_realisations,
+            experiment.target.column: np.asarray(experiment.target.levels).tolist(),
+            "quantiles": list(experiment.quantiles),
+            "problems": [entry.name for entry in self.problems],
+            "schemes": list(experiment.schemes),
+            "delays": [[entry.name, dict(entry.parameters)] for entry in self.delays],
+            "clusters": [entry.name for entry in self.clusters],
+        }
 
     def describe_dropped(self) -> str:
         """Say in a line what was dropped and why."""
@@ -193,71 +303,21 @@ class Points:
         return "; ".join(reasons)
 
 
-def _make(name: str, xi: float | None, redundancy: int | None, sizes: dict) -> Scheme:
-    return _scheme(bool(jax.config.read("jax_enable_x64")), name, xi, redundancy, **sizes)
-
-
-@lru_cache(maxsize=4096)
-def _scheme(
-    double: bool, name: str, xi: float | None, redundancy: int | None, **sizes: Any
-) -> Scheme:
-    """Made once for each precision, on which the matrices of codes depend."""
-    given = {"xi": xi, "redundancy": redundancy} | sizes
-    return SCHEMES[name](**{k: v for k, v in given.items() if v is not None})
-
-
-def _misfit(name: str, xi: float | None, redundancy: int | None, sizes: dict) -> str | None:
+def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:
     """Why sound values do not fit each other, without the values; None where they do."""
     try:
-        _make(name, xi, redundancy, sizes)
+        workers = cell.scheme(xi, redundancy).num_workers
     except ValueError as error:
         reason = str(error).partition(";")[0]
         return re.sub(r"=\S+| \d+(?= )", "", reason)
-    return None
+    return cell.problem.value.misfit(workers)
 
 
-def count_programs(points: Iterable[Point], sampler: str) -> int:
-    """Number of large programs that points need: of paths, of clocks and of exact means."""
-    programs = set()
-    for point in points:
-        scheme, family = point.scheme, point.delays.family
-        sizes = (scheme.num_workers, scheme.num_groups)
-        if not scheme.decoder.anonymous:
-            kind = (scheme.redundancy, type(scheme.decoding).__name__, family)
-            programs.add(("batch", point.problem.shape, *sizes, *kind))
-            continue
-        tabled = 1 < scheme.redundancy < scheme.group_size
-        clock = tabled if sampler == "direct" else (*sizes, scheme.redundancy)
-        programs |= {
-            ("path", point.problem.shape, *sizes, scheme.trigger, scheme.memory, scheme.optimizer),
-            ("clock", family, clock),
-            ("means", family, scheme.num_groups),
-        }
-    return len(programs)
-
-
-def structure(point: Point) -> tuple:
-    """What decides which programs a point needs, and about how long they run."""
-    scheme = point.scheme
-    sizes = (scheme.num_workers, scheme.num_groups, scheme.redundancy, scheme.memory)
-    return (point.problem.shape, point.name, *sizes, scheme.trigger, point.delays.family)
-
-
-def parameters(point: Point) -> dict[str, Any]:
-    """What the table says of a point beside its number."""
-    scheme = point.scheme
+def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a constructor's arguments beside sizes; a name that is a result's is prefixed."""
+    columns = {name: shown(value) for name, value in arguments.items() if name not in SIZES}
     return {
-        "problem": point.problem.name,
-        "scheme": point.name,
-        "num_workers": scheme.num_workers,
-        "num_groups": scheme.num_groups,
-        "redundancy": scheme.redundancy,
-        "xi": scheme.xi,
-        "memory": scheme.memory,
-        "trigger": str(scheme.trigger),
-        **point.options,
-        "step_size": point.step_size,
-        "delays": point.delays.family,
-        **point.delays.parameters,
-        **{f"problem_{name}": value for name, value in point.problem.parameters.items()},
+        f"scheme_{name}" if name in RESULTS else name: value
+        for name, value in columns.items()
+        if value is not None
     }

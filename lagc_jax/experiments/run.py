@@ -1,33 +1,37 @@
-"""Run a sweep: continue what its directory holds, block by block, in one process or many."""
+"""Run an experiment: in memory, or block by block into a directory, in one process or many."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
 
-from lagc_jax.experiments.engine import Engine
-from lagc_jax.experiments.grid import Config
+from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.measure import Engine, Outcome
 from lagc_jax.experiments.memory import check_memory
 from lagc_jax.experiments.pace import Pace
-from lagc_jax.experiments.points import Point, Points, parameters
+from lagc_jax.experiments.points import Point, Points
 from lagc_jax.experiments.processes import Claims, Process, join, this_process
-from lagc_jax.experiments.store import Store, digest
+from lagc_jax.experiments.results import result_columns, result_rows
+from lagc_jax.experiments.store import Store, digest, load_results
 
 # Seconds between two looks at what the other processes have finished.
 PATIENCE = 0.2
+POINTS_PER_BLOCK = 256
 
 
 class Progress(NamedTuple):
-    """How far a sweep is, after a block.
+    """How far a run is, after a block.
 
     Attributes:
         block: number of the block that this process has finished in this run, None before the
             first.
         seconds: that it took.
-        points: of the sweep that are there, computed by whatever process or run.
-        total: points of the sweep.
+        points: of the experiment that are there, computed by whatever process or run.
+        total: points of the experiment.
         damaged: files that were found damaged and are computed anew.
         notes: what happened to the other processes.
     """
@@ -40,24 +44,95 @@ class Progress(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def run_sweep(
-    config: Config,
+def run(
+    experiment: Experiment, store: str | Path | None = None, *, progress: bool = True
+) -> pd.DataFrame:
+    """Run an experiment and return its table, a row a point and level.
+
+    All devices of this process are used. With a directory, results are kept in it as they come: a
+    run that is stopped goes on where it was, and an experiment that asks for more computes only
+    what is new.
+
+    Args:
+        experiment: what is run.
+        store: directory of results, made if need be.
+        progress: whether to show a bar, on terminals and in notebooks.
+
+    Returns:
+        Parameters of the point: `point`, `problem`, `scheme`, `num_workers`, `num_groups`,
+        `redundancy`, `xi`, `memory`, `trigger`, arguments of a `Vary`, `step_size`, `delays` and
+        its parameters, `cluster` and its, `problem_*`. The level: `accuracy` or `iterate`. What it
+        took to reach it, `inf` where it was not: means over the realisations of `iterations`,
+        `communication`, `computation`, `bits` and `timeouts`; of the time `time_mean`,
+        `time_standard_error`, quantiles `time_q*`, and exactly, NaN where they are not known,
+        `time_expected` and `time_variance`; quantiles of the other costs. `reached` and `diverged`
+        are shares of the realisations. With `Iterate` there is `gap`, with a record `recorded`.
+
+    Raises:
+        ValueError: for what `simulate_batch` refuses, no possible combination, more memory than
+            there is, or a directory in which another run is at work.
+        OSError: if results cannot be written; those written before stay valid.
+
+    >>> from lagc_jax import Exponential, gd, synthetic_linear_regression
+    >>> from lagc_jax.costs import Gap
+    >>> problem = synthetic_linear_regression(jax.random.key(0), 2, 3)
+    >>> table = run(Experiment(problems={"LAG": problem}, schemes={"GD": gd(2)}, target=Gap([0.1]),
+    ...                        delays={"low tail": Exponential(1.0)}, num_iterations=9,
+    ...                        num_realisations=4))
+    >>> table[["scheme", "delays", "accuracy", "communication"]].to_numpy().tolist()
+    [['GD', 'low tail', 0.1, 16.0]]
+    """
+    points = Points(experiment)
+    with tqdm(total=len(points), unit="point", disable=None if progress else True) as bar:
+
+        def report(seen: Progress) -> None:
+            bar.n = seen.points
+            bar.refresh()
+
+        if store is not None:
+            run_into(points, store, report=report)
+            return load_results(store)
+        return _in_memory(points, report)
+
+
+def _in_memory(points: Points, report: Callable[[Progress], None]) -> pd.DataFrame:
+    check_memory(points)
+    engine, pace, tables, done = Engine(points.experiment), Pace(POINTS_PER_BLOCK), [], 0
+    while done < len(points):
+        start = time.perf_counter()
+        block = pace.cut(points[i] for i in range(done, len(points)))
+        rows = _columns(points.experiment, block, engine.measure(block))
+        tables.append(pd.DataFrame(rows))
+        pace.took(block, time.perf_counter() - start)
+        done += len(block)
+        report(Progress(len(tables) - 1, time.perf_counter() - start, done, len(points)))
+    table = pd.concat(tables, ignore_index=True)
+    names = [*points.columns, *result_columns(points.experiment)]
+    return table[["point", *(name for name in names if name in table.columns)]]
+
+
+def run_into(
+    points: Points,
     directory: str | Path,
     *,
+    points_per_block: int = POINTS_PER_BLOCK,
+    description: Mapping[str, Any] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
     process: Process | None = None,
 ) -> bool:
-    """Compute what a directory lacks of a sweep.
+    """Compute what a directory lacks of an experiment.
 
-    All devices of this process are used. Several processes call this with the same arguments and a
-    directory that they share, and need no other connection: each takes points that are missing and
-    that no other has taken, so what one leaves falls to the others. The results are the same bit
-    for bit however often it was stopped, and however many devices and processes there were.
+    Several processes call this with the same arguments and a directory that they share, and need no
+    other connection: each takes points that are missing and that no other has taken, so what one
+    leaves falls to the others. The results are the same bit for bit however often it was stopped,
+    and however many devices and processes there were.
 
     Args:
-        config: of `read_config`.
+        points: of the experiment.
         directory: made if need be; read it with `load_results`.
+        points_per_block: most points computed and written together.
+        description: of the experiment, for people, in the directory's manifest.
         report: called at the start and after every block; of several processes, in the first that
             is at work.
         stop: asked before every block; the run ends early when it answers True.
@@ -65,26 +140,26 @@ def run_sweep(
             initialised, and the only one otherwise.
 
     Returns:
-        Whether the sweep is complete.
+        Whether all points are there.
 
     Raises:
-        ValueError: if the directory holds another sweep or another run is at work in it, JAX
-            computes in another precision, or no combination is possible.
+        ValueError: if another run is at work in the directory, or memory does not suffice.
         OSError: if results cannot be written; those written before stay valid.
     """
-    check_memory(config)
-    points = Points(config)
-    engine, keys, store = Engine(config), points.keys(), Store(directory)
+    check_memory(points)
+    experiment = points.experiment
+    engine, keys, store = Engine(experiment), points.keys(), Store(directory)
+    said = dict(description or points.describe())
 
     def prepare(first: bool) -> None:
         if first:
-            store.open(config.source, keys, [*points.columns, *engine.columns])
+            store.open(said, keys, [*points.columns, *result_columns(experiment)])
         else:
             store.ask(keys)
 
     process = process or this_process()
     with join(store.directory, process, digest(keys.tobytes()), prepare) as claims:
-        return _work(store, points, keys, engine, claims, report, stop)
+        return _work(store, points, keys, engine, claims, Pace(points_per_block), report, stop)
 
 
 def _work(
@@ -93,11 +168,12 @@ def _work(
     keys: np.ndarray,
     engine: Engine,
     claims: Claims,
+    pace: Pace,
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> bool:
     """Compute points until none is missing."""
-    pace, number = Pace(engine.config.points_per_block), 0
+    number = 0
 
     def say(block: int | None = None, seconds: float = 0.0, **more: Sequence) -> None:
         if claims.leads():
@@ -111,7 +187,8 @@ def _work(
         block = _take(claims, store, pace, points, claims.order(missing))
         if block:
             numbers = [point.number for point in block]
-            store.write(_columns(block, keys[numbers], engine.measure(block)))
+            rows = _columns(points.experiment, block, engine.measure(block))
+            store.write({"key": keys[rows.pop("point")]} | rows)
             claims.release(numbers)
             pace.took(block, time.perf_counter() - start)
         elif store.missing().size:
@@ -144,10 +221,14 @@ def _take(
     return []
 
 
-def _columns(block: Sequence[Point], keys: np.ndarray, results: dict) -> dict[str, Any]:
-    """A table of points: keys, parameters and results, as many rows each as results have."""
-    rows = [parameters(point) for point in block]
-    times = len(results["accuracy"]) // len(block)
+def _columns(
+    experiment: Experiment, block: Sequence[Point], outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    """A table of points: numbers, parameters and results, a row a level each."""
+    rows = [point.parameters() for point in block]
+    levels = np.size(experiment.target.levels)
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: [row.get(name) for row in rows for _ in range(times)] for name in names}
-    return {"key": np.repeat(keys, times)} | columns | results
+    columns = {name: [row.get(name) for row in rows for _ in range(levels)] for name in names}
+    results = [result_rows(experiment, outcome) for outcome in outcomes]
+    found = {name: np.concatenate([one[name] for one in results]) for name in results[0]}
+    return {"point": np.repeat([point.number for point in block], levels)} | columns | found

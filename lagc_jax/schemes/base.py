@@ -5,6 +5,7 @@ server decodes. The constructors name the points that the paper compares and tho
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -168,3 +169,15 @@ class Scheme:
         With a rule like the worker trigger all groups compute before each decides.
         """
         return jnp.ones_like(uploaded) if self.trigger.everyone_works else uploaded
+
+    @property
+    def path_key(self) -> "Scheme":
+        """The scheme that stands for all with its path: coding changes costs, not iterates."""
+        return replace(self, redundancy=self.group_size, decoding=None, fixed_load=None)
+
+    @property
+    def clock_key(self) -> "Scheme":
+        """The scheme that stands for all with its clock: of its rule that sees who works only."""
+        trigger = self.trigger if self.trigger.everyone_works else Always()
+        sizes = self.num_workers, self.num_groups, self.redundancy
+        return Scheme(*sizes, trigger=trigger, decoding=self.decoding, fixed_load=self.load)

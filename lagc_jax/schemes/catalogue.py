@@ -1,5 +1,6 @@
 """Constructors of the schemes that papers compare, each a point of `Scheme`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from jax.typing import ArrayLike
@@ -391,3 +392,23 @@ def _whole_group(num_workers: int, num_groups: int) -> int:
     """Redundancy `r = n` of plain replication in a group."""
     workers = whole_number("num_workers", num_workers)
     return max(workers // whole_number("num_groups", num_groups), 1)
+
+
+# Every constructor by the name that files and tables use.
+CATALOGUE: dict[str, Callable[..., Scheme]] = {
+    "GD": gd,
+    "GC": gc,
+    "grouping": grouping,
+    "LAG": lag,
+    "LAGC": lagc,
+    "G-LAG": g_lag,
+    "LAQ": laq,
+    "LASG": lasg,
+    "CADA": cada,
+    "G-CADA": g_cada,
+    "first decodable": first_decodable,
+    "fastest-k": fastest_k,
+    "stochastic GC": stochastic_gc,
+    "approximate GC": approximate_gc,
+    "ErasureHead": erasure_head,
+}

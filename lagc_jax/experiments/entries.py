@@ -1,0 +1,152 @@
+"""Things of an experiment by name: what the table says of them, and what tells them apart."""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lagc_jax._checks import concrete
+from lagc_jax.cluster import Cluster
+from lagc_jax.experiments.experiment import Vary
+from lagc_jax.experiments.identity import identity
+from lagc_jax.problems.base import Problem
+
+
+class Entry(NamedTuple):
+    """A thing with its name.
+
+    Attributes:
+        name: in the experiment.
+        value: the thing; of a problem, a function of the number of workers that makes it.
+        parameters: what the table says of it, by column.
+        identity: of its content.
+    """
+
+    name: str
+    value: Any
+    parameters: Mapping[str, Any]
+    identity: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A problem that is there already, as a function of the number of workers."""
+
+    problem: Problem
+
+    def __call__(self, num_workers: int) -> Problem:
+        return self.problem
+
+    def misfit(self, num_workers: int) -> str | None:
+        """Why it does not fit so many workers, None where it does."""
+        if self.problem.num_partitions != num_workers:
+            return "the problem has another number of partitions than num_workers"
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A problem that a function of `num_workers` and fixed arguments makes."""
+
+    make: Callable[..., Problem]
+    arguments: Mapping[str, Any]
+
+    def __call__(self, num_workers: int) -> Problem:
+        return self.make(num_workers=num_workers, **self.arguments)
+
+    def misfit(self, num_workers: int) -> str | None:
+        """Why it cannot be made, where the function has a `misfit` that knows; None otherwise."""
+        known = getattr(self.make, "misfit", None)
+        return None if known is None else known(num_workers=num_workers, **self.arguments)
+
+
+def flat(things: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and things, lists of things one by one."""
+    for name, thing in things.items():
+        listed = isinstance(thing, list | tuple) and not hasattr(thing, "_fields")
+        yield from ((name, one) for one in (thing if listed else [thing]))
+
+
+def problem_entries(things: Mapping[str, Any]) -> list[Entry]:
+    """Entries whose values are functions of the number of workers."""
+    entries = []
+    for name, thing in flat(things):
+        if isinstance(thing, Vary):
+            made = (Made(thing.make, arguments) for arguments in thing)
+            entries += [_problem(name, value, value.arguments) for value in made]
+        elif callable(thing):
+            entries.append(_problem(name, Made(thing, {}), {}))
+        else:
+            entries.append(_problem(name, Given(thing), {}))
+    return _distinct("problems", entries)
+
+
+def _problem(name: str, value: Given | Made, arguments: Mapping[str, Any]) -> Entry:
+    columns = {f"problem_{key}": shown(each) for key, each in arguments.items()}
+    return Entry(name, value, columns, identity(value))
+
+
+def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
+    """Entries of sources of times."""
+    entries = []
+    for name, thing in flat(things):
+        if isinstance(thing, Vary):
+            for arguments in thing:
+                columns = {key: shown(each) for key, each in arguments.items()}
+                value = thing.make(**arguments)
+                entries.append(Entry(name, value, columns, identity(value)))
+        else:
+            entries.append(Entry(name, thing, dict(scalars(thing)), identity(thing)))
+    return _distinct("delays", entries)
+
+
+def cluster_entries(things: Mapping[str, Any] | None) -> list[Entry]:
+    """Entries of clusters; the paper's alone has no column."""
+    if things is None:
+        return [Entry("none", None, {}, "none")]
+    entries = []
+    for name, thing in flat(things):
+        made = [thing.make(**each) for each in thing] if isinstance(thing, Vary) else [thing]
+        for value in made:
+            if not isinstance(value, Cluster | None):
+                raise ValueError(f"clusters[{name!r}]={value!r} is no Cluster; give one, or None")
+            columns = {f"cluster_{key}": each for key, each in scalars(value)}
+            entries.append(Entry(name, value, {"cluster": name} | columns, identity(value)))
+    return _distinct("clusters", entries)
+
+
+def scalars(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Fields of a thing, and of those inside it, that are one number or text."""
+    if not dataclasses.is_dataclass(thing):
+        return
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from scalars(value)
+        elif value is not None and (found := shown(value)) is not None:
+            yield field.name, found
+
+
+def shown(value: Any) -> Any:
+    """A number, truth or text as a column holds it, None for anything else."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    known = concrete(value) if isinstance(value, np.ndarray | np.generic | jax.Array) else None
+    return known.item() if known is not None and known.ndim == 0 else None
+
+
+def _distinct(kind: str, entries: list[Entry]) -> list[Entry]:
+    """Raise ValueError where two entries are the same, or could not be told apart in a table."""
+    seen: dict[Hashable, Entry] = {}
+    for entry in entries:
+        same = (entry.name, tuple(entry.parameters.items()))
+        if same in seen:
+            what = "are the same" if seen[same].identity == entry.identity else "look the same"
+            raise ValueError(
+                f"{kind} has two of name {entry.name!r} that {what} in the table "
+                f"({dict(entry.parameters)}); give each a name of its own"
+            )
+        seen[same] = entry
+    return entries

@@ -1,0 +1,94 @@
+"""Problems that a grid file describes: generated ones, and tables."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+
+from lagc_jax._keys import fold_in, make_key
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.data import load_csv
+from lagc_jax.problems.linear import (
+    gaussian_linear_regression,
+    linear_regression,
+    synthetic_linear_regression,
+)
+from lagc_jax.problems.stochastic import minibatch
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A problem from a seed, as a function of its arguments."""
+
+    kind: str
+
+    KINDS: ClassVar[dict[str, Callable[..., Problem]]] = {
+        "synthetic": synthetic_linear_regression,
+        "gaussian": gaussian_linear_regression,
+    }
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the problem's constructor, a seed in place of the key."""
+        takes = inspect.signature(self.KINDS[self.kind]).parameters
+        extra = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in (("seed", 0), ("batch_size", None))
+        ]
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for name, p in takes.items() if name != "key"]
+        return inspect.Signature([extra[0], *kept, extra[1]])
+
+    def __call__(
+        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None, **arguments: Any
+    ) -> Problem:
+        key = make_key(seed)
+        return _sampled(self.KINDS[self.kind](key, num_workers, **arguments), batch_size, key)
+
+    def misfit(self, *, num_workers: int, num_features: int, **_: Any) -> str | None:
+        """Why it cannot be cut into `M` partitions, None where it can."""
+        if self.kind == "synthetic" and num_features < num_workers:
+            return "num_features is less than num_workers"
+        return None
+
+
+@dataclass(frozen=True)
+class CsvProblem:
+    """The regression of a column of a table on the others; a change of the file is refused."""
+
+    folder: Path = field(compare=False)
+    file: str
+    target: str | None
+    sha256: str = field(init=False)
+    rows: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        X, _ = load_csv(self.folder / self.file, 1, self.target)
+        object.__setattr__(self, "sha256", self._digest())
+        object.__setattr__(self, "rows", X.shape[1])
+
+    def _digest(self) -> str:
+        return hashlib.sha256((self.folder / self.file).read_bytes()).hexdigest()
+
+    def __call__(
+        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None
+    ) -> Problem:
+        if self._digest() != self.sha256:
+            raise ValueError(
+                f"{self.folder / self.file} has changed since the grid was read; start anew"
+            )
+        problem = linear_regression(*load_csv(self.folder / self.file, num_workers, self.target))
+        return _sampled(problem, batch_size, make_key(seed))
+
+    def misfit(self, *, num_workers: int, **_: Any) -> str | None:
+        """Why it cannot be cut into `M` partitions, None where it can."""
+        return "the file has fewer rows than num_workers" if self.rows < num_workers else None
+
+
+def _sampled(problem: Problem, batch_size: int | None, key: jax.Array) -> Problem:
+    if batch_size is None:
+        return problem
+    return minibatch(problem, batch_size, fold_in(key, 1))

@@ -1,0 +1,383 @@
+"""Compute points of an experiment: paths, then realisations along them, over the local devices.
+
+Where the path, or the number of messages along it, depends on the times, every realisation has a
+path of its own, and a point is one task.
+
+Every point, like every path, is one turn of a loop whose body knows nothing of the others, in a
+program of one fixed shape. So its numbers are the same bit for bit whatever shares a block with it,
+and however many devices and processes there are.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lagc_jax.batch import realise_paths
+from lagc_jax.clock import Clock, clock_of
+from lagc_jax.costs import Target, price
+from lagc_jax.descent import find_path
+from lagc_jax.doors import flat_start
+from lagc_jax.experiments.devices import local_mesh
+from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.points import Point
+from lagc_jax.experiments.spread import map_alike
+from lagc_jax.problems.base import Problem
+from lagc_jax.schemes import contract
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.summary import Costs, Summary, constant, realise
+from lagc_jax.times import Times, part_of_path
+
+# Points that a device takes at once: enough to hide the cost of a call, few enough that what they
+# need of their paths stays below so many bytes.
+CAPACITY, CAPACITY_BYTES = 32, 2**26
+# Where workers differ an exact mean costs an integral for every set of working groups: with more
+# workers than this there is the sample mean alone.
+EXACT_WORKERS = 16
+
+
+class PathTask(NamedTuple):
+    """A path to compute; the problem, its start and the target are shared."""
+
+    scheme: Scheme
+    step_size: Any
+
+
+class PathRecord(NamedTuple):
+    """What clocks and the table need of a path.
+
+    Attributes:
+        parts: of `part_of_path`, by what clocks see.
+        index, reached: (A,) first hits of the target.
+        uploaded: (A,) groups that uploaded until then.
+        gap, recorded: (A,) there.
+        diverged: (), as in `Path`.
+        message_bits: () of a message to the server.
+    """
+
+    parts: dict[str, Any]
+    index: Any
+    reached: Any
+    uploaded: Any
+    gap: Any
+    recorded: Any
+    diverged: Any
+    message_bits: Any
+
+
+class ClockTask(NamedTuple):
+    """Realisations to draw: times without their part of the path, that part, (A,) first hits."""
+
+    times: Times
+    part: Any
+    index: Any
+    reached: Any
+
+
+class BatchTask(NamedTuple):
+    """Realisations with paths of their own."""
+
+    clock: Clock
+    step_size: Any
+
+
+class Outcome(NamedTuple):
+    """What a point took to reach each of A levels.
+
+    Attributes:
+        costs: summaries over the realisations.
+        expected, variance: (A,) exact mean and variance of the time, NaN where they are not known.
+        reached: (A,) share of the realisations that reached it.
+        gap, recorded: (A,) means there.
+        diverged: () share of the realisations.
+    """
+
+    costs: Costs
+    expected: Any
+    variance: Any
+    reached: Any
+    gap: Any
+    recorded: Any
+    diverged: Any
+
+
+class Engine:
+    """Computes points of one experiment, in any order; neighbours share paths and problems."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        """Take all local devices."""
+        self.experiment = experiment
+        self.mesh = local_mesh()
+        self.quantiles = np.array(experiment.quantiles, float)
+        self.target: Target = jax.tree.map(np.asarray, experiment.target)
+        self._paths: dict[Hashable, PathRecord] = {}
+        self._clocks: dict[Hashable, Clock] = {}
+        self._problem: tuple[Hashable, tuple[Problem, Any]] | None = None
+
+    def measure(self, points: Sequence[Point]) -> list[Outcome]:
+        """What points took, in their order."""
+        clocks = [self.clock(point) for point in points]
+        shared = [i for i, clock in enumerate(clocks) if clock.shared]
+        own = [i for i, clock in enumerate(clocks) if not clock.shared]
+        outcomes = [
+            *self._along([points[i] for i in shared], [clocks[i] for i in shared]),
+            *self._apart([points[i] for i in own], [clocks[i] for i in own]),
+        ]
+        found = dict(zip(shared + own, outcomes, strict=True))
+        return [found[i] for i in range(len(points))]
+
+    def clock(self, point: Point) -> Clock:
+        """How the times of a point are drawn; a path of its own needs the whole scheme."""
+        scheme = point.scheme.clock_key
+        key = scheme, point.delays.identity, point.cluster.identity
+        if key not in self._clocks:
+            parts = point.delays.value, point.cluster.value, self.experiment.sampler
+            self._clocks[key] = clock_of(scheme, *parts)
+        clock = self._clocks[key]
+        return clock if clock.shared else dataclasses.replace(clock, scheme=point.scheme)
+
+    def paths(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[PathRecord]:
+        """The paths of points; those of the last call are not computed again."""
+        keys = [point.path_key for point in points]
+        sees: dict[Hashable, set[str]] = {}
+        for key, clock in zip(keys, clocks, strict=True):
+            sees.setdefault(key, set()).add(clock.sees)
+        first = dict(zip(reversed(keys), reversed(points), strict=True))
+        known = {
+            key: record
+            for key, record in self._paths.items()
+            if key in sees and sees[key] <= record.parts.keys()
+        }
+        groups: dict[Hashable, list[Hashable]] = {}
+        for key in dict.fromkeys(keys):
+            if key not in known:
+                kinds = tuple(sorted(sees[key]))
+                groups.setdefault((first[key].problem_key, kinds), []).append(key)
+        for (_, kinds), alike in groups.items():
+            found = self._compute_paths([first[key] for key in alike], kinds)
+            known |= zip(alike, found, strict=True)
+        self._paths = known
+        return [known[key] for key in keys]
+
+    def forget(self) -> None:
+        """Compute all paths anew the next time."""
+        self._paths = {}
+
+    def _compute_paths(self, points: list[Point], sees: tuple[str, ...]) -> list[PathRecord]:
+        """Paths on one problem."""
+        problem, start = self._build(points[0])
+        body = _path_body(self.experiment.num_iterations, sees)
+        tasks = [PathTask(p.scheme.path_key, self._alpha(p, problem)) for p in points]
+        shared = problem, start, self.target
+        capacities = [self._capacity(point.scheme, sees) for point in points]
+        return map_alike(body, self.mesh, [shared] * len(points), tasks, capacities)
+
+    def _build(self, point: Point) -> tuple[Problem, Any]:
+        """The problem of a point, and its start (d,)."""
+        if self._problem is None or self._problem[0] != point.problem_key:
+            problem = point.problem.value(point.scheme.num_workers)
+            start = flat_start(problem, self.experiment.starts.get(point.problem.name))
+            self._problem = point.problem_key, (problem, start)
+        return self._problem[1]
+
+    def _alpha(self, point: Point, problem: Problem) -> Any:
+        absolute = self.experiment.step_unit == "absolute"
+        step = point.step_size if absolute else point.step_size / float(problem.total_smoothness)
+        return problem.minimizer.dtype.type(step)
+
+    def _capacity(self, scheme: Scheme, sees: tuple[str, ...]) -> int:
+        size = scheme.num_groups if "groups" in sees else 8
+        return min(max(CAPACITY_BYTES // (self.experiment.num_iterations * size), 1), CAPACITY)
+
+    def _along(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
+        """Points whose realisations share a path."""
+        records, experiment = self.paths(points, clocks), self.experiment
+        tasks = [
+            ClockTask(
+                clock.times(None, experiment.num_iterations),
+                record.parts[clock.sees],
+                record.index,
+                record.reached,
+            )
+            for clock, record in zip(clocks, records, strict=True)
+        ]
+        if not experiment.num_realisations:
+            nothing = constant(np.full(np.shape(self.target.levels), np.nan), self.quantiles.size)
+            times = [nothing] * len(points)
+        else:
+            shared = [(experiment.key, self.quantiles)] * len(points)
+            capacities = [
+                self._capacity(point.scheme, (clock.sees,))
+                for point, clock in zip(points, clocks, strict=True)
+            ]
+            body = _clock_body(experiment.num_realisations)
+            times = map_alike(body, self.mesh, shared, tasks, capacities)
+        each = zip(clocks, records, times, strict=True)
+        return [_outcome(*one, self.quantiles) for one in each]
+
+    def _apart(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
+        """Points whose every realisation has a path or messages of its own."""
+        experiment = self.experiment
+        if points and not experiment.num_realisations:
+            raise ValueError(
+                f"num_realisations=0 leaves exact means alone, and scheme {points[0].name!r} has "
+                f"none; give at least 1"
+            )
+        shared, tasks = [], []
+        for point, clock in zip(points, clocks, strict=True):
+            problem, start = self._build(point)
+            shared.append((problem, start, self.target, experiment.key, self.quantiles))
+            tasks.append(BatchTask(clock, self._alpha(point, problem)))
+        body = _batch_body(experiment.num_iterations, experiment.num_realisations)
+        return map_alike(body, self.mesh, shared, tasks, [CAPACITY] * len(points))
+
+
+@lru_cache(maxsize=256)
+def _path_body(num_iterations: int, sees: tuple[str, ...]) -> Callable:
+    """The body that computes a path and what some kinds of clocks see of it."""
+
+    def body(shared: tuple[Problem, Array, Target], task: PathTask) -> PathRecord:
+        problem, start, target = shared
+        scheme = task.scheme
+        path = find_path(
+            problem, scheme, task.step_size, start, num_iterations, target.stop, target.record
+        )
+        index, reached = target.hits(path.gap, path.recorded)
+        uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
+        return PathRecord(
+            {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
+            index,
+            reached,
+            uploads[index],
+            path.gap[index],
+            jax.tree.map(lambda leaf: leaf[index], path.recorded),
+            path.diverged,
+            jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
+        )
+
+    return body
+
+
+@lru_cache(maxsize=256)
+def _clock_body(num_realisations: int) -> Callable:
+    """The body that draws the realisations of one point."""
+
+    def body(shared: tuple[Array, Array], task: ClockTask) -> Summary:
+        key, quantiles = shared
+        times = dataclasses.replace(task.times, part=task.part)
+        return realise(times, key, task.index, task.reached, quantiles, num_realisations)
+
+    return body
+
+
+@lru_cache(maxsize=256)
+def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
+    """The body that runs the realisations of one point, each with a path of its own."""
+
+    def body(shared: tuple, task: BatchTask) -> Outcome:
+        problem, start, target, key, quantiles = shared
+        begin, sizes = (task.step_size, start), (num_iterations, num_realisations)
+        batch, *there = realise_paths(
+            problem, task.clock, key, begin, target, None, quantiles, *sizes
+        )
+        unknown = jnp.full(batch.reached.shape, jnp.nan)
+        return Outcome(batch.costs, unknown, unknown, batch.reached, *there, batch.diverged)
+
+    return body
+
+
+def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndarray) -> Outcome:
+    """What a point with a shared path took."""
+    seen = _occurrences(clock, record)
+    downlink, uplink, computation = price(
+        clock.scheme, seen.occurrences @ seen.working, record.uploaded
+    )
+
+    def where_reached(values: Any) -> np.ndarray:
+        return np.where(record.reached, values, np.inf)
+
+    def fixed(values: Any) -> Summary:
+        return constant(where_reached(values), quantiles.size)
+
+    costs = Costs(
+        time=time,
+        iterations=fixed(record.index),
+        communication=fixed(downlink + uplink),
+        computation=fixed(computation),
+        bits=fixed(np.float64(record.message_bits) * uplink),
+        timeouts=fixed(0),
+    )
+    moments = (np.full(record.index.shape, np.nan),) * 2
+    if clock.exact and (clock.delays.identical or clock.scheme.num_workers <= EXACT_WORKERS):
+        # What never occurs adds nothing, even where its moment is infinite.
+        moments = [
+            (seen.occurrences * np.where(seen.occurrences > 0, moment, 0)).sum(-1)
+            for moment in _moments(clock, seen)
+        ]
+    return Outcome(
+        costs,
+        *map(where_reached, moments),
+        np.asarray(record.reached, float),
+        record.gap,
+        record.recorded,
+        record.diverged,
+    )
+
+
+class _Seen(NamedTuple):
+    """What occurs along a path.
+
+    Attributes:
+        working: (U,) numbers of working groups.
+        groups: (U, G) bool, the very groups, None where workers are alike.
+        occurrences: (A, U) how often until each hit.
+    """
+
+    working: np.ndarray
+    groups: np.ndarray | None
+    occurrences: np.ndarray
+
+
+def _occurrences(clock: Clock, record: PathRecord) -> _Seen:
+    """Working groups along a path until each hit; all sets of one size count as one if alike."""
+    part, scheme = np.asarray(record.parts[clock.sees]), clock.scheme
+    groups, working = None, np.arange(scheme.num_groups + 1)
+    if clock.sees == "counts":
+        kinds = part.ravel().astype(int)
+    else:
+        chosen = part.reshape(-1, scheme.num_groups)
+        everyone = scheme.trigger.everyone_works
+        chosen = np.ones_like(chosen) if everyone else chosen
+        kinds = chosen.sum(-1)
+        if not clock.delays.identical:
+            groups, kinds = np.unique(chosen, axis=0, return_inverse=True)
+            working, kinds = groups.sum(-1), kinds.ravel()
+    counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.index]
+    return _Seen(working, groups, np.array(counts))
+
+
+def _moments(clock: Clock, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Exact means and variances (U,) of iterations, `inf` where infinite."""
+    if seen.groups is None:
+        return _table(clock, bool(jax.config.read("jax_enable_x64")))
+    return _exact(clock, seen.groups)
+
+
+@lru_cache(maxsize=4096)
+def _table(clock: Clock, double: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Moments with 0, 1, .., G working groups of identical workers, for each precision."""
+    G = clock.scheme.num_groups
+    return _exact(clock, np.tri(G + 1, G, -1, dtype=bool))
+
+
+def _exact(clock: Clock, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the table says where one is infinite
+        mean, variance = clock.mean(groups), clock.variance(groups)
+    return np.asarray(mean, float), np.asarray(variance, float)

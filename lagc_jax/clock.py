@@ -111,7 +111,9 @@ class Clock(Protocol):
         working = jnp.asarray(working, bool)
         if delays.identical:
             moment = {1: iteration_mean, 2: iteration_variance}[order]
-            return moment(delays, n, r, np.arange(self.scheme.num_groups + 1))[working.sum(-1)]
+            # A size that schemes share, for it decides which programs are compiled.
+            counts = np.arange(-(-(self.scheme.num_groups + 1) // 16) * 16)
+            return moment(delays, n, r, counts)[working.sum(-1)]
         unequal.warn_if_infinite(delays, self.scheme.num_workers, working, r, order)
         known = concrete(working)
         if known is None:

@@ -8,10 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_iterates, finite, one_axis, positive
+from lagc_jax._checks import as_leaf, check_iterates, check_record, finite, one_axis, positive
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
-from lagc_jax._pytree import pytree
+from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.base import Scheme
 
 Count = TypeVar("Count", Array, np.ndarray)
@@ -67,13 +67,21 @@ def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     return downlink, scheme.load * downlink
 
 
-@compiled()
 @lenient
-def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
+def first_hit(gap: Any, accuracy: ArrayLike) -> tuple[Any, Any]:
     """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
 
-    A gap that is not a number is never below.
+    A gap that is not a number is never below. Of NumPy's arrays NumPy's come back.
     """
+    if not isinstance(gap, np.ndarray):
+        return _first_hit(gap, accuracy)
+    with np.errstate(invalid="ignore"):
+        below = gap <= np.asarray(accuracy, jnp.result_type(float))[..., None]
+    return below.argmax(-1), below.any(-1)
+
+
+@compiled()
+def _first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     below = jnp.asarray(gap) <= jnp.asarray(accuracy)[..., None]
     return jnp.argmax(below, axis=-1), jnp.any(below, axis=-1)
 
@@ -83,6 +91,12 @@ def at_hit(values: Array, index: Array, reached: Array) -> Array:
     """Entries of `values` (K+1,) at the first hits, `inf` where there are none."""
     floating = jnp.result_type(values.dtype, jnp.result_type(float))
     return jnp.where(reached, values[index].astype(floating), jnp.inf)
+
+
+def _vector(levels: Any) -> Any:
+    """Levels as an array of one axis at least, NumPy's or JAX's as they come."""
+    levels = as_leaf(levels)
+    return np.atleast_1d(levels) if isinstance(levels, int | float) else levels
 
 
 class Target(Protocol):
@@ -120,7 +134,7 @@ class Gap(Target):
         levels: (A,) gaps.
     """
 
-    levels: ArrayLike = (1e-8,)
+    levels: ArrayLike = converted(converter=_vector, default=(1e-8,))
 
     column: ClassVar[str] = "accuracy"
     record: ClassVar[None] = None  # type: ignore[misc]
@@ -130,11 +144,11 @@ class Gap(Target):
         positive("accuracies", self.levels)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return first_hit(gap, jnp.asarray(self.levels))
+        return first_hit(gap, self.levels)
 
     @property
     def stop(self) -> Array:
-        return jnp.min(jnp.asarray(self.levels))
+        return self.levels.min()  # type: ignore[union-attr]
 
 
 @pytree("record")
@@ -147,17 +161,20 @@ class Accuracy(Target):
             static.
     """
 
-    levels: ArrayLike
-    record: Callable[[Any], Array]
+    levels: ArrayLike = converted(converter=_vector, default=())
+    record: Callable[[Any], Array] | None = None
 
     column: ClassVar[str] = "accuracy"
 
     def check(self, num_iterations: int) -> None:
         one_axis("levels", self.levels, 1)
         finite("levels", self.levels)
+        if self.record is None:
+            raise ValueError("record=None is no function; give one of an iterate to a number")
+        check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return first_hit(-recorded, -jnp.asarray(self.levels))
+        return first_hit(-recorded, -self.levels)
 
 
 @pytree("record")
@@ -169,7 +186,7 @@ class Iterate(Target):
         record: as for `Accuracy`, None for none; static.
     """
 
-    levels: ArrayLike
+    levels: ArrayLike = converted(converter=_vector, default=())
     record: Callable[[Any], Array] | None = None
 
     column: ClassVar[str] = "iterate"
@@ -177,7 +194,8 @@ class Iterate(Target):
     def check(self, num_iterations: int) -> None:
         one_axis("levels", self.levels, 1)
         check_iterates("levels", self.levels, num_iterations)
+        check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        index = jnp.asarray(self.levels)
-        return index, jnp.ones(index.shape, bool)
+        levels = jnp.asarray(self.levels)
+        return levels, jnp.ones(levels.shape, bool)

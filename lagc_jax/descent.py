@@ -16,11 +16,11 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, whole_number
+from lagc_jax._checks import check_record, positive, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
+from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
@@ -225,9 +225,9 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
     )
 
 
-# Iterations between two looks at whether a path has reached its accuracy: fewer stop sooner, more
-# copy the record of a batch less often.
-STRETCH = 32
+# Most iterations between two looks at whether a path has reached its accuracy: fewer stop sooner,
+# more copy the record of a batch less often.
+STRETCH = 64
 
 
 class Path(NamedTuple):
@@ -349,7 +349,7 @@ def _scan_until(
     iterate: Callable, start: State, num_iterations: int, accuracy: ArrayLike
 ) -> tuple[State, Any, Array]:
     """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
-    size = min(STRETCH, num_iterations)
+    size = _stretch(num_iterations)
     stretches, rest = divmod(num_iterations, size)
 
     def blank(leaf: jax.ShapeDtypeStruct) -> Array:
@@ -381,6 +381,13 @@ def _scan_until(
     seen, selected = jax.tree.map(join, kept, made)
     overflowed = ~jnp.all(jnp.isfinite(last.theta))
     return last, seen, selected | (jnp.isnan(seen[0])[:, None] & overflowed)
+
+
+def _stretch(num_iterations: int) -> int:
+    """A divisor of K if there is one of a fair size: what is left over is a program of its own."""
+    largest = min(STRETCH, num_iterations)
+    divisors = (size for size in range(largest, 15, -1) if num_iterations % size == 0)
+    return next(divisors, min(largest, 32))
 
 
 def _not_run(dtype: jnp.dtype) -> Array:

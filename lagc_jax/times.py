@@ -4,11 +4,11 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._keys import as_key, bits
-from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
@@ -162,23 +162,16 @@ class WorkerTimes(Times):
         return (collect(self.scheme, self.cluster, work, self.part[chunk]).time,)
 
 
-def part_of_path(scheme: Scheme, selected: Array, sees: str, dtype: DTypeLike) -> Array:
-    """What a clock sees of a path, by chunk of iterations.
+def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> Any:
+    """What a clock sees of a path, by chunk of iterations, as NumPy's or JAX's arrays.
 
     For "groups" those that upload, bool (C, CHUNK, G); for "counts" the numbers of working groups
     (C, CHUNK) of type `dtype`. Nothing works beyond the path.
     """
-    if sees == "counts":
-        return count_working(scheme.working(selected), dtype)
-    K, G = selected.shape
-    return jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
-
-
-@compiled("dtype")
-def count_working(working: Array, dtype: DTypeLike) -> Array:
-    """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
-    counts = working.sum(-1).astype(dtype)
-    return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)
+    xp = np if isinstance(selected, np.ndarray) else jnp
+    seen = scheme.working(selected).sum(-1).astype(dtype) if sees == "counts" else selected
+    padding = ((0, -len(seen) % CHUNK),) + ((0, 0),) * (seen.ndim - 1)
+    return xp.pad(seen, padding).reshape(-1, CHUNK, *seen.shape[1:])
 
 
 def sample_iteration_times(
@@ -202,7 +195,8 @@ def sample_iteration_times(
     """
     key = as_key(key)
     n, r = check_iteration(delays, group_size, redundancy)
-    counts = count_working(working, delays.dtype)
+    counts = working.sum(-1).astype(delays.dtype)
+    counts = jnp.pad(counts, (0, -len(counts) % CHUNK)).reshape(-1, CHUNK)
     inverse = make_inverse(n, r, delays.dtype)
     return DirectTimes(inverse, delays, counts, working.shape[0]).whole(key)
 

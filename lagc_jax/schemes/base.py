@@ -168,7 +168,7 @@ class Scheme:
 
         With a rule like the worker trigger all groups compute before each decides.
         """
-        return jnp.ones_like(uploaded) if self.trigger.everyone_works else uploaded
+        return uploaded | True if self.trigger.everyone_works else uploaded
 
     @property
     def path_key(self) -> "Scheme":

@@ -64,7 +64,7 @@ def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         few = re.sub(r"(num_realisations)=\d+", r"\1=4", text)
         exec(compile(few, "README.md", "exec"), names)
     assert names["scheme"].trigger == names["EF21"](kept=4)
-    assert names["batch"].counts.timeouts.mean.shape == (1,)
+    assert names["batch"].costs.timeouts.mean.shape == (1,)
     shown = capsys.readouterr().out.splitlines()
     # Four runs: their mean, between their quantiles, is near the exact one at the same gap.
     mean, exact = float(shown[1].split("]")[0].strip("[")), float(shown[2])

@@ -111,7 +111,8 @@ def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     place = levels * (R - 1)
     below, share = jnp.floor(place), (place - jnp.floor(place)).astype(samples.dtype)[:, None]
     lower, upper = (ordered[each.astype(int)] for each in (below, jnp.ceil(place)))
-    values = lower * (1 - share) + upper * share
+    # Costs are not negative: the maxima keep compilers from rounding a product and the sum at once.
+    values = jnp.maximum(lower * (1 - share), 0) + jnp.maximum(upper * share, 0)
     values = jnp.where(jnp.isinf(upper), upper, values).T  # times may overflow
     margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
     low = jnp.floor(R * levels - margin).astype(int) - 1

@@ -16,7 +16,7 @@ from lagc_jax.costs import Gap
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.run import run
+from lagc_jax.experiments.runner import run
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc

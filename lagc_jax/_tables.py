@@ -6,6 +6,7 @@ parameter, NaN where a scheme or a family of delays has none.
 
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 COUNTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
-RESULTS = (*COUNTS, "uplink_bits")
+RESULTS = (*COUNTS, "bits", "timeouts", "reached", "iterate", "gap", "recorded")
+QUANTILE = re.compile(r"(iterations|communication|computation|bits|timeouts)_q[0-9.e+-]+")
 REQUIRED = (*COUNTS, "problem", "scheme", "num_workers", "delays", "time_mean")
-# What a user chooses; the other parameters are the conditions under which it is compared.
+# What a user chooses, and `scheme_*`; the other parameters are the conditions under which it is
+# compared.
 DESIGN = (
     "scheme",
     "num_groups",
@@ -26,7 +29,6 @@ DESIGN = (
     "xi",
     "memory",
     "trigger",
-    "bits",
     "silence",
     "snapshot_life",
     "load",
@@ -94,8 +96,15 @@ def select(
 def parameters(table: pd.DataFrame) -> list[str]:
     """Columns that are parameters, in the order of the table."""
     return [
-        name for name in table.columns if name not in (*RESULTS, "time") and name[:5] != "time_"
+        name
+        for name in table.columns
+        if name not in (*RESULTS, "time") and name[:5] != "time_" and not QUANTILE.fullmatch(name)
     ]
+
+
+def is_choice(name: str) -> bool:
+    """Whether a parameter is a user's choice."""
+    return name in DESIGN or name.startswith("scheme_")
 
 
 def _times(table: pd.DataFrame, time: str) -> tuple[pd.Series, str]:
@@ -175,7 +184,7 @@ def free_parameters(table: pd.DataFrame, axes: Sequence[str] = ()) -> list[str]:
         axes: parameters to keep whether or not they follow from others.
     """
     varied = [name for name in parameters(table) if table[name].nunique(dropna=False) > 1]
-    conditions = [name for name in varied if name not in DESIGN]
+    conditions = [name for name in varied if not is_choice(name)]
     # What follows from what is a matter of order: the last that can go goes first.
     order = ["xi", "memory", "num_groups", "redundancy", "step_size", "trigger"]
     candidates = [*conditions, *(name for name in order if name in varied)]
@@ -221,14 +230,14 @@ def narrow(
     """
     fixed = {}
     numbers = sorted(
-        numeric(table, names), key=lambda name: (name in DESIGN, -table[name].nunique())
+        numeric(table, names), key=lambda name: (is_choice(name), -table[name].nunique())
     )
     rest = [name for name in names if name not in numbers]
     for name in (*numbers, *rest):
         if count_combinations(table, names) <= limit:
             break
         values = values_of(table[name])
-        value = values[len(values) // 2] if name not in DESIGN else _fastest(table)[name]
+        value = values[len(values) // 2] if not is_choice(name) else _fastest(table)[name]
         if not pd.isna(value):
             fixed[name] = [value, *values]
             table = fix(table, name, value)
@@ -268,7 +277,7 @@ def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:
 
 def conditions(table: pd.DataFrame) -> list[str]:
     """Parameters that are no choice: problem, number of workers, delays and theirs."""
-    return [name for name in parameters(table) if name not in DESIGN]
+    return [name for name in parameters(table) if not is_choice(name)]
 
 
 def not_dominated(costs: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_grids_are_read(text, tmp_path):
     (tmp_path / "grid.toml").write_text(text)
-    assert len(Points(read_grid(tmp_path / "grid.toml").experiment).experiment) > 1
+    assert len(Points(read_grid(tmp_path / "grid.toml").experiment)) > 1
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if "-c" not in words], ids=" ".join)
@@ -86,7 +86,7 @@ def test_command_lines_are_understood(words):
         module.make_parser().parse_args(arguments)
     for name in arguments:
         if name.startswith("sweeps/"):
-            assert len(Points(read_grid(ROOT / name).experiment).experiment) > 1
+            assert len(Points(read_grid(ROOT / name).experiment)) > 1
 
 
 def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lagc_jax._tables import DESIGN
 from lagc_jax.clock import clock_of
 from lagc_jax.doors import check_fit
 from lagc_jax.experiments.entries import (
@@ -27,7 +28,6 @@ from lagc_jax.experiments.identity import DIGITS, identity
 from lagc_jax.schemes.base import Scheme
 
 AXES = ("xi", "step_size", "redundancy")  # vary inside a cell, for they share problem or path
-RESULTS = ("accuracy", "iterate", "gap", "bits")  # names of results that arguments may have too
 SIZES = ("num_workers", "num_groups", "redundancy", "xi", "memory", "trigger")
 
 
@@ -367,10 +367,10 @@ def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:
 
 
 def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of a constructor's arguments beside sizes; a name that is a result's is prefixed."""
+    """Columns of a constructor's arguments beside sizes, `scheme_*` but for names of the field."""
     columns = {name: shown(value) for name, value in arguments.items() if name not in SIZES}
     return {
-        f"scheme_{name}" if name in RESULTS else name: value
+        name if name in DESIGN else f"scheme_{name}": value
         for name, value in columns.items()
         if value is not None
     }

@@ -36,6 +36,7 @@ from lagc_jax._tables import (
     conditions,
     count_combinations,
     free_parameters,
+    is_choice,
     is_name,
     mean_time,
     narrow,
@@ -60,7 +61,7 @@ SYMBOLS = {
     "memory": "D",
     "step_size": r"$\alpha L$",
     "num_waited": "k",
-    "bits": "b",
+    "scheme_bits": "b",
 }
 NAMES = {
     "num_workers": "Workers M",
@@ -71,7 +72,7 @@ NAMES = {
     "step_size": "Step size (units of 1/L)",
     "num_waited": "Workers waited for k",
     "deadline": "Deadline",
-    "bits": "Bits b of a coordinate",
+    "scheme_bits": "Bits b of a coordinate",
 }
 LABELS: dict[str, str] = dict(zip(COSTS, plotting.COSTS.values(), strict=True))
 # What a point without a finite cost is: how its cell is filled, and its mark over a line's gap.
@@ -204,7 +205,7 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
 def _line_dimensions(table: pd.DataFrame, x: str) -> tuple[list[str], list[str]]:
     """Parameters that make the rows of panels and those that make the lines over x."""
     others = [name for name in free_parameters(table, [x]) if name != x]
-    rows = [name for name in others if name not in DESIGN and is_name(table, name)]
+    rows = [name for name in others if not is_choice(name) and is_name(table, name)]
     return rows, [name for name in others if name not in rows]
 
 

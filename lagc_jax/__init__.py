@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from lagc_jax import theory
 from lagc_jax.batch import Batch, simulate_batch
-from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
+from lagc_jax.delays.discrete import Discrete
 from lagc_jax.delays.families import (
     FAMILIES,
-    Discrete,
     Gamma,
     Hyperexponential,
     Lognormal,
@@ -72,6 +71,7 @@ from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Re
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.summary import Costs, Summary
+from lagc_jax.theory import expected_wall_clock, wall_clock_variance
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 

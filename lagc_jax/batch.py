@@ -16,18 +16,16 @@ from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import Gap, Target, at_hit, count_costs
+from lagc_jax.costs import at_hit, count_costs
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import find_path, path_scheme
-from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
+from lagc_jax.doors import check_fit, flat_start, schedule, warn_if_short, with_optimizer
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, constant, merge_moments, realise, summarise_moments
-from lagc_jax.trajectory import (
-    run_trajectory,
-    warn_if_short,
-)
+from lagc_jax.targets import Gap, Target
+from lagc_jax.trajectory import run_trajectory
 
 # Trajectories run together, always padded to this number, so that results do not depend on how many
 # are asked for.

@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import accumulate
-from lagc_jax.delays.base import Delays, Scaled, TimeSource, check_source
+from lagc_jax.delays.base import Delays, TimeSource
+from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.families import Scaled
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
 from lagc_jax.law.inverse import make_inverse
@@ -231,62 +232,3 @@ def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     n = scheme.group_size
     r = n - scheme.num_waited + 1
     return delays if scheme.load == r else Scaled(delays, scheme.load / r), n, r
-
-
-def expected_wall_clock(
-    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
-) -> Array:
-    """Exact mean of the cumulative wall-clock time along a path, without sampling.
-
-    Args:
-        scheme: sizes and trigger.
-        delays: distribution of the computing times, parameters () or (M,).
-        selected: groups that upload in every iteration, bool (K, G).
-        cluster: start-up and messages, as long as they add one constant to every answer.
-
-    Returns:
-        (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
-        infinite, with a RuntimeWarning that names `r * shape`, or for worker-dependent delays the
-        sum of tail indices that takes its place, if that is known.
-
-    Raises:
-        ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
-            which no exact mean is known (worker-dependent or shared parts, independent partitions,
-            messages with the worker trigger, a timeout) or a decoding that does not wait for a
-            fixed number of messages.
-
-    >>> from lagc_jax import Exponential, grouping
-    >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
-    >>> [f"{mean:.4f}" for mean in clock]
-    ['0.0000', '1.5000']
-    """
-    working = _working(scheme, selected)
-    return accumulate(clock_of(scheme, delays, cluster).mean(working))
-
-
-def wall_clock_variance(
-    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
-) -> Array:
-    """Exact variance of the cumulative wall-clock time along a path, (K+1,).
-
-    Iterations are independent, so their variances add up. Arguments and errors as for
-    `expected_wall_clock`; `inf` unless `r * tail_index > 2`.
-
-    >>> from lagc_jax import Exponential, grouping
-    >>> variance = wall_clock_variance(grouping(4, 2), Exponential(1.0), [[True, True]])
-    >>> [f"{v:.4f}" for v in variance]
-    ['0.0000', '1.2500']
-    """
-    working = _working(scheme, selected)
-    return accumulate(clock_of(scheme, delays, cluster).variance(working))
-
-
-def _working(scheme: Scheme, selected: ArrayLike) -> Array:
-    """Working groups (K, G) of selected ones; raise ValueError for another shape."""
-    selected = jnp.asarray(selected, bool)
-    if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
-        raise ValueError(
-            f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
-            f"group of the scheme"
-        )
-    return scheme.working(selected)

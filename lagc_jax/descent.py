@@ -6,7 +6,6 @@ does with the sum.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +23,9 @@ from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_o
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode
 from lagc_jax.schemes.rules import Proposal, Round
 from lagc_jax.schemes.servers import check_transformation
+from lagc_jax.stopping import scan_until
 
 
 @pytree()
@@ -225,11 +224,6 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
     )
 
 
-# Iterations between two looks at whether a path has reached its accuracy: fewer stop sooner, more
-# copy the record of a batch less often.
-STRETCH = 32
-
-
 class Path(NamedTuple):
     """The iterates' part of a trajectory; most often it does not depend on computing times.
 
@@ -309,7 +303,7 @@ def find_path(
     if accuracy is None:
         last, (seen, selected) = jax.lax.scan(iterate, start, None, length=num_iterations)
     else:
-        last, seen, selected = _scan_until(iterate, start, num_iterations, accuracy)
+        last, seen, selected = scan_until(iterate, start, num_iterations, accuracy)
     return as_path(problem, look, start, last, seen, selected)
 
 
@@ -343,75 +337,6 @@ def as_path(
     resolution = _gap_resolution(problem, start.theta)
     diverged = ~(problem.gap(last.theta) <= jnp.maximum(gap[0], resolution))
     return Path(gap, selected, problem.unflatten(last.theta), diverged, recorded)
-
-
-def _scan_until(
-    iterate: Callable, start: State, num_iterations: int, accuracy: ArrayLike
-) -> tuple[State, Any, Array]:
-    """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
-    size = min(STRETCH, num_iterations)
-    stretches, rest = divmod(num_iterations, size)
-
-    def blank(leaf: jax.ShapeDtypeStruct) -> Array:
-        return jnp.full((stretches, size, *leaf.shape), _not_run(leaf.dtype), leaf.dtype)
-
-    def unfinished(carry: tuple) -> Array:
-        return (carry[0] < stretches) & ~carry[3]
-
-    def run(carry: tuple) -> tuple:
-        i, state, kept, _ = carry
-        state, made = jax.lax.scan(iterate, state, None, length=size)
-        gap = made[0][0]
-        done = jnp.any(gap <= accuracy) | ~jnp.isfinite(gap[-1])
-        return i + 1, state, jax.tree.map(lambda old, new: old.at[i].set(new), kept, made), done
-
-    kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
-    carry = (0, start, kept, jnp.zeros((), bool))
-    _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
-    if rest:
-        last, made = jax.lax.scan(iterate, state, None, length=rest)
-        last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
-    else:
-        last, made = state, jax.tree.map(lambda leaf: leaf[0, :0], kept)
-
-    def join(old: Array, new: Array) -> Array:
-        new = jnp.where(done, _not_run(new.dtype), new)
-        return jnp.concatenate([old.reshape(-1, *old.shape[2:]), new])
-
-    seen, selected = jax.tree.map(join, kept, made)
-    overflowed = ~jnp.all(jnp.isfinite(last.theta))
-    return last, seen, selected | (jnp.isnan(seen[0])[:, None] & overflowed)
-
-
-def _not_run(dtype: jnp.dtype) -> Array:
-    """What stands for an iterate that was not run: NaN, or 0 where there is none."""
-    return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
-
-
-def oracle_source(
-    problem: Problem, scheme: Scheme, code: GradientCode | None
-) -> Callable[[Any], Oracle]:
-    """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
-
-    With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
-    """
-    if code is None and scheme.decoder.exact:
-        exact = problem.group_oracle(scheme.num_groups)
-        return lambda _: exact
-    partitions = problem.group_oracle(scheme.num_workers)
-    shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
-
-    def decoded(taken: Array, theta: Array, k: Array) -> Array:
-        points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
-        gradients = partitions(points, k).reshape(shape)
-        if code is not None:
-            return code.decode(code.encode(gradients), taken)
-        weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
-        # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
-        # gradients bit for bit.
-        return jnp.sum(weights[..., None] * gradients, axis=1)
-
-    return lambda taken: partial(decoded, taken)
 
 
 def _gap_resolution(problem: Problem, theta0: Array) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, hashable, positive
+from lagc_jax._checks import as_leaf, hashable, positive, warn
+from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.servers import Fixed
@@ -82,3 +83,13 @@ def check_record(record: Any) -> None:
     if record is not None and not callable(record):
         raise ValueError(f"record={record!r} is no function; give one of an iterate to arrays")
     hashable("record", record, "give a function")
+
+
+def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
+    """Warn where a replayed trace starts anew within a run."""
+    length = delays.length
+    if length is not None and length < num_iterations:
+        warn(
+            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
+            f"anew after its last row"
+        )

@@ -6,8 +6,7 @@ variance are exact.
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +17,16 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax.clock import clock_of, order_law
-from lagc_jax.costs import first_hit, price
-from lagc_jax.delays.base import Delays, check_source
-from lagc_jax.descent import Path, check_exact, descend
+from lagc_jax.cluster import Cluster
+from lagc_jax.costs import accumulate, first_hit, price
+from lagc_jax.delays.base import Delays
+from lagc_jax.delays.contract import check_source
+from lagc_jax.descent import Path, check_exact
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.rules import LagServer, LagWorker
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class IterationCosts(NamedTuple):
@@ -73,6 +71,65 @@ class Expectation(NamedTuple):
     computation: np.ndarray
     selected: np.ndarray
     time: np.ndarray
+
+
+def expected_wall_clock(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
+    """Exact mean of the cumulative wall-clock time along a path, without sampling.
+
+    Args:
+        scheme: sizes and trigger.
+        delays: distribution of the computing times, parameters () or (M,).
+        selected: groups that upload in every iteration, bool (K, G).
+        cluster: start-up and messages, as long as they add one constant to every answer.
+
+    Returns:
+        (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
+        infinite, with a RuntimeWarning that names `r * shape`, or for worker-dependent delays the
+        sum of tail indices that takes its place, if that is known.
+
+    Raises:
+        ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
+            which no exact mean is known (worker-dependent or shared parts, independent partitions,
+            messages with the worker trigger, a timeout) or a decoding that does not wait for a
+            fixed number of messages.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{mean:.4f}" for mean in clock]
+    ['0.0000', '1.5000']
+    """
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).mean(working))
+
+
+def wall_clock_variance(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
+    """Exact variance of the cumulative wall-clock time along a path, (K+1,).
+
+    Iterations are independent, so their variances add up. Arguments and errors as for
+    `expected_wall_clock`; `inf` unless `r * tail_index > 2`.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> variance = wall_clock_variance(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{v:.4f}" for v in variance]
+    ['0.0000', '1.2500']
+    """
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).variance(working))
+
+
+def _working(scheme: Scheme, selected: ArrayLike) -> Array:
+    """Working groups (K, G) of selected ones; raise ValueError for another shape."""
+    selected = jnp.asarray(selected, bool)
+    if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
+        raise ValueError(
+            f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
+            f"group of the scheme"
+        )
+    return scheme.working(selected)
 
 
 def iteration_costs(
@@ -224,9 +281,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     if not scheme.adaptive:
         return 1.0
     _check_rule(scheme)
-    if (
-        scheme.trigger.everyone_works
-    ):  # the server trigger knows iterates alone, whatever moves them
+    if scheme.trigger.everyone_works:  # the server's knows iterates alone, whatever moves them
         _check_samples(problem)
     xi = np.broadcast_to(np.asarray(scheme.xi, float), scheme.memory)
     if (np.diff(xi) > 0).any():
@@ -322,43 +377,3 @@ def delay_row(name: str, expectation: Expectation) -> dict[str, float]:
         f"{name} wall-clock mean": float(expectation.mean),
         f"{name} wall-clock deviation": float(np.sqrt(expectation.variance)),
     }
-
-
-def table1(
-    problem: Problem,
-    schemes: Mapping[str, Scheme],
-    delays: Mapping[str, Delays],
-    *,
-    accuracy: float,
-    num_iterations: int,
-    step_size: ArrayLike | None = None,
-) -> "pd.DataFrame":
-    """Table I of LAGC for one problem: exact expectations a row for every scheme.
-
-    Args:
-        problem: loss over M partitions.
-        schemes: by the name of their rows.
-        delays: by the name of their columns, parameters () or (M,).
-        accuracy: gap to reach.
-        num_iterations: longest path.
-        step_size: `alpha`, by default `1/L`.
-
-    Returns:
-        A frame indexed by scheme with the columns of `scheme_row` and, for every family, those of
-        `delay_row`; `inf` where the accuracy is not reached or a moment is infinite.
-
-    Raises:
-        ValueError: as for `simulate`.
-    """
-    import pandas as pd
-
-    positive("accuracy", accuracy)
-    rows = []
-    for scheme in schemes.values():
-        path = descend(problem, scheme, num_iterations=num_iterations, step_size=step_size)
-        row: dict[str, float] = {}
-        for name, family in delays.items():
-            expectation = expected_complexity(scheme, family, path, accuracy)
-            row |= scheme_row(scheme, expectation) | delay_row(name, expectation)
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))

@@ -9,11 +9,12 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, warn, whole_number
+from lagc_jax._checks import positive, whole_number
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
+from lagc_jax.coded import check_code, oracle_source
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
@@ -23,17 +24,23 @@ from lagc_jax.descent import (
     begin,
     find_path,
     observer,
-    oracle_source,
     path_scheme,
     propose,
     select,
     update,
 )
-from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
+from lagc_jax.doors import (
+    check_fit,
+    check_record,
+    flat_start,
+    schedule,
+    warn_if_short,
+    with_optimizer,
+)
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
+from lagc_jax.schemes.codes import GradientCode
 
 
 class Trajectory(NamedTuple):
@@ -172,43 +179,10 @@ def simulate(
         if sampler == "direct":
             raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
         clock = clock_of(scheme, delays, cluster, "workers")
-        code = _check_code(problem, scheme, code)
+        code = check_code(problem, scheme, code)
         check_order("exact_recovery=False", cluster)
     warn_if_short(delays, K)
     return run_trajectory(problem, clock, key, alpha, theta, code, K, record)
-
-
-def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
-    """Warn where a replayed trace starts anew within a run."""
-    length = delays.length
-    if length is not None and length < num_iterations:
-        warn(
-            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
-            f"anew after its last row"
-        )
-
-
-def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
-    """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
-    n, r = scheme.group_size, scheme.redundancy
-    if not scheme.decoder.exact:
-        raise ValueError(
-            f"exact_recovery=False sends messages of a gradient code, but decoding="
-            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
-        )
-    own = scheme.decoder.own_code
-    if own is not None:
-        if code is not None:
-            raise ValueError("code is given but the scheme's decoding has one; give code=None")
-        return own
-    if code is None:
-        return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
-    if (code.group_size, code.redundancy) != (n, r):
-        raise ValueError(
-            f"code has group_size={code.group_size} and redundancy={code.redundancy}; the scheme "
-            f"needs {n} and {r}"
-        )
-    return code
 
 
 @compiled("num_iterations", "record")

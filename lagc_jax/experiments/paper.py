@@ -157,7 +157,7 @@ def default_iterations(
 
 
 def table_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement]) -> pd.DataFrame:
-    """Table I with what the realisations gave: a row a scheme, columns as in `theory.table1`.
+    """Table I with what the realisations gave: a row a scheme, columns as in `theory.scheme_row`.
 
     For every family of delays it adds the Monte Carlo mean and the 5, 50 and 95 % quantiles of the
     wall-clock time to the accuracy.

@@ -20,7 +20,8 @@ from lagc_jax._checks import concrete, warn, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import Delays, check_source
+from lagc_jax.delays.base import Delays
+from lagc_jax.delays.contract import check_source
 from lagc_jax.law.binomial import log_binomial, log_density, log_probabilities
 from lagc_jax.law.unequal import log_distance, moments
 

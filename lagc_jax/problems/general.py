@@ -15,8 +15,9 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax._checks import finite, finite_data, positive, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.problems._arrays import partition_keys, sum_groups
 from lagc_jax.problems._optimum import minimize_lbfgs
-from lagc_jax.problems.base import Problem, partition_keys, sum_groups
+from lagc_jax.problems.base import Problem
 
 
 @pytree("loss_fn", "unravel", "sampler")

@@ -11,9 +11,7 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax._checks import not_negative, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems._progress import steps
-from lagc_jax.problems.base import (
-    Problem,
+from lagc_jax.problems._arrays import (
     gram_norms,
     group_products,
     host_gram_norms,
@@ -24,6 +22,8 @@ from lagc_jax.problems.base import (
     stored,
     sum_groups,
 )
+from lagc_jax.problems._progress import steps
+from lagc_jax.problems.base import Problem
 
 
 @pytree()

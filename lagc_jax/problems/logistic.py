@@ -18,9 +18,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, finite_data, not_negative, real_array, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems._optimum import Derivatives, minimize_newton
-from lagc_jax.problems.base import (
-    Problem,
+from lagc_jax.problems._arrays import (
     gram_norms,
     group_products,
     host_gram_norms,
@@ -29,6 +27,8 @@ from lagc_jax.problems.base import (
     sample_partitions,
     stored,
 )
+from lagc_jax.problems._optimum import Derivatives, minimize_newton
+from lagc_jax.problems.base import Problem
 
 # Largest curvature of the log-sum-exp along one logit of two, and in any direction (see Boehning).
 BINARY_CURVATURE, SOFTMAX_CURVATURE = 0.25, 0.5

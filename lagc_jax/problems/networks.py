@@ -15,7 +15,7 @@ from lagc_jax._checks import not_negative, whole_number
 from lagc_jax._keys import from_any_key, split
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT
-from lagc_jax.problems.base import draw_samples, partitioned
+from lagc_jax.problems._arrays import draw_samples, partitioned
 from lagc_jax.problems.general import GeneralProblem, general_problem
 from lagc_jax.problems.logistic import check_classes
 

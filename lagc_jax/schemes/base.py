@@ -17,7 +17,8 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, whole_number
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
-from lagc_jax.schemes.rules import RULES, Always, Rule, as_rule
+from lagc_jax.schemes.rulebook import RULES, as_rule
+from lagc_jax.schemes.rules import Always, Rule
 
 TRIGGERS = tuple(RULES)
 SIZES = ("num_workers", "num_groups", "redundancy", "memory")
@@ -36,7 +37,7 @@ class Scheme:
         xi: weights of the trigger, () or (D,); may be traced and batched.
         memory: `D`, number of past differences in the trigger.
         trigger: a `Rule`, or the name of one: "always" (no adaptive selection), "server" (LAG-PS),
-            "worker" (LAG-WK) or another of `rules.RULES`; static, and a rule ever after.
+            "worker" (LAG-WK) or another of `rulebook.RULES`; static, and a rule ever after.
         optimizer: function from the step size to the server's optax transformation; static.
         decoding: how the server waits for a group and decodes; by default its gradient from its `F`
             fastest workers, `F = n - r + 1`.

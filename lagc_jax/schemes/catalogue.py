@@ -15,7 +15,8 @@ from lagc_jax.schemes.codes import (
     fractional_repetition,
 )
 from lagc_jax.schemes.decoding import FirstBlocks, FirstDecodable, LeastSquares, Rescaled
-from lagc_jax.schemes.rules import Laq, Rule, as_rule
+from lagc_jax.schemes.rulebook import Laq, as_rule
+from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.servers import amsgrad
 
 

@@ -8,6 +8,7 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -195,6 +196,40 @@ def all_ones(weights: Array) -> Array:
     """Whether weights (..., n) of partitions are all 1 to half of the digits, (...,)."""
     tolerance = math.sqrt(jnp.finfo(weights.dtype).eps)
     return jnp.max(jnp.abs(weights - 1), axis=-1) <= tolerance
+
+
+def span_projections(rows: Array) -> tuple[Array, Array]:
+    """Project the ones vector on the spans of the first 1, .., n of given rows (Gram-Schmidt).
+
+    Args:
+        rows: (..., n, p).
+
+    Returns:
+        The projections (..., n, p), and bool (..., n), whether a row lies outside the span of those
+        before, beyond rounding.
+    """
+    # Between the rounding of a dependent row and the smallest distance of an independent one:
+    # 2e-5 in float32 and 4e-11 in float64. Codes that lose no more than half of the digits have
+    # independent rows farther than that from the span of the others.
+    threshold = float(jnp.finfo(rows.dtype).eps) ** (2 / 3)
+
+    def add_row(carry: tuple[Array, Array], item: tuple[Array, Array]) -> tuple[tuple, tuple]:
+        basis, projection = carry  # (..., n, p) of orthonormal rows and zeros, (..., p)
+        row, i = item
+        rest = row
+        for _ in range(2):  # once loses orthogonality
+            inside = jnp.einsum("...bp,...p->...b", basis, rest, precision=EXACT)
+            rest = rest - jnp.einsum("...b,...bp->...p", inside, basis, precision=EXACT)
+        size = jnp.linalg.norm(rest, axis=-1, keepdims=True)
+        raised = size > threshold * jnp.linalg.norm(row, axis=-1, keepdims=True)
+        direction = jnp.where(raised, rest / jnp.where(raised, size, 1), 0)
+        projection = projection + direction.sum(-1, keepdims=True) * direction
+        return (basis.at[..., i, :].set(direction), projection), (projection, raised[..., 0])
+
+    start = jnp.zeros_like(rows), jnp.zeros_like(rows[..., 0, :])
+    items = jnp.moveaxis(rows, -2, 0), jnp.arange(rows.shape[-2])
+    projections, raised = jax.lax.scan(add_row, start, items)[1]
+    return jnp.moveaxis(projections, 0, -2), jnp.moveaxis(raised, 0, -1)
 
 
 def worst_condition(code: GradientCode) -> float:

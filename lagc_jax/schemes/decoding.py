@@ -8,7 +8,6 @@ of a group and recovers its gradient. It is a small frozen object with two funct
 import math
 from typing import Any, ClassVar, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,7 +16,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, concrete, finite, positive, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.schemes.codes import GradientCode, all_ones
+from lagc_jax.schemes.codes import GradientCode, all_ones, span_projections
 
 
 class Decoding(Protocol):
@@ -335,40 +334,6 @@ class FirstBlocks(Decoding):
     def _blocks(self, by_worker: Array) -> Array:
         """(..., n) as (..., n/r, r)."""
         return by_worker.reshape(*by_worker.shape[:-1], -1, self.redundancy)
-
-
-def span_projections(rows: Array) -> tuple[Array, Array]:
-    """Project the ones vector on the spans of the first 1, .., n of given rows (Gram-Schmidt).
-
-    Args:
-        rows: (..., n, p).
-
-    Returns:
-        The projections (..., n, p), and bool (..., n), whether a row lies outside the span of those
-        before, beyond rounding.
-    """
-    # Between the rounding of a dependent row and the smallest distance of an independent one:
-    # 2e-5 in float32 and 4e-11 in float64. Codes that lose no more than half of the digits have
-    # independent rows farther than that from the span of the others.
-    threshold = float(jnp.finfo(rows.dtype).eps) ** (2 / 3)
-
-    def add_row(carry: tuple[Array, Array], item: tuple[Array, Array]) -> tuple[tuple, tuple]:
-        basis, projection = carry  # (..., n, p) of orthonormal rows and zeros, (..., p)
-        row, i = item
-        rest = row
-        for _ in range(2):  # once loses orthogonality
-            inside = jnp.einsum("...bp,...p->...b", basis, rest, precision=EXACT)
-            rest = rest - jnp.einsum("...b,...bp->...p", inside, basis, precision=EXACT)
-        size = jnp.linalg.norm(rest, axis=-1, keepdims=True)
-        raised = size > threshold * jnp.linalg.norm(row, axis=-1, keepdims=True)
-        direction = jnp.where(raised, rest / jnp.where(raised, size, 1), 0)
-        projection = projection + direction.sum(-1, keepdims=True) * direction
-        return (basis.at[..., i, :].set(direction), projection), (projection, raised[..., 0])
-
-    start = jnp.zeros_like(rows), jnp.zeros_like(rows[..., 0, :])
-    items = jnp.moveaxis(rows, -2, 0), jnp.arange(rows.shape[-2])
-    projections, raised = jax.lax.scan(add_row, start, items)[1]
-    return jnp.moveaxis(projections, 0, -2), jnp.moveaxis(raised, 0, -1)
 
 
 def _square(name: str, matrix: Any) -> np.ndarray | None:

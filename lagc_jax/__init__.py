@@ -28,17 +28,14 @@ from lagc_jax.law.identical import (
     order_statistic_variance,
 )
 from lagc_jax.problems.base import Problem
+from lagc_jax.problems.classes import classification_accuracy
 from lagc_jax.problems.general import estimate_smoothness, general_problem
 from lagc_jax.problems.linear import (
     gaussian_linear_regression,
     linear_regression,
     synthetic_linear_regression,
 )
-from lagc_jax.problems.logistic import (
-    classification_accuracy,
-    logistic_regression,
-    multinomial_regression,
-)
+from lagc_jax.problems.logistic import logistic_regression, multinomial_regression
 from lagc_jax.problems.networks import initial_network, network_logits, network_problem
 from lagc_jax.problems.sharding import Shards, shard
 from lagc_jax.problems.stochastic import minibatch

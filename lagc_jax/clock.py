@@ -4,7 +4,7 @@
 path is a `Times`, from which any stretch of any realisation can be drawn.
 """
 
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,21 +26,27 @@ from lagc_jax.times import DirectTimes, Times, WorkerTimes, part_of_path
 SAMPLERS = ("direct", "workers")
 
 
-class Clock(Protocol):
+@pytree("direct")
+class Clock:
     """What the iterations of a scheme take; made by `clock_of`.
 
     Attributes:
         scheme: sizes, trigger and decoding.
         delays: distribution of the computing times.
         cluster: start-up, messages and timeout; None for the paper's.
-        sees: what it needs of a path: "counts", the numbers of working groups, or "groups", those
-            that upload.
+        direct: whether an iteration's time is drawn from its law, with one uniform, not worker by
+            worker; static.
     """
 
     scheme: Scheme
     delays: TimeSource
     cluster: Cluster | None
-    sees: ClassVar[str]
+    direct: bool
+
+    @property
+    def sees(self) -> str:
+        """What it needs of a path, for `part_of_path`."""
+        return "counts" if self.direct else "groups"
 
     @property
     def shared(self) -> bool:
@@ -65,10 +71,10 @@ class Clock(Protocol):
             ValueError: where it is not known.
         """
         mean = self._moment(working, 1)
-        overhead = _overhead(self.scheme, self.cluster)
-        if overhead is None:
+        if self._overhead is None:
             return mean
-        return mean + jnp.where(jnp.any(working, axis=-1), jnp.asarray(overhead, mean.dtype), 0)
+        overhead = jnp.asarray(self._overhead, mean.dtype)
+        return mean + jnp.where(jnp.any(working, axis=-1), overhead, 0)
 
     def variance(self, working: ArrayLike) -> Array:
         """Exact variances (K,), as `mean`."""
@@ -81,7 +87,15 @@ class Clock(Protocol):
 
     def times(self, part: Any, num_iterations: int) -> Times:
         """Times along a path of K iterations whose `part_of_path` is known."""
-        ...
+        if not self.direct:
+            return WorkerTimes(self.scheme, self.delays, part, num_iterations, self.cluster)
+        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
+        inverse = make_inverse(n, r, delays.dtype)
+        return DirectTimes(inverse, delays, part, num_iterations, self._overhead)
+
+    @property
+    def _overhead(self) -> ArrayLike | None:
+        return None if self.cluster is None else self.cluster.overhead(self.scheme)
 
     def _unknown(self) -> str | None:
         """Why there are no exact moments, and what to do."""
@@ -119,37 +133,6 @@ class Clock(Protocol):
             return unequal.moments(delays, working, n, r)[order - 1]
         rows, row = np.unique(known, axis=0, return_inverse=True)
         return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
-
-
-@pytree()
-class DirectClock(Clock):
-    """One uniform an iteration: identical delays, whoever answers, one constant for messages."""
-
-    scheme: Scheme
-    delays: TimeSource
-    cluster: Cluster | None = None
-
-    sees: ClassVar[str] = "counts"
-
-    def times(self, part: Array, num_iterations: int) -> DirectTimes:
-        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
-        inverse = make_inverse(n, r, delays.dtype)
-        overhead = _overhead(self.scheme, self.cluster)
-        return DirectTimes(inverse, delays, part, num_iterations, overhead)
-
-
-@pytree()
-class WorkerClock(Clock):
-    """One draw a worker and iteration, for everything else."""
-
-    scheme: Scheme
-    delays: TimeSource
-    cluster: Cluster | None = None
-
-    sees: ClassVar[str] = "groups"
-
-    def times(self, part: Array, num_iterations: int) -> WorkerTimes:
-        return WorkerTimes(self.scheme, self.delays, part, num_iterations, self.cluster)
 
 
 def clock_of(
@@ -191,9 +174,7 @@ def clock_of(
     why = _not_direct(scheme, delays, cluster)
     if sampler == "direct" and why is not None:
         raise ValueError(f"sampler='direct' {why}; give sampler='workers'")
-    if sampler == "workers" or why is not None:
-        return WorkerClock(scheme, delays, cluster)
-    return DirectClock(scheme, delays, cluster)
+    return Clock(scheme, delays, cluster, direct=sampler != "workers" and why is None)
 
 
 def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> str | None:
@@ -219,15 +200,11 @@ def check_order(name: str, cluster: Cluster | None) -> None:
         )
 
 
-def _overhead(scheme: Scheme, cluster: Cluster | None) -> ArrayLike | None:
-    return None if cluster is None else cluster.overhead(scheme)
-
-
 def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     """Delays, `n` and `r` under which a group's time is `r` times the `n - r + 1`-th smallest.
 
-    That is what `law` computes. Where a worker's load is not
-    `n - F + 1`, the delays are scaled to make up for it.
+    That is what `law` computes. Where a worker's load is not `n - F + 1`, the delays are scaled to
+    make up for it.
     """
     n = scheme.group_size
     r = n - scheme.num_waited + 1

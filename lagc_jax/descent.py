@@ -15,11 +15,11 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, whole_number
+from lagc_jax._checks import positive
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.doors import check_fit, check_record, flat_start, schedule, with_optimizer
+from lagc_jax.doors import check_fit, check_record, enter, flat_start, schedule
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
@@ -267,12 +267,9 @@ def descend(
     >>> [f"{gap:.4f}" for gap in descend(problem, gd(2), num_iterations=2).gap]
     ['2.5000', '0.0000', '0.0000']
     """
-    K = whole_number("num_iterations", num_iterations)
-    check_fit(problem, scheme)
+    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     check_record(record)
-    alpha = schedule(step_size, K)
-    scheme = path_scheme(with_optimizer(scheme, optimizer, step_size))
-    theta = flat_start(problem, theta0)
+    scheme = path_scheme(scheme)
     if accuracy is not None:
         positive("accuracy", accuracy)
     # What is not run is NaN on purpose.

@@ -10,11 +10,21 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, hashable, positive, warn
+from lagc_jax._checks import as_leaf, hashable, positive, warn, whole_number
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.servers import Fixed
+
+
+def enter(
+    problem: Problem, scheme: Scheme, num_iterations: Any, step_size: Any, theta0: Any, server: Any
+) -> tuple[Scheme, int, ArrayLike | None, ArrayLike]:
+    """What the doors share, checked: scheme, `K`, step sizes and start; they trust it inside."""
+    K = whole_number("num_iterations", num_iterations)
+    check_fit(problem, scheme)
+    alpha = schedule(step_size, K)
+    return _with_optimizer(scheme, server, step_size), K, alpha, flat_start(problem, theta0)
 
 
 def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
@@ -61,12 +71,8 @@ def schedule(
     return step_size
 
 
-def with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
-    """The scheme with an optax transformation at its server, if one is given.
-
-    Raises:
-        ValueError: if it is none, or comes without the step size that the trigger needs.
-    """
+def _with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
+    """The scheme with an optax transformation at its server, if one is given."""
     if optimizer is None:
         return scheme
     fixed = Fixed(optimizer)

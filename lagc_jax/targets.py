@@ -1,6 +1,6 @@
 """What a run has to reach: a gap, a recorded accuracy, or an iterate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ class Target(Protocol):
     """
 
     column: ClassVar[str]
-    levels: ArrayLike
+    levels: ArrayLike | Sequence[float]
     record: Callable[[Any], Any] | None
 
     def check(self, num_iterations: int) -> None:
@@ -47,7 +47,7 @@ class Gap(Target):
         levels: (A,) gaps.
     """
 
-    levels: ArrayLike = (1e-8,)
+    levels: ArrayLike | Sequence[float] = (1e-8,)
 
     column: ClassVar[str] = "accuracy"
     record: ClassVar[None] = None  # type: ignore[misc]
@@ -74,8 +74,8 @@ class Accuracy(Target):
             static.
     """
 
-    levels: ArrayLike
-    record: Callable[[Any], Array]
+    levels: ArrayLike | Sequence[float]
+    record: Callable[[Any], Any] | None
 
     column: ClassVar[str] = "accuracy"
 
@@ -96,8 +96,8 @@ class Iterate(Target):
         record: as for `Accuracy`, None for none; static.
     """
 
-    levels: ArrayLike
-    record: Callable[[Any], Array] | None = None
+    levels: ArrayLike | Sequence[float]
+    record: Callable[[Any], Any] | None = None
 
     column: ClassVar[str] = "iterate"
 

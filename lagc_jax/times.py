@@ -102,7 +102,7 @@ def _add_up_tangents(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @pytree("num_iterations")
 class DirectTimes(Times):
-    """Times of identical delays, one uniform an iteration; of a `DirectClock`.
+    """Times of identical delays, one uniform an iteration; of a direct `Clock`.
 
     Attributes:
         inverse: from uniforms to times.
@@ -138,7 +138,7 @@ class DirectTimes(Times):
 
 @pytree("num_iterations")
 class WorkerTimes(Times):
-    """Times along a path, drawn worker by worker; of a `WorkerClock`.
+    """Times along a path, drawn worker by worker.
 
     Attributes:
         scheme: sizes and trigger.

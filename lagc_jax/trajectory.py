@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, whole_number
+from lagc_jax._checks import positive
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
@@ -29,14 +29,7 @@ from lagc_jax.descent import (
     select,
     update,
 )
-from lagc_jax.doors import (
-    check_fit,
-    check_record,
-    flat_start,
-    schedule,
-    warn_if_short,
-    with_optimizer,
-)
+from lagc_jax.doors import check_record, enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
@@ -122,38 +115,28 @@ def simulate(
 ) -> Trajectory:
     """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
 
-    Batch over `key`, `scheme.xi`, `step_size` or the parameters of the delays or the cluster with
-    `jax.vmap`; over keys alone the path is computed once, unless it depends on the times. It does
-    with a timeout, for a group may be given up and keep its stale gradient (see `arrivals.collect`
-    for what such a group costs), and with a decoding that is not exact.
+    Over keys alone the path is computed once, unless it depends on the times. It does with a
+    timeout, for a group may be given up and keep its stale gradient (see `cluster.collect` for what
+    such a group costs), and with a decoding that is not exact.
 
     Args:
         problem: loss over M partitions.
         scheme: how its gradients are collected.
-        delays: distribution of the time for one partition gradient, parameters () or (M,), or any
-            other source of times: a `Trace`, `Bursty`, `Failures`.
+        delays: of the time for one partition gradient, parameters () or (M,), or any other source
+            of times: a `Trace`, `Bursty`, `Failures`.
         key: a JAX random key; consumed.
         num_iterations: `K`; static.
         step_size: `alpha`, () or one an iteration (K,), or a function of `k`; by default `1/L`.
         theta0: start, in the form of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default the scheme's. It is static: make it
-            once and reuse it, a new one compiles anew. Give its `step_size` as well, which triggers
-            weigh steps with.
-        sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
-            time; by default the first where it is exact (identical delays, a cluster that adds one
-            constant to every answer, no decoding that depends on who arrives) and the second
-            elsewhere. Both have the same distribution.
-        exact_recovery: whether the server is given the groups' gradients themselves. If False,
-            coded messages are sent, arrive in the order of the workers' times and are decoded, with
-            the numerical error of coding (GC, section 3).
-        code: the gradient code then used; by default that of the scheme's decoding or
-            `cyclic_repetition(n, r)`.
-        record: function of an iterate, in the form of the problem's parameters, to a pytree of
-            arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
+        optimizer: optax transformation in place of the scheme's; static, so make it once. Give its
+            `step_size` as well, which triggers weigh steps with.
+        sampler: "direct" or "workers", of the same distribution (see `clock_of`).
+        exact_recovery: if False, coded messages are sent, arrive in the order of the workers' times
+            and are decoded, with the numerical error of coding (GC, section 3).
+        code: the gradient code then; by default the decoding's own or `cyclic_repetition(n, r)`.
+        record: static function of an iterate, in the form of `theta0`, to a pytree of arrays that
+            is kept for all iterates: a test accuracy, say.
         cluster: start-up, messages and timeout; None for the paper's cluster.
-
-    Returns:
-        A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
 
     Raises:
         ValueError: for arguments of a wrong size or value, before anything is compiled.
@@ -164,25 +147,34 @@ def simulate(
     >>> [f"{gap:.4f}" for gap in run.gap], run.uplink.tolist()
     (['2.5000', '0.0000'], [0, 2])
     """
-    K = whole_number("num_iterations", num_iterations)
+    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     key = as_key(key)
-    check_fit(problem, scheme)
     check_record(record)
-    alpha = schedule(step_size, K)
-    scheme = with_optimizer(scheme, optimizer, step_size)
-    theta = flat_start(problem, theta0)
-    if exact_recovery:
-        if code is not None:
-            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
-        clock = clock_of(scheme, delays, cluster, sampler)
-    else:
-        if sampler == "direct":
-            raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
-        clock = clock_of(scheme, delays, cluster, "workers")
-        code = check_code(problem, scheme, code)
-        check_order("exact_recovery=False", cluster)
+    clock, code = _recovery(problem, scheme, delays, cluster, sampler, exact_recovery, code)
     warn_if_short(delays, K)
     return run_trajectory(problem, clock, key, alpha, theta, code, K, record)
+
+
+def _recovery(
+    problem: Problem,
+    scheme: Scheme,
+    delays: TimeSource,
+    cluster: Cluster | None,
+    sampler: str | None,
+    exact: bool,
+    code: GradientCode | None,
+) -> tuple[Clock, GradientCode | None]:
+    """The clock, and the code to run where messages are to be decoded."""
+    if exact:
+        if code is not None:
+            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
+        return clock_of(scheme, delays, cluster, sampler), None
+    if sampler == "direct":
+        raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
+    clock = clock_of(scheme, delays, cluster, "workers")
+    code = check_code(problem, scheme, code)
+    check_order("exact_recovery=False", cluster)
+    return clock, code
 
 
 @compiled("num_iterations", "record")

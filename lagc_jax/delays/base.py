@@ -5,7 +5,7 @@ unit exponential, the time at which the hazard reaches `x` is a draw of the fami
 survival probability is an `x` of ordinary size: the far tail keeps its precision in float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -106,15 +106,6 @@ class Delays(TimeSource, Protocol):
         """Whether all workers share one distribution (no parameter has an axis of workers)."""
         return all(np.ndim(leaf) <= self.support_ndim for leaf in jax.tree.leaves(self))
 
-    def _check_parameters(self, **checks: Callable[[str, Any], Any]) -> None:
-        """Raise ValueError unless all parameters are sound; keep lists as arrays.
-
-        A parameter must be positive and finite unless `checks` has another rule under its name.
-        """
-        for name, value in vars(self).items():
-            checks.get(name, positive)(name, value)
-            object.__setattr__(self, name, as_leaf(value))
-
     @lenient
     def survival(self, t: ArrayLike) -> Array:
         """`P(tau > t)`, of the shape of `t`."""
@@ -145,8 +136,27 @@ class Delays(TimeSource, Protocol):
         return self.sample(_keys.fold_in(key, chunk), shape)
 
 
+class Family(Delays, Protocol):
+    """A family of positive parameters and a light tail, where it does not say otherwise."""
+
+    # Other checks of parameters, by their names.
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            self.checks.get(name, positive)(name, value)
+            object.__setattr__(self, name, as_leaf(value))
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return jnp.inf
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.log(self.inverse_hazard(x))
+
+
 @pytree()
-class Exponential(Delays):
+class Exponential(Family):
     """Low tail: `P(tau > t) = exp(-rate t)`.
 
     Args:
@@ -161,13 +171,6 @@ class Exponential(Delays):
 
     rate: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
     def hazard(self, t: ArrayLike) -> Array:
         return jnp.maximum(jnp.asarray(t), 0) * self.rate
 
@@ -179,7 +182,7 @@ class Exponential(Delays):
 
 
 @pytree()
-class Pareto(Delays):
+class Pareto(Family):
     """High tail: `P(tau > t) = (scale / t)^shape` for `t >= scale`.
 
     Args:
@@ -195,9 +198,6 @@ class Pareto(Delays):
 
     scale: ArrayLike
     shape: ArrayLike
-
-    def __post_init__(self) -> None:
-        self._check_parameters()
 
     @property
     def tail_index(self) -> ArrayLike:

@@ -11,11 +11,11 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, concrete, positive, probability
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import Delays
+from lagc_jax.delays.base import Family
 
 
 @pytree()
-class Discrete(Delays):
+class Discrete(Family):
     """Finitely many times, such as measured ones; a single one is deterministic.
 
     Args:
@@ -66,10 +66,6 @@ class Discrete(Delays):
         object.__setattr__(self, "probabilities", library.take_along_axis(weights, order, -1))
 
     @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
-    @property
     def kinks(self) -> Array:
         return jnp.asarray(self.values, self.dtype)
 
@@ -98,9 +94,6 @@ class Discrete(Delays):
         # A hazard of zero asks for the smallest value that has any probability.
         x = jnp.maximum(jnp.asarray(x, self.dtype), jnp.finfo(self.dtype).tiny)
         return _look_up(self._levels(), x, jnp.asarray(self.values, self.dtype), "left")
-
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
 
 
 def _look_up(grid: Array, query: Array, table: Array, side: str) -> Array:

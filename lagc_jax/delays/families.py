@@ -1,5 +1,6 @@
 """Families of computing times beyond the exponential and the Pareto ones, and all by name."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete, finite, not_negative, probability
 from lagc_jax._pytree import pytree
 from lagc_jax.delays._inverses import gamma_hazard, iterate, normal_inverse
-from lagc_jax.delays.base import Delays, Exponential, Pareto
+from lagc_jax.delays.base import Delays, Exponential, Family, Pareto
 from lagc_jax.delays.discrete import Discrete
 
 
@@ -19,7 +20,7 @@ def _positive_part(t: ArrayLike) -> Array:
 
 
 @pytree()
-class ShiftedExponential(Delays):
+class ShiftedExponential(Family):
     """Low tail after a fixed start-up: `P(tau > t) = exp(-rate (t - shift))` for `t >= shift`.
 
     Args:
@@ -36,12 +37,7 @@ class ShiftedExponential(Delays):
     shift: ArrayLike
     rate: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters(shift=not_negative)
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"shift": not_negative}
 
     def hazard(self, t: ArrayLike) -> Array:
         return _positive_part(jnp.asarray(t) - self.shift) * self.rate
@@ -49,12 +45,9 @@ class ShiftedExponential(Delays):
     def inverse_hazard(self, x: ArrayLike) -> Array:
         return jnp.asarray(x) / self.rate + self.shift
 
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
-
 
 @pytree()
-class Weibull(Delays):
+class Weibull(Family):
     """`P(tau > t) = exp(-(t / scale)^shape)`; the tail is stretched for `shape < 1`.
 
     Args:
@@ -71,13 +64,6 @@ class Weibull(Delays):
     scale: ArrayLike
     shape: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
     def hazard(self, t: ArrayLike) -> Array:
         return (_positive_part(t) / self.scale) ** self.shape
 
@@ -89,7 +75,7 @@ class Weibull(Delays):
 
 
 @pytree()
-class Lognormal(Delays):
+class Lognormal(Family):
     """`log tau` is normal: all moments are finite, yet the tail looks heavy for a large scale.
 
     Args:
@@ -106,12 +92,7 @@ class Lognormal(Delays):
     location: ArrayLike
     scale: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters(location=finite)
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"location": finite}
 
     def hazard(self, t: ArrayLike) -> Array:
         z = (jnp.log(_positive_part(t)) - self.location) / self.scale
@@ -126,7 +107,7 @@ class Lognormal(Delays):
 
 
 @pytree()
-class Gamma(Delays):
+class Gamma(Family):
     """Density proportional to `t^(shape - 1) exp(-t / scale)`; Erlang for a whole shape.
 
     Args:
@@ -142,13 +123,6 @@ class Gamma(Delays):
 
     scale: ArrayLike
     shape: ArrayLike
-
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
 
     def hazard(self, t: ArrayLike) -> Array:
         return gamma_hazard(jnp.asarray(_positive_part(t) / self.scale, self.dtype), self.shape)
@@ -192,7 +166,7 @@ class Gamma(Delays):
 
 
 @pytree()
-class Hyperexponential(Delays):
+class Hyperexponential(Family):
     """A share of slow draws: `P(tau > t) = (1 - q) exp(-rate t) + q exp(-slow_rate t)`.
 
     Every worker is slow in an iteration with probability `q = slow_share`, independently.
@@ -216,18 +190,15 @@ class Hyperexponential(Delays):
 
     # Where the slow draws take over, the time rises steeply with the hazard.
     smooth: ClassVar[bool] = False
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"slow_share": probability}
 
     def __post_init__(self) -> None:
-        self._check_parameters(slow_share=probability)
+        super().__post_init__()
         fast, slow = concrete(self.rate), concrete(self.slow_rate)
         if fast is not None and slow is not None and (slow > fast).any():
             raise ValueError(
                 f"slow_rate={self.slow_rate} exceeds rate={self.rate}; give slow_rate <= rate"
             )
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
 
     def _log_parts(self, t: ArrayLike) -> tuple[Array, Array]:
         """Logarithms of the two terms of the survival probability."""
@@ -268,9 +239,6 @@ class Hyperexponential(Delays):
         start = jnp.maximum(finite_x, single * mean_rate)
         inputs = (self, finite_x, rate, slow_rate, mean_rate)
         return jnp.where(x < jnp.inf, iterate(step, start, inputs) * unit, jnp.inf)
-
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
 
 
 @pytree()

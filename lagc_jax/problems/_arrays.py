@@ -38,17 +38,10 @@ def partition_keys(key: Array, num_partitions: int) -> Array:
 
 
 def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> tuple[Any, Array]:
-    """Draw samples of a partition uniformly, with replacement, among those of positive weight.
+    """Draw `B` samples of a partition uniformly, with replacement, among those of positive weight.
 
-    Args:
-        key: a JAX random key; consumed.
-        samples: pytree whose leaves have the leading axis N.
-        weights: (N,) of the samples.
-        batch_size: `B`, how many to draw.
-
-    Returns:
-        The samples drawn, and their weights (B,) times the number of samples of positive weight
-        over `B`: a sum over them has the mean of the sum over the partition.
+    Samples are a pytree whose leaves have the leading axis N. Their weights come times the number
+    of those that are positive over `B`: a sum over them has the mean of that over the partition.
     """
     rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
     drawn = _keys.randint(key, (batch_size,), 0, rank[-1], jnp.int32)

@@ -21,15 +21,9 @@ def fit_logistic(
 ) -> dict[str, Array]:
     """The fields that both problems share, found in float64 on the host.
 
-    Args:
-        X: (M, N, d) features.
-        labels: (M, N) classes.
-        weights: (M, N) of the samples.
-        l2: penalty of every partition.
-        space: (C, P) logits of a row of the parameters (d, P); orthonormal columns.
-        basis: (C, B) orthonormal columns, the part of that space in which Newton's method moves.
-        curvature: bound on that of the log-sum-exp in the space of the parameters.
-        dtype: of the simulation.
+    Columns of `space` (C, P) are logits of a row of the parameters (d, P), those of `basis` (C, B)
+    the part of them in which Newton's method moves; both are orthonormal. The curvature is a bound
+    on that of the log-sum-exp in the space of the parameters.
     """
     not_negative("l2", l2)
     data, classes, w = X.reshape(-1, X.shape[2]), labels.reshape(-1), weights.reshape(-1)

@@ -102,4 +102,4 @@ class Problem(Protocol):
 
     def loss(self, theta: Array) -> Array:
         """`L(theta)` at `theta` (d,), shape ()."""
-        ...
+        return self.optimum + self.gap(theta)

@@ -23,17 +23,10 @@ from lagc_jax.problems.base import Problem
 
 @pytree("loss_fn", "unravel", "sampler")
 class GeneralProblem(Problem):
-    """A user's loss over M partitions; made by `general_problem`.
-
-    Attributes:
-        loss_fn: maps (parameters, one partition's data) to the partition's loss ().
-        unravel: maps a vector (d,) to the user's parameters.
-        data: pytree whose leaves have the leading axis M.
-        sampler: maps (one partition's data, key, batch size) to a minibatch of it, if it can.
-    """
+    """A user's loss over M partitions; made by `general_problem`, whose arguments it holds."""
 
     loss_fn: Callable[[Any, Any], Array]
-    unravel: Callable[[Array], Any]
+    unravel: Callable[[Array], Any]  # from a vector (d,) to the user's parameters
     data: Any
     smoothness: Array
     total_smoothness: Array

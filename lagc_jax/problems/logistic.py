@@ -80,9 +80,6 @@ class LogisticRegression(Problem):
         log_p = jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)])
         return _gap(self, log_p, jnp.stack([jnp.zeros_like(shift), shift]), move)
 
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
-
 
 @pytree()
 class MultinomialRegression(Problem):
@@ -149,9 +146,6 @@ class MultinomialRegression(Problem):
         )
         return _gap(self, jax.nn.log_softmax(logits, axis=0), shift, move)
 
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
-
 
 Logistic = LogisticRegression | MultinomialRegression
 
@@ -171,13 +165,9 @@ def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: 
 def _gap(problem: Logistic, log_p: Array, shift: Array, move: Array) -> Array:
     """The loss minus its tangent at the optimum, sample by sample, and the tangent's slope there.
 
-    No two values of the loss are subtracted, so a small gap keeps its relative precision.
-
-    Args:
-        problem: its weights, penalty and tilt.
-        log_p: (C, M, N) log-probabilities of the classes at the minimiser.
-        shift: (C, M, N) differences of the logits from those at the minimiser.
-        move: (d C,) or (d,) `theta - theta*`.
+    No two values of the loss are subtracted, so a small gap keeps its relative precision. Given are
+    log-probabilities at the minimiser and shifts of the logits from there, (C, M, N), and
+    `theta - theta*`.
     """
     penalty = 0.5 * problem.l2 * problem.num_partitions * jnp.sum(move**2)
     samples = jnp.sum(problem.weights * _divergence(log_p, shift))
@@ -262,9 +252,8 @@ def multinomial_regression(
     Args:
         X: features, (M, N, d); a column of ones makes an intercept.
         y: classes, whole numbers from 0 to C-1, (M, N).
-        l2: penalty `l2/2 |W|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
-        weights: of the samples, (M, N), not negative; 0 for padding, whose class may then be any
-            number. Ones by default.
+        l2: as for `logistic_regression`, of `|W|^2`.
+        weights: as for `logistic_regression`.
         num_classes: `C`; by default the largest class plus one, all of which then have samples.
 
     Returns:
@@ -276,9 +265,8 @@ def multinomial_regression(
         most `C/2` times the smallest. `strong_convexity` is the bound `M l2`.
 
     Raises:
-        ValueError: if shapes do not fit, data are not finite, classes are not whole numbers from 0
-            to C-1, one has no sample and `num_classes` is not given, weights or `l2` are negative,
-            or no optimum is found (separable data with `l2 = 0`).
+        ValueError: as for `logistic_regression`, or if one class has no sample and `num_classes` is
+            not given.
 
     >>> problem = multinomial_regression([[[1.0]], [[2.0]]], [[0], [2]], l2=1.0, num_classes=3)
     >>> problem.smoothness.tolist(), problem.unflatten(problem.minimizer).shape

@@ -146,10 +146,7 @@ class Scheme:
 
     @property
     def load(self) -> int:
-        """Gradients that a working worker computes for one message.
-
-        A worker needs so many times its `tau` for it, whatever `n`, `r` and `F` are.
-        """
+        """Gradients, each of a time `tau`, that a working worker computes for one message."""
         if self.fixed_load is None:
             return self.trigger.gradients * self.redundancy
         return self.fixed_load
@@ -165,10 +162,7 @@ class Scheme:
         return jnp.broadcast_to(jnp.asarray(self.xi), (self.memory,))
 
     def working(self, uploaded: Array) -> Array:
-        """Groups that download, compute and are waited for, given those that upload, (..., G).
-
-        With a rule like the worker trigger all groups compute before each decides.
-        """
+        """Groups that download, compute and are waited for, given those that upload, (..., G)."""
         return jnp.ones_like(uploaded) if self.trigger.everyone_works else uploaded
 
     @property

@@ -124,16 +124,9 @@ def cyclic_repetition(
     the condition grows like a power of `n` for `r` near 1 or `n` and exponentially in `n` for
     `r` near `n/2` (2e2 at n = 10, 1e4 at 16, 1e6 at 24, and 2e8 at 32, refused by default).
 
-    Args:
-        group_size: `n`.
-        redundancy: `r`.
-        dtype: of the matrix; JAX's default float if None.
-        tolerance: largest relative error of decoding allowed; by default the square root of the
-            machine precision of `dtype`.
-
-    Raises:
-        ValueError: if sizes are not whole numbers, `r > n`, or decoding from the worst set would
-            lose the asked precision.
+    A relative error of decoding from the worst set above `tolerance`, by default the square root of
+    the machine precision, is a ValueError; other arguments and errors are those of
+    `fractional_repetition`, but for `r`, which need not divide `n`.
 
     >>> cyclic_repetition(3, 1).encoding.tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
@@ -168,19 +161,9 @@ def balanced_assignment(
     Worker `w` holds the partitions `w + s (mod n)`, `s` in a random set of `r` shifts. Any two
     partitions share `r (r - 1) / (n - 1)` workers on average over the draws: it is pair-wise
     balanced in expectation (Bitar, Wootters and El Rouayheb, arXiv 1905.05383). It is meant for
-    decodings that are approximate: no set of `n - r + 1` workers is promised to decode.
-
-    Args:
-        key: a JAX random key; consumed.
-        group_size: `n`.
-        redundancy: `r`.
-        dtype: of the matrix; JAX's default float if None.
-
-    Returns:
-        (n, n), 1 where a worker (row) holds a partition (column), 0 elsewhere.
-
-    Raises:
-        ValueError: if sizes are not whole numbers or `r > n`.
+    decodings that are approximate: no set of `n - r + 1` workers is promised to decode. Consumes
+    `key`, and gives (n, n), 1 where a worker (row) holds a partition (column), 0 elsewhere. Sizes
+    are those of `cyclic_repetition`.
 
     >>> import jax
     >>> balanced_assignment(jax.random.key(0), 5, 2).sum(0).tolist()
@@ -199,14 +182,10 @@ def all_ones(weights: Array) -> Array:
 
 
 def span_projections(rows: Array) -> tuple[Array, Array]:
-    """Project the ones vector on the spans of the first 1, .., n of given rows (Gram-Schmidt).
+    """Project the ones vector on the spans of the first 1, .., n rows (Gram-Schmidt).
 
-    Args:
-        rows: (..., n, p).
-
-    Returns:
-        The projections (..., n, p), and bool (..., n), whether a row lies outside the span of those
-        before, beyond rounding.
+    Gives the projections, (..., n, p) as the rows, and bool (..., n), whether a row lies outside
+    the span of those before, beyond rounding.
     """
     # Between the rounding of a dependent row and the smallest distance of an independent one:
     # 2e-5 in float32 and 4e-11 in float64. Codes that lose no more than half of the digits have

@@ -51,22 +51,14 @@ class Decoding(Protocol):
         return None
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
-        """When the server stops waiting for groups, (...,), and whose messages it takes.
+        """When the server stops waiting, (...,), `inf` for never, and whose messages it takes.
 
-        Args:
-            arrival: (..., n) when the workers' messages arrive, `inf` if never.
-
-        Returns:
-            Times (...,), `inf` where a group never decodes, and bool (..., n).
+        Given is when the workers' messages arrive, (..., n), `inf` if never; the latter is bool.
         """
         ...
 
     def weights(self, taken: Array) -> Array:
-        """Weights (..., n) of the partitions' gradients in what the server decodes.
-
-        Args:
-            taken: (..., n) bool, as of `wait`.
-        """
+        """Weights (..., n) of the partitions' gradients in what is decoded from those `taken`."""
         return jnp.ones(taken.shape)
 
 
@@ -80,11 +72,7 @@ def first(arrival: Array, count: int) -> tuple[Array, Array]:
 
 @pytree("num_waited")
 class Fastest(Decoding):
-    """A gradient code decodes from any `F` messages (GC): what schemes do without a decoding.
-
-    Args:
-        num_waited: `F`.
-    """
+    """A gradient code decodes from any `F` messages (GC): what schemes do without a decoding."""
 
     num_waited: int
 
@@ -145,7 +133,7 @@ class FirstDecodable(Decoding):
     @lenient
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         if self.code.blocks:
-            by_block = arrival.reshape(*arrival.shape[:-1], -1, self.code.redundancy)
+            by_block = _blocks(arrival, self.code.redundancy)
             fastest = jnp.argmin(by_block, axis=-1, keepdims=True)
             taken = jnp.arange(self.code.redundancy) == fastest
             return by_block.min(-1).max(-1), taken.reshape(arrival.shape)
@@ -243,12 +231,11 @@ class LeastSquares(Decoding):
     Args:
         encoding: `B`, (n, n), row `w` the coefficients of the combination that worker `w` sends.
         num_waited: `k`, messages that the server waits for; static.
-        deadline: time from the start of an iteration at which the server stops waiting, (), unless
-            all workers have answered before.
+        deadline: time from the start of an iteration, (), at which the server stops waiting if not
+            all have answered before; give either.
 
     Raises:
-        ValueError: unless exactly one of `num_waited` and `deadline` is given, or for a matrix or
-            deadline that is not sound.
+        ValueError: for both or none of the two, or a matrix or deadline that is not sound.
 
     >>> two_of_three = LeastSquares([[1, 1, 0], [1, 1, 0], [0, 0, 1]], num_waited=2)
     >>> two_of_three.weights(jnp.array([True, True, False])).round(3).tolist()
@@ -324,16 +311,18 @@ class FirstBlocks(Decoding):
             )
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
-        every_block = self._blocks(arrival).min(-1).max(-1)
+        every_block = _blocks(arrival, self.redundancy).min(-1).max(-1)
         limit, fastest = first(arrival, self.num_waited)
         return jnp.minimum(every_block, limit), fastest & (arrival <= every_block[..., None])
 
     def weights(self, taken: Array) -> Array:
-        return jnp.repeat(self._blocks(taken).any(-1), self.redundancy, axis=-1).astype(float)
+        answered = _blocks(taken, self.redundancy).any(-1)
+        return jnp.repeat(answered, self.redundancy, axis=-1).astype(float)
 
-    def _blocks(self, by_worker: Array) -> Array:
-        """(..., n) as (..., n/r, r)."""
-        return by_worker.reshape(*by_worker.shape[:-1], -1, self.redundancy)
+
+def _blocks(by_worker: Array, redundancy: int) -> Array:
+    """(..., n) as (..., n/r, r)."""
+    return by_worker.reshape(*by_worker.shape[:-1], -1, redundancy)
 
 
 def _square(name: str, matrix: Any) -> np.ndarray | None:

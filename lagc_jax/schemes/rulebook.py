@@ -20,29 +20,28 @@ from lagc_jax.schemes.rules import (
 )
 
 
-def _check_span(name: str, iterations: int | None) -> None:
-    if iterations is not None:
-        whole_number(name, iterations)
+@dataclass(frozen=True)
+class _Lasting(Rule):
+    """A rule whose fields are spans of iterations, the memory `D` where they are None."""
+
+    silence: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, span in vars(self).items():
+            if span is not None:
+                whole_number(name, span)
 
 
 @dataclass(frozen=True)
-class LasgServer(Rule):
+class LasgServer(_Lasting):
     """LASG-PS: as LAG-PS, beside the plain steps: `L_g^2 |theta_hat_g - theta|^2 <= moved`.
 
     (Chen, Sun and Yin, "LASG: Lazily Aggregated Stochastic Gradients", 2020, arXiv 2002.11360.)
-
-    Args:
-        silence: iterations without an upload after which one is forced; the memory `D` by default.
-
-    Raises:
-        ValueError: for a silence that is no whole number.
+    An upload is forced after `silence` iterations without one, the memory `D` by default; a silence
+    that is no whole number is a ValueError.
     """
 
-    silence: int | None = None
     name: ClassVar[str] = "lasg-server"
-
-    def __post_init__(self) -> None:
-        _check_span("silence", self.silence)
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         moved = squared_norms(round.stale_iterates - round.theta[None])
@@ -51,21 +50,16 @@ class LasgServer(Rule):
 
 
 @dataclass(frozen=True)
-class LasgWorker(Rule):
+class LasgWorker(_Lasting):
     """LASG-WK2: the change of the gradient between two points on the same samples.
 
-    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2). Arguments and
-    errors are those of `LasgServer`.
+    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2). The silence
+    is that of `LasgServer`.
     """
-
-    silence: int | None = None
 
     name: ClassVar[str] = "lasg-worker"
     everyone_works: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _check_span("silence", self.silence)
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         fresh = gradients(round.theta)
@@ -81,32 +75,21 @@ class Cada2(LasgWorker):
 
 
 @dataclass(frozen=True)
-class CadaSnapshot(Rule):
+class CadaSnapshot(_Lasting):
     """CADA1: the change of a variance-reduced gradient since the last upload.
 
     `|v - v_hat_g|^2 <= moved` with `v = g(theta; b) - g(theta_snapshot; b)` and `v_hat_g` that of
     the last upload. When the snapshot is renewed everybody uploads, so that both refer to the same
     one (Chen, Guo, Sun and Yin, "CADA: Communication-Adaptive Distributed Adam", 2021, arXiv
-    2012.15469, rule CADA1; the uploads as in the authors' code).
-
-    Args:
-        silence: as of `LasgServer`.
-        snapshot_life: iterations after which the snapshot is renewed; the memory `D` by default.
-
-    Raises:
-        ValueError: for arguments that are no whole numbers.
+    2012.15469, rule CADA1; the uploads as in the authors' code). It is renewed after
+    `snapshot_life` iterations, the memory `D` by default; the silence is that of `LasgServer`.
     """
 
-    silence: int | None = None
     snapshot_life: int | None = None
 
     name: ClassVar[str] = "cada1"
     everyone_works: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        _check_span("silence", self.silence)
-        _check_span("snapshot_life", self.snapshot_life)
 
     def start(self, theta: Array, num_groups: int) -> tuple[Array, Array]:
         return theta, jnp.zeros((num_groups, theta.size), theta.dtype)
@@ -137,14 +120,8 @@ class Laq(Rule):
     on the right, `e` the quantisation error of now and `e_hat_g` that of the last upload. A message
     is `32 + b d` bits: the range and the levels (Sun, Chen, Giannakis and Yang,
     "Communication-Efficient Distributed Learning via Lazily Aggregated Quantized Gradients",
-    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7).
-
-    Args:
-        bits: `b`, from 1 to 32.
-        silence: as of `LasgServer`.
-
-    Raises:
-        ValueError: for another number of bits, or a silence that is no whole number.
+    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7). Other than 1 to 32 bits are a ValueError; the
+    silence is that of `LasgServer`.
     """
 
     bits: int
@@ -154,7 +131,8 @@ class Laq(Rule):
     everyone_works: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_span("silence", self.silence)
+        if self.silence is not None:
+            whole_number("silence", self.silence)
         if whole_number("bits", self.bits) > FLOAT_BITS:
             raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
 

@@ -154,9 +154,6 @@ def hashable(name: str, value: T, remedy: str) -> T:
 
 def check_iterates(name: str, value: Any, num_iterations: int) -> None:
     """Raise ValueError unless every known entry of `value` is a whole number from 0 to K."""
-    points = real_array(name, value)
-    if (
-        points is not None
-        and not ((points >= 0) & (points <= num_iterations) & (points % 1 == 0)).all()
-    ):
+    k = real_array(name, value)
+    if k is not None and not ((k >= 0) & (k <= num_iterations) & (k % 1 == 0)).all():
         raise ValueError(f"{name}={value} must be whole numbers from 0 to {num_iterations}")

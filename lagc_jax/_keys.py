@@ -6,7 +6,7 @@ with another JAX, and then a chunk of iterations or a realisation could not be d
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import jax
@@ -72,11 +72,8 @@ def fold_each(key: Any, numbers: ArrayLike) -> Array:
         return as_key(jax.random.fold_in(typed, number))
 
     # Under vmap, the `fold_in` of "unsafe_rbg" gives other keys than one by one.
-    return (
-        jax.vmap(fold)(jnp.asarray(numbers))
-        if _is_threefry(typed)
-        else jax.lax.map(fold, jnp.asarray(numbers))
-    )
+    each = jax.vmap(fold) if _is_threefry(typed) else partial(jax.lax.map, fold)
+    return each(jnp.asarray(numbers))
 
 
 def _is_threefry(typed: Array) -> bool:
@@ -107,11 +104,6 @@ def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> A
 
     All the random bits of a word are kept, so the smallest value is 2^-33 in float32 and 2^-65 in
     float64: quantiles down to that probability are drawn, and zero never is.
-
-    Args:
-        key: a JAX random key.
-        shape: shape of the result.
-        dtype: float32 or float64.
     """
     dtype = jnp.dtype(dtype)
     word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)

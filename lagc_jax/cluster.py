@@ -173,11 +173,8 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     timeout is given up then; it has had the downlink messages and is charged the computation of
     every working group, but of its messages only those that arrived in time count as uplink.
 
-    Args:
-        scheme: sizes, trigger and decoding.
-        cluster: messages and timeout; None for the paper's.
-        work: (..., M) computing times with the whole load, `inf` for a worker that failed.
-        selected: (..., G) bool, groups that are to upload.
+    Work are the computing times (..., M) with the whole load, `inf` for a worker that failed;
+    selected, bool (..., G), are the groups that are to upload.
     """
     working = scheme.working(selected)
     link = None if cluster is None else cluster.link

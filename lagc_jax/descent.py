@@ -134,10 +134,7 @@ def _server(scheme: Scheme, step_size: Array) -> optax.GradientTransformation:
 def step(problem: Problem, scheme: Scheme, state: State) -> State:
     """Make iteration `k`: `theta^{k+1}` from `theta^k` (LAG, Algorithms 1 and 2).
 
-    Args:
-        problem: loss over M partitions.
-        scheme: how its gradients are collected.
-        state: made by `init` or by the step before, with the same problem and scheme.
+    The state is that of `init` or of the step before, with the same problem and scheme.
 
     Raises:
         ValueError: for a decoding that is not exact: what it decodes depends on who arrives.
@@ -153,13 +150,7 @@ def step(problem: Problem, scheme: Scheme, state: State) -> State:
 
 
 def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
-    """What the groups would do in iteration `k`, by the scheme's rule.
-
-    Args:
-        scheme: its rule, `xi` and memory.
-        oracle: of `Problem.group_oracle`.
-        state: before the iteration.
-    """
+    """What the groups would do in iteration `k`, by the scheme's rule."""
     xi = scheme.xi_vector.astype(state.theta.dtype)
     known = Round(
         k=state.k,
@@ -173,10 +164,9 @@ def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
         memory=scheme.memory,
     )
 
-    def gradients(theta: Array) -> Array:
-        return oracle(theta, state.k)
-
-    return contract.propose(scheme.trigger, gradients, known, state.notes)
+    return contract.propose(
+        scheme.trigger, lambda theta: oracle(theta, state.k), known, state.notes
+    )
 
 
 def _step_size(state: State) -> Array:
@@ -193,14 +183,7 @@ def select(state: State, proposal: Proposal) -> Array:
 
 
 def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) -> State:
-    """Step along the messages that arrived and the stale ones of all other groups.
-
-    Args:
-        scheme: its rule and optimiser.
-        state: before the iteration.
-        proposal: what the groups would send.
-        uploaded: (G,) bool, groups whose message arrived.
-    """
+    """Step along the messages that arrived, `uploaded` (G,), and the others' stale ones."""
     held = jnp.where(uploaded[:, None], proposal.message, state.held)
     stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
     updates, optimizer_state = lenient(_server(scheme, _step_size(state)).update)(

@@ -30,14 +30,7 @@ from lagc_jax.schemes.rules import LagServer, LagWorker
 
 
 class IterationCosts(NamedTuple):
-    """Expected costs of one iteration.
-
-    Attributes:
-        time: exact mean, in the unit of the delays.
-        downlink: messages from the server.
-        uplink: messages to the server.
-        computation: partition gradients.
-    """
+    """Expected costs of one iteration: exact mean time, messages and partition gradients."""
 
     time: Array
     downlink: Array
@@ -54,11 +47,8 @@ class Expectation(NamedTuple):
     """Expected complexity to accuracy along a path; `inf` where the accuracy is not reached.
 
     Attributes:
-        iterations: first `k` with a gap within the accuracy.
-        mean: exact mean of the wall-clock time.
-        variance: its exact variance.
-        communication: messages.
-        computation: partition gradients.
+        iterations, communication, computation: as in `Complexity`.
+        mean, variance: exact, of the wall-clock time.
         selected: mean number of groups that upload in an iteration up to then (up to `K` where
             the accuracy is not reached).
         time: mean time of one such iteration.
@@ -85,15 +75,14 @@ def expected_wall_clock(
         cluster: start-up and messages, as long as they add one constant to every answer.
 
     Returns:
-        (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
-        infinite, with a RuntimeWarning that names `r * shape`, or for worker-dependent delays the
-        sum of tail indices that takes its place, if that is known.
+        (K+1,) means; `inf` from the first iteration whose mean is infinite, with a RuntimeWarning
+        that names `r * shape`, or for worker-dependent delays the sum of tail indices that takes
+        its place, if that is known.
 
     Raises:
-        ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
-            which no exact mean is known (worker-dependent or shared parts, independent partitions,
-            messages with the worker trigger, a timeout) or a decoding that does not wait for a
-            fixed number of messages.
+        ValueError: if shapes do not fit, or where no exact mean is known: in a cluster with
+            worker-dependent or shared parts, independent partitions, messages with the worker
+            trigger or a timeout, and for a decoding that waits for no fixed number of messages.
 
     >>> from lagc_jax import Exponential, grouping
     >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
@@ -137,14 +126,9 @@ def iteration_costs(
 ) -> IterationCosts:
     """Expected costs of one iteration in which `s` groups upload (LAGC, Table I).
 
-    Args:
-        scheme: sizes and trigger.
-        delays: identical delays (parameters of shape ()).
-        num_selected: `s`, () or (S,), whole numbers from 0 to G; all groups by default.
-
-    Raises:
-        ValueError: if `s` lies outside 0 to G, for worker-dependent delays, or for a decoding that
-            does not wait for a fixed number of messages.
+    Delays are identical (parameters of shape ()) and `s`, () or (S,), are whole numbers from 0 to
+    G, all groups by default; other ones, or a decoding that does not wait for a fixed number of
+    messages, are a ValueError.
 
     >>> from lagc_jax import Exponential, gc
     >>> costs = iteration_costs(gc(12, 3), Exponential(1.0))
@@ -170,10 +154,6 @@ def iteration_costs(
 def safe_step_size(problem: Problem, scheme: Scheme) -> float:
     """Step size `(1 - sqrt(D xi)) / L` of LAG's analysis; `1/L` without adaptive selection.
 
-    Args:
-        problem: its `total_smoothness` is `L`.
-        scheme: its `xi` must be one number below `1/D`.
-
     Raises:
         ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1), the decoding is not
             exact, or the rule or optimiser is not LAG's.
@@ -193,15 +173,9 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
     `kappa / (1 - sqrt(D xi))` times the logarithm with `safe_step_size` for the others (LAG,
     Theorem 1), `kappa = L / mu`.
 
-    Args:
-        problem: with known strong convexity.
-        scheme: its `xi` must be one number below `1/D` if it is adaptive.
-        accuracy: gap to reach.
-
     Raises:
-        ValueError: if the accuracy is not positive, `mu` is not known and positive, `xi` is not one
-            number below `1/D`, the decoding is not exact, the rule or optimiser is not LAG's, or
-            for minibatches.
+        ValueError: as for `safe_step_size`, if the accuracy is not positive, `mu` is not known and
+            positive, or for minibatches.
     """
     positive("accuracy", accuracy)
     _check_samples(problem)
@@ -266,13 +240,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     share is `1 - sum_d (1/d - 1/(d+1)) h(gamma_d)`, `h(gamma)` the share of groups with
     `(L_g/L)^2 <= gamma`.
 
-    Args:
-        problem: its smoothness constants.
-        scheme: with LAG's rules if adaptive; its `xi_d` must not increase in `d`.
-        step_size: `alpha`, by default `1/L`.
-
-    Returns:
-        The share, 1 for schemes without adaptive selection.
+    It is 1 for schemes without adaptive selection; `alpha` is `1/L` by default.
 
     Raises:
         ValueError: if `xi` increases in `d`, the step size is not positive and finite, the rule is
@@ -301,20 +269,13 @@ def expected_complexity(
 ) -> Expectation:
     """Expected complexity to accuracy along a path, in float64 on the host.
 
-    Args:
-        scheme: the scheme of the path.
-        delays: distribution of the computing times, parameters () or (M,).
-        path: of `descend`.
-        accuracy: gap to reach, () or (A,).
-
-    Returns:
-        An `Expectation` of arrays of the shape of `accuracy`; a mean is `inf`, with a
-        RuntimeWarning, unless `r * tail_index > 1`, a variance unless `r * tail_index > 2` (for
-        worker-dependent delays: the sum of the `r` smallest tail indices of a working group).
+    Arrays are of the shape of `accuracy`, () or (A,). A mean is `inf`, with a RuntimeWarning,
+    unless `r * tail_index > 1`, a variance unless `r * tail_index > 2` (for worker-dependent
+    delays: the sum of the `r` smallest tail indices of a working group).
 
     Raises:
-        ValueError: for parameters of another shape, or a decoding with which the path depends on
-            the times or takes no fixed number of messages.
+        ValueError: for a decoding with which the path depends on the times, or as for
+            `expected_wall_clock`.
     """
     check_exact(scheme)
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))

@@ -80,21 +80,13 @@ class Trajectory(NamedTuple):
 
 
 class Complexity(NamedTuple):
-    """What it took to reach an accuracy; `inf` where it was not reached.
-
-    Attributes:
-        wall_clock: time.
-        communication: messages.
-        computation: partition gradients.
-        iterations: first `k` with `L(theta^k) - L(theta*) <= accuracy`.
-        bits: sent to the server.
-    """
+    """What it took to reach an accuracy; `inf` where it was not reached."""
 
     wall_clock: Array
-    communication: Array
-    computation: Array
-    iterations: Array
-    bits: Array
+    communication: Array  # messages
+    computation: Array  # partition gradients
+    iterations: Array  # first `k` with `L(theta^k) - L(theta*) <= accuracy`
+    bits: Array  # sent to the server
 
 
 def simulate(
@@ -207,21 +199,10 @@ def run_trajectory(
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
-    wall_clock = accumulate(times)
-    return Trajectory(
-        path.gap,
-        path.selected,
-        wall_clock,
-        downlink,
-        uplink,
-        computation,
-        path.theta,
-        path.diverged,
-        received,
-        timeouts,
-        jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
-        path.recorded,
-    )
+    bits = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
+    costs = (accumulate(times), downlink, uplink, computation)
+    outcome = (path.theta, path.diverged, received, timeouts, bits, path.recorded)
+    return Trajectory(path.gap, path.selected, *costs, *outcome)
 
 
 def _descend_with_arrivals(
@@ -251,26 +232,15 @@ def _descend_with_arrivals(
 
 
 def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
-    """Read off what a trajectory took to reach an accuracy.
+    """Read off what a trajectory took to reach an accuracy, a gap or an array of them (LAGC).
 
-    Args:
-        trajectory: of `simulate`.
-        accuracy: `eta > 0`, the gap to reach; a scalar or an array.
-
-    Returns:
-        A `Complexity` of arrays of the shape of `accuracy`: the entries at the first `k` with
-        `L(theta^k) - L(theta*) <= accuracy`, `inf` where no such `k <= K` exists (LAGC).
+    Entries are of the shape of `accuracy`, `inf` where no iterate up to `K` has such a gap.
 
     Raises:
         ValueError: if an accuracy is not positive and finite.
     """
     positive("accuracy", accuracy)
-    index, reached = first_hit(trajectory.gap, accuracy)
-    iterates = jnp.arange(trajectory.gap.shape[-1])
-    return Complexity(
-        at_hit(trajectory.wall_clock, index, reached),
-        at_hit(trajectory.communication, index, reached),
-        at_hit(trajectory.computation, index, reached),
-        at_hit(iterates, index, reached),
-        at_hit(trajectory.bits, index, reached),
-    )
+    hit = first_hit(trajectory.gap, accuracy)
+    run, iterates = trajectory, jnp.arange(trajectory.gap.shape[-1])
+    costs = (run.wall_clock, run.communication, run.computation, iterates, run.bits)
+    return Complexity(*(at_hit(cost, *hit) for cost in costs))

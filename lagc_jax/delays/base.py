@@ -47,15 +47,10 @@ class TimeSource(Protocol):
         ...
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
-        """Draw the times of one chunk of iterations of the realisation that `key` stands for.
+        """Draw times for one partition gradient, `inf` where a worker never answers.
 
-        Args:
-            key: a JAX random key, the same for all chunks of a realisation.
-            chunk: index of the chunk, (); it holds the iterations from `chunk * C` on.
-            shape: (C, draws, M); the `draws` of a worker in an iteration are independent.
-
-        Returns:
-            Times for one partition gradient, `inf` where the worker never answers.
+        They are those of the iterations from `chunk * C` on of the realisation that `key`, the same
+        for all chunks, stands for, of shape (C, draws, M); a worker's draws are independent.
         """
         ...
 

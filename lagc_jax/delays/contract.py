@@ -13,12 +13,7 @@ FAMILY = ("tail_index", "hazard", "inverse_hazard", "log_inverse_hazard")
 
 
 def check_source(delays: Any, family: bool = False) -> None:
-    """Raise ValueError unless `delays` is a source of times that JAX sees through.
-
-    Args:
-        delays: whatever a user gave.
-        family: whether it must have a known law, a hazard.
-    """
+    """Raise ValueError unless JAX sees through `delays`, and, for a family, it has a known law."""
     kind = type(delays)
     if isinstance(delays, type) or not callable(getattr(kind, "sample_chunk", None)):
         array = isinstance(delays, np.ndarray | list | tuple | Array) or hasattr(delays, "columns")

@@ -120,11 +120,6 @@ class Bursty(Wrapper):
         The chain is drawn by halves: given its states at both ends of a stretch, the one in the
         middle has a closed law, and the two halves are then independent. Descending from the ends
         of all `2^24` chunks to those of one, and on to its iterations, costs so many draws only.
-
-        Args:
-            key: a JAX random key, the same for all chunks; consumed.
-            chunk: index of the chunk, ().
-            shape: (C, M).
         """
         size, workers = shape
         moved = self._moved(LEVELS + size.bit_length() - 1, workers)
@@ -155,9 +150,8 @@ class Bursty(Wrapper):
         bad = jnp.stack([left, right])
         for level in reversed(range(size.bit_length() - 1)):
             half = 2**level
-            middle = self._middle(
-                uniforms[half :: 2 * half], share, bad[:-1], bad[1:], moved[level]
-            )
+            drawn = uniforms[half :: 2 * half]
+            middle = self._middle(drawn, share, bad[:-1], bad[1:], moved[level])
             both = jnp.stack([bad[:-1], middle], axis=1).reshape(-1, workers)
             bad = jnp.concatenate([both, bad[-1:]])
         return bad[:-1]

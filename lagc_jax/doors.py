@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, hashable, positive, warn, whole_number
+from lagc_jax._checks import as_leaf, hashable, positive, shaped, warn, whole_number
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -63,11 +63,9 @@ def schedule(
                 "values (K,)"
             ) from None
     positive("step_size", step_size)
-    if np.shape(step_size) not in ((), (num_iterations,)):
-        raise ValueError(
-            f"step_size has shape {np.shape(step_size)}; give a scalar, or one number an iteration "
-            f"({num_iterations},), and batch with jax.vmap"
-        )
+    K = num_iterations
+    remedy = f"a scalar, or one number an iteration ({K},), and batch with jax.vmap"
+    shaped("step_size", step_size, [(), (K,)], remedy)
     return step_size
 
 

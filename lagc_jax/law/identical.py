@@ -16,7 +16,7 @@ from jax import Array
 from jax.scipy.special import betainc, logsumexp
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import concrete, warn, whole_number
+from lagc_jax._checks import code_sizes, concrete, warn, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
@@ -252,9 +252,7 @@ def check_iteration(
 ) -> tuple[int, int]:
     """Check an iteration's arguments, and warn where the moment asked for is infinite."""
     check_source(delays, family=True)
-    n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
-    if r > n:
-        raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")
+    n, r = code_sizes(group_size, redundancy)
     if not delays.identical:
         raise ValueError(
             f"delays={delays} differ between workers, so exact moments of identical delays do not "

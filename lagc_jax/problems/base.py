@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from lagc_jax._checks import as_leaf, finite
+from lagc_jax._checks import as_leaf, finite, shaped
 
 # From points, (d,) or one a group (G, d), and the number of an iteration () to gradients (G, d).
 Oracle = Callable[[Array, Array], Array]
@@ -52,11 +51,8 @@ class Problem(Protocol):
         """Return parameters in the user's form as a vector (d,); raise ValueError for others."""
         finite("theta0", theta)
         theta = as_leaf(theta)
-        if np.shape(theta) != (self.num_parameters,):
-            raise ValueError(
-                f"theta0 has shape {np.shape(theta)}; give ({self.num_parameters},), one entry a "
-                f"parameter"
-            )
+        shape = (self.num_parameters,)
+        shaped("theta0", theta, [shape], f"{shape}, one entry a parameter")
         return jnp.asarray(theta, self.minimizer.dtype)
 
     def unflatten(self, theta: Array) -> Any:

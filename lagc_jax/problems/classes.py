@@ -5,7 +5,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite_data, not_negative, real_array, whole_number
+from lagc_jax._checks import finite_data, not_negative, real_array, shaped, whole_number
 
 
 def check_classes(
@@ -36,10 +36,7 @@ def sample_weights(weights: ArrayLike | None, labels: np.ndarray) -> np.ndarray:
     if weights is None:
         return np.ones(labels.shape)
     not_negative("weights", weights)
-    if np.shape(weights) != labels.shape:
-        raise ValueError(
-            f"weights has shape {np.shape(weights)}; give {labels.shape}, one a sample of y"
-        )
+    shaped("weights", weights, [labels.shape], f"{labels.shape}, one a sample of y")
     return finite_data("weights", weights)
 
 

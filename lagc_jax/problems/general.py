@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._checks import finite, finite_data, positive, shaped, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._arrays import partition_keys, sum_groups
 from lagc_jax.problems._optimum import minimize_lbfgs
@@ -130,10 +130,7 @@ def general_problem(
         smoothness = jnp.max(jnp.stack(estimates), axis=0)
     finite("optimum", optimum)
     positive("smoothness", smoothness)
-    if np.shape(smoothness) != (M,):
-        raise ValueError(
-            f"smoothness has shape {np.shape(smoothness)}; give ({M},), one constant a partition"
-        )
+    shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
     constants = jnp.asarray(smoothness, flat0.dtype)
     # Put, not made by JAX, whose `jax_debug_nans` would stop at one that is not known.
     mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite
+from lagc_jax._checks import finite, shaped
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
@@ -107,11 +107,7 @@ class MultinomialRegression(Problem):
     def flatten(self, theta: ArrayLike) -> Array:
         finite("theta0", theta)
         shape = np.shape(self.unflatten(self.minimizer))
-        if np.shape(theta) != shape:
-            raise ValueError(
-                f"theta0 has shape {np.shape(theta)}; give {shape}, a row a feature and a column a "
-                f"class"
-            )
+        shaped("theta0", theta, [shape], f"{shape}, a row a feature and a column a class")
         return jnp.asarray(theta, self.minimizer.dtype).reshape(-1)
 
     def unflatten(self, theta: Array) -> Array:

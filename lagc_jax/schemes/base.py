@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, whole_number
+from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, shaped, whole_number
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
 from lagc_jax.schemes.rulebook import RULES, as_rule
@@ -95,11 +94,8 @@ class Scheme:
                 f"but redundancy={self.redundancy} is less than the {self.group_size} partitions "
                 f"of a group; give trigger='server' or redundancy={self.group_size}"
             )
-        if np.shape(self.xi) not in ((), (self.memory,)):
-            raise ValueError(
-                f"xi has shape {np.shape(self.xi)}; give a scalar or a vector of length "
-                f"memory={self.memory}, and batch with jax.vmap"
-            )
+        remedy = f"a scalar or a vector of length memory={self.memory}, and batch with jax.vmap"
+        shaped("xi", self.xi, [(), (self.memory,)], remedy)
         not_negative("xi", self.xi)
 
     def _check_decoding(self, decoding: Decoding) -> None:

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import code_sizes
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 
@@ -97,7 +97,7 @@ def fractional_repetition(
     >>> fractional_repetition(2, 2).encoding.tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    n, r = _check_sizes(group_size, redundancy)
+    n, r = code_sizes(group_size, redundancy)
     if n % r:
         raise ValueError(
             f"redundancy={r} does not divide group_size={n}, as fractional repetition needs; give "
@@ -131,7 +131,7 @@ def cyclic_repetition(
     >>> cyclic_repetition(3, 1).encoding.tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    n, r = _check_sizes(group_size, redundancy)
+    n, r = code_sizes(group_size, redundancy)
     orthogonal = np.linalg.svd(_haar_system(n, n - r + 1).T)[0][:, n - r + 1 :].T
     matrix = np.zeros((n, n))
     for w in range(n):
@@ -169,7 +169,7 @@ def balanced_assignment(
     >>> balanced_assignment(jax.random.key(0), 5, 2).sum(0).tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0]
     """
-    n, r = _check_sizes(group_size, redundancy)
+    n, r = code_sizes(group_size, redundancy)
     shifts = _keys.permutation(key, n)[:r]
     held = (jnp.arange(n)[:, None, None] + shifts[:, None]) % n == jnp.arange(n)
     return held.any(1).astype(jnp.result_type(float) if dtype is None else dtype)
@@ -226,13 +226,6 @@ def worst_condition(code: GradientCode) -> float:
     if math.comb(n, waited) <= MAX_ENUMERATED:
         sets = np.array(list(itertools.combinations(range(n), waited)))
     return _decoding_errors(np.asarray(code.encoding, np.float64), sets)[0]
-
-
-def _check_sizes(group_size: int, redundancy: int) -> tuple[int, int]:
-    n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
-    if r > n:
-        raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")
-    return n, r
 
 
 def _haar_system(n: int, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete, finite, positive, whole_number
+from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.schemes.codes import GradientCode, all_ones, span_projections
@@ -255,11 +255,7 @@ class LeastSquares(Decoding):
             )
         if self.deadline is not None:
             positive("deadline", self.deadline)
-            if np.shape(self.deadline) != ():
-                raise ValueError(
-                    f"deadline has shape {np.shape(self.deadline)}; give a scalar, and batch with "
-                    f"jax.vmap"
-                )
+            scalar("deadline", self.deadline)
 
     @property
     def fastest(self) -> int | None:
@@ -335,11 +331,8 @@ def _square(name: str, matrix: Any) -> np.ndarray | None:
 
 def _check_fit(name: str, matrix: ArrayLike, group_size: int, redundancy: int) -> None:
     """Raise ValueError unless a matrix is (n, n) and its longest row holds `r` partitions."""
-    if np.shape(matrix) != (group_size, group_size):
-        raise ValueError(
-            f"{name} has shape {np.shape(matrix)}; give ({group_size}, {group_size}), a row a "
-            f"worker of a group"
-        )
+    shape = (group_size, group_size)
+    shaped(name, matrix, [shape], f"{shape}, a row a worker of a group")
     known = concrete(matrix)
     if known is not None and (largest := np.count_nonzero(known, axis=1).max()) != redundancy:
         raise ValueError(

@@ -14,9 +14,10 @@ from lagc_jax.schemes.base import Scheme
 Count = TypeVar("Count", Array, np.ndarray)
 
 
-def accumulate(per_iteration: Array) -> Array:
+def accumulate(per_iteration: Count) -> Count:
     """Cumulative cost of having every iterate, (K+1,) from (K,): entry 0 is 0."""
-    return jnp.concatenate([jnp.zeros_like(per_iteration[:1]), jnp.cumsum(per_iteration)])
+    xp = per_iteration.__array_namespace__()
+    return xp.concatenate([xp.zeros_like(per_iteration[:1]), xp.cumsum(per_iteration)])
 
 
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:

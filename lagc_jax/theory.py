@@ -282,12 +282,12 @@ def expected_complexity(
     selected = np.asarray(path.selected)
     counts = np.asarray(scheme.working(path.selected)).sum(-1)
     uploads = selected.sum(-1)
-    working, uploading = _sums(counts), _sums(uploads)
+    working, uploading = accumulate(counts), accumulate(uploads)
     clock, working_groups = clock_of(scheme, delays), scheme.working(path.selected)
-    mean = _sums(np.asarray(clock.mean(working_groups), float))
+    mean = accumulate(np.asarray(clock.mean(working_groups), float))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
-        variance = _sums(np.asarray(clock.variance(working_groups), float))
+        variance = accumulate(np.asarray(clock.variance(working_groups), float))
     downlink, uplink, computation = price(scheme, working, uploading)
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)
@@ -304,11 +304,6 @@ def expected_complexity(
         selected=uploading[last] / length,
         time=mean[last] / length,
     )
-
-
-def _sums(per_iteration: np.ndarray) -> np.ndarray:
-    """Cumulative sums that start at 0: (K+1,) from (K,)."""
-    return np.concatenate([np.zeros_like(per_iteration[:1]), np.cumsum(per_iteration)])
 
 
 def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:

@@ -51,18 +51,10 @@ def fit(times: ArrayLike | Trace) -> "pd.DataFrame":
     rows = []
     for name, estimate in ESTIMATORS.items():
         delays, likelihood = estimate(sample)
-        size = len(vars(delays))
-        rows.append(
-            {
-                "family": name,
-                "delays": delays,
-                "parameters": size,
-                "log-likelihood": likelihood,
-                "AIC": 2 * size - 2 * likelihood,
-                "KS": _distance(delays, sample),
-            }
-        )
-    table = pd.DataFrame(rows).set_index("family")
+        size, distance = len(vars(delays)), _distance(delays, sample)
+        rows.append((name, delays, size, likelihood, 2 * size - 2 * likelihood, distance))
+    columns = ["family", "delays", "parameters", "log-likelihood", "AIC", "KS"]
+    table = pd.DataFrame(rows, columns=columns).set_index("family")
     return table.sort_values("AIC", kind="stable")
 
 

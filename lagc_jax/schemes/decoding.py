@@ -53,9 +53,12 @@ class Decoding(Protocol):
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         """When the server stops waiting, (...,), `inf` for never, and whose messages it takes.
 
-        Given is when the workers' messages arrive, (..., n), `inf` if never; the latter is bool.
+        Given is when the workers' messages arrive, (..., n), `inf` if never; the latter is bool. By
+        default it takes the `fastest`.
         """
-        ...
+        if self.fastest is None:
+            raise ValueError(f"decoding={type(self).__name__} has no `wait`; define one")
+        return first(arrival, self.fastest)
 
     def weights(self, taken: Array) -> Array:
         """Weights (..., n) of the partitions' gradients in what is decoded from those `taken`."""
@@ -81,9 +84,6 @@ class Fastest(Decoding):
     @property
     def fastest(self) -> int:
         return self.num_waited
-
-    def wait(self, arrival: Array) -> tuple[Array, Array]:
-        return first(arrival, self.num_waited)
 
 
 @pytree()
@@ -202,9 +202,6 @@ class Rescaled(Decoding):
                 f"redundancy=1 or an assignment"
             )
         _check_count(self.num_waited, group_size)
-
-    def wait(self, arrival: Array) -> tuple[Array, Array]:
-        return first(arrival, self.num_waited)
 
     @lenient
     def weights(self, taken: Array) -> Array:

@@ -174,3 +174,10 @@ def check_iterates(name: str, value: Any, num_iterations: int) -> None:
     k = real_array(name, value)
     if k is not None and not ((k >= 0) & (k <= num_iterations) & (k % 1 == 0)).all():
         raise ValueError(f"{name}={value} must be whole numbers from 0 to {num_iterations}")
+
+
+def check_record(record: Any) -> None:
+    """Raise ValueError unless `record` is a function, or None."""
+    if record is not None and not callable(record):
+        raise ValueError(f"record={record!r} is no function; give one of an iterate to arrays")
+    hashable("record", record, "give a function")

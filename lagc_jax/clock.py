@@ -123,15 +123,20 @@ class Clock:
         if why := self._unknown():
             raise ValueError(why)
         delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
-        working = jnp.asarray(working, bool)
+        known = concrete(working)
+        working = jnp.asarray(working, bool) if known is None else known.astype(bool)
         if delays.identical:
             moment = {1: iteration_mean, 2: iteration_variance}[order]
-            return moment(delays, n, r, np.arange(self.scheme.num_groups + 1))[working.sum(-1)]
+            # A size that schemes share, for it decides which programs are compiled.
+            counts = np.arange(-(-(self.scheme.num_groups + 1) // 16) * 16)
+            table = moment(delays, n, r, counts)
+            if known is None or (values := concrete(table)) is None:
+                return table[working.sum(-1)]
+            return jnp.asarray(values[working.sum(-1)])  # NumPy's indexing compiles nothing
         unequal.warn_if_infinite(delays, self.scheme.num_workers, working, r, order)
-        known = concrete(working)
         if known is None:
             return unequal.moments(delays, working, n, r)[order - 1]
-        rows, row = np.unique(known, axis=0, return_inverse=True)
+        rows, row = np.unique(working, axis=0, return_inverse=True)
         return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
 
 

@@ -1,6 +1,6 @@
 """What it took: messages and gradients along a path, and the first hit of an accuracy."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,13 +65,21 @@ def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     return downlink, scheme.load * downlink
 
 
-@compiled()
 @lenient
-def first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
+def first_hit(gap: Any, accuracy: ArrayLike) -> tuple[Any, Any]:
     """First iterates with `gap <= accuracy`: indices and whether there are any, of its shape.
 
-    A gap that is not a number is never below.
+    A gap that is not a number is never below. Of NumPy's arrays NumPy's come back.
     """
+    if not isinstance(gap, np.ndarray):
+        return _first_hit(gap, accuracy)
+    with np.errstate(invalid="ignore"):
+        below = gap <= np.asarray(accuracy, jnp.result_type(float))[..., None]
+    return below.argmax(-1), below.any(-1)
+
+
+@compiled()
+def _first_hit(gap: ArrayLike, accuracy: ArrayLike) -> tuple[Array, Array]:
     below = jnp.asarray(gap) <= jnp.asarray(accuracy)[..., None]
     return jnp.argmax(below, axis=-1), jnp.any(below, axis=-1)
 

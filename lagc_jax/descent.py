@@ -15,11 +15,11 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive
+from lagc_jax._checks import check_record, positive
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.doors import check_fit, check_record, enter, flat_start, schedule
+from lagc_jax.doors import check_fit, enter, flat_start, schedule
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme

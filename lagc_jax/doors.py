@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, hashable, positive, shaped, warn, whole_number
+from lagc_jax._checks import as_leaf, positive, shaped, warn, whole_number
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -80,13 +80,6 @@ def _with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
             "triggers weigh steps with; give its step size, a number, (K,) or a function of k"
         )
     return dataclasses.replace(scheme, optimizer=fixed)
-
-
-def check_record(record: Any) -> None:
-    """Raise ValueError unless `record` is a function, or None."""
-    if record is not None and not callable(record):
-        raise ValueError(f"record={record!r} is no function; give one of an iterate to arrays")
-    hashable("record", record, "give a function")
 
 
 def warn_if_short(delays: TimeSource, num_iterations: int) -> None:

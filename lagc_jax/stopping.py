@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-# Iterations between two looks at whether a path has reached its accuracy: fewer stop sooner, more
-# copy the record of a batch less often.
-STRETCH = 32
+# Most iterations between two looks at whether a path has reached its accuracy: fewer stop sooner,
+# more copy the record of a batch less often.
+STRETCH = 64
 
 
 def scan_until(
     iterate: Callable, start: Any, num_iterations: int, accuracy: ArrayLike
 ) -> tuple[Any, Any, Array]:
     """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
-    size = min(STRETCH, num_iterations)
+    size = _stretch(num_iterations)
     stretches, rest = divmod(num_iterations, size)
 
     def blank(leaf: jax.ShapeDtypeStruct) -> Array:
@@ -49,6 +49,13 @@ def scan_until(
     seen, selected = jax.tree.map(join, kept, made)
     overflowed = ~jnp.all(jnp.isfinite(last.theta))
     return last, seen, selected | (jnp.isnan(seen[0])[:, None] & overflowed)
+
+
+def _stretch(num_iterations: int) -> int:
+    """A divisor of K if there is one of a fair size: what is left over is a program of its own."""
+    largest = min(STRETCH, num_iterations)
+    divisors = (size for size in range(largest, 15, -1) if num_iterations % size == 0)
+    return next(divisors, min(largest, 32))
 
 
 def _not_run(dtype: jnp.dtype) -> Array:

@@ -104,8 +104,11 @@ def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
     """Sample quantiles (A, Q) of (R, A), and order statistics that bound the true ones."""
     R = samples.shape[0]
     ordered = jnp.sort(samples, axis=0)
-    values = jnp.quantile(ordered, levels, axis=0).astype(samples.dtype)
-    upper = ordered[jnp.ceil(levels * (R - 1)).astype(int)]
+    place = levels * (R - 1)
+    below, share = jnp.floor(place), (place - jnp.floor(place)).astype(samples.dtype)[:, None]
+    lower, upper = (ordered[each.astype(int)] for each in (below, jnp.ceil(place)))
+    # Costs are not negative: the maxima keep compilers from rounding a product and the sum at once.
+    values = jnp.maximum(lower * (1 - share), 0) + jnp.maximum(upper * share, 0)
     values = jnp.where(jnp.isinf(upper), upper, values).T  # times may overflow
     margin = 1.96 * jnp.sqrt(R * levels * (1 - levels))
     low = jnp.floor(R * levels - margin).astype(int) - 1

@@ -1,15 +1,22 @@
 """What a run has to reach: a gap, a recorded accuracy, or an iterate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_iterates, finite, one_axis, positive
-from lagc_jax._pytree import pytree
+from lagc_jax._checks import as_leaf, check_iterates, check_record, finite, one_axis, positive
+from lagc_jax._pytree import converted, pytree
 from lagc_jax.costs import first_hit
+
+
+def _vector(levels: Any) -> Any:
+    """Levels as an array of one axis at least, NumPy's or JAX's as they come."""
+    levels = as_leaf(levels)
+    return np.atleast_1d(levels) if isinstance(levels, int | float) else levels
 
 
 class Target(Protocol):
@@ -22,7 +29,7 @@ class Target(Protocol):
     """
 
     column: ClassVar[str]
-    levels: ArrayLike | Sequence[float]
+    levels: ArrayLike
     record: Callable[[Any], Any] | None
 
     def check(self, num_iterations: int) -> None:
@@ -47,7 +54,7 @@ class Gap(Target):
         levels: (A,) gaps.
     """
 
-    levels: ArrayLike | Sequence[float] = (1e-8,)
+    levels: ArrayLike = converted(converter=_vector, default=(1e-8,))
 
     column: ClassVar[str] = "accuracy"
     record: ClassVar[None] = None  # type: ignore[misc]
@@ -57,11 +64,11 @@ class Gap(Target):
         positive("accuracies", self.levels)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return first_hit(gap, jnp.asarray(self.levels))
+        return first_hit(gap, self.levels)
 
     @property
     def stop(self) -> Array:
-        return jnp.min(jnp.asarray(self.levels))
+        return self.levels.min()  # type: ignore[union-attr]
 
 
 @pytree("record")
@@ -74,17 +81,20 @@ class Accuracy(Target):
             static.
     """
 
-    levels: ArrayLike | Sequence[float]
-    record: Callable[[Any], Any] | None
+    levels: ArrayLike = converted(converter=_vector, default=())
+    record: Callable[[Any], Any] | None = None
 
     column: ClassVar[str] = "accuracy"
 
     def check(self, num_iterations: int) -> None:
         one_axis("levels", self.levels, 1)
         finite("levels", self.levels)
+        if self.record is None:
+            raise ValueError("record=None is no function; give one of an iterate to a number")
+        check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return first_hit(-recorded, -jnp.asarray(self.levels))
+        return first_hit(-recorded, -self.levels)  # type: ignore[operator]
 
 
 @pytree("record")
@@ -96,7 +106,7 @@ class Iterate(Target):
         record: as for `Accuracy`, None for none; static.
     """
 
-    levels: ArrayLike | Sequence[float]
+    levels: ArrayLike = converted(converter=_vector, default=())
     record: Callable[[Any], Any] | None = None
 
     column: ClassVar[str] = "iterate"
@@ -104,7 +114,8 @@ class Iterate(Target):
     def check(self, num_iterations: int) -> None:
         one_axis("levels", self.levels, 1)
         check_iterates("levels", self.levels, num_iterations)
+        check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        index = jnp.asarray(self.levels)
-        return index, jnp.ones(index.shape, bool)
+        levels = jnp.asarray(self.levels)
+        return levels, jnp.ones(levels.shape, bool)

@@ -4,11 +4,11 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax._keys import as_key, bits
-from lagc_jax._programs import compiled
+from lagc_jax._keys import as_key, seed_words
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
@@ -50,6 +50,37 @@ class Times(Protocol):
 @jax.custom_jvp
 def _add_up(times: Times, seed: Array, iterates: Array) -> Array:
     """`Times.until` from a seed."""
+    chunks = -(-times.num_iterations // CHUNK)
+    # Measured on CPU: a sum that stops and starts anew draws its chunk twice, one that keeps all
+    # partial sums of a chunk takes a third longer.
+    many = 3 * iterates.shape[0] > chunks
+    return (_add_all if many else _add_stretches)(times, seed, iterates)
+
+
+def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
+    """Every chunk once, with its partial sums."""
+
+    def add_chunk(chunk: Array, carry: tuple) -> tuple:
+        total, lost, sums = carry
+        partial = jnp.cumsum(jnp.concatenate(times.draw(seed, chunk))) - lost
+        place = iterates - chunk * CHUNK
+        inside = (place > 0) & (place <= CHUNK)
+        sums = jnp.where(inside, total + partial[place - 1], sums)
+        return *_compensated(total, partial[-1]), sums
+
+    zero = jnp.zeros_like(times.draw(seed, 0)[0][0])
+    carry = zero, zero, jnp.zeros(iterates.shape, zero.dtype)
+    return jax.lax.fori_loop(0, -(-iterates[-1] // CHUNK), add_chunk, carry)[2]
+
+
+def _compensated(total: Array, term: Array) -> tuple[Array, Array]:
+    """A sum and what it lost; one that overflows stays infinite."""
+    updated = total + term
+    return updated, jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
+
+
+def _add_stretches(times: Times, seed: Array, iterates: Array) -> Array:
+    """One stretch after the other, drawing fused with adding."""
 
     def add_chunk(chunk: Array, carry: tuple) -> tuple:
         total, lost, start, stop = carry
@@ -58,11 +89,7 @@ def _add_up(times: Times, seed: Array, iterates: Array) -> Array:
         # A minimum, not a selection: the latter kept the draws from being vectorised.
         limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
         summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
-        term = jnp.sum(summed) - lost
-        updated = total + term
-        # A sum that overflows stays infinite.
-        lost = jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
-        return updated, lost, start, stop
+        return *_compensated(total, jnp.sum(summed) - lost), start, stop
 
     def advance(carry: tuple, stop: Array) -> tuple:
         total, lost, start = carry
@@ -103,7 +130,7 @@ class DirectTimes(Times):
     overhead: ArrayLike | None = None  # () what every answer takes beyond its computing
 
     def seed(self, key: Array) -> Array:
-        return bits(key, (2,), jnp.uint32)
+        return seed_words(as_key(key))
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         uniforms = chunk_uniforms(seed, chunk, self.part.dtype)
@@ -138,19 +165,16 @@ class WorkerTimes(Times):
         return (collect(self.scheme, self.cluster, work, self.part[chunk]).time,)
 
 
-def part_of_path(scheme: Scheme, selected: Array, sees: str, dtype: DTypeLike) -> Array:
-    """What a clock sees of a path: "groups" that upload, or "counts" of working ones of `dtype`."""
-    if sees == "counts":
-        return count_working(scheme.working(selected), dtype)
-    K, G = selected.shape
-    return jnp.pad(selected, ((0, -K % CHUNK), (0, 0))).reshape(-1, CHUNK, G)
+def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> Any:
+    """What a clock sees of a path: "groups" that upload, or "counts" of working ones of `dtype`.
 
-
-@compiled("dtype")
-def count_working(working: Array, dtype: DTypeLike) -> Array:
-    """Numbers of working groups by chunk, (C, CHUNK), 0 beyond the path."""
-    counts = working.sum(-1).astype(dtype)
-    return jnp.pad(counts, (0, -counts.shape[0] % CHUNK)).reshape(-1, CHUNK)
+    They come by chunk, (C, CHUNK, G) or (C, CHUNK), of nothing beyond the path, as NumPy's or JAX's
+    arrays.
+    """
+    xp = np if isinstance(selected, np.ndarray) else jnp
+    seen = scheme.working(selected).sum(-1).astype(dtype) if sees == "counts" else selected
+    padding = ((0, -len(seen) % CHUNK),) + ((0, 0),) * (seen.ndim - 1)
+    return xp.pad(seen, padding).reshape(-1, CHUNK, *seen.shape[1:])
 
 
 def sample_iteration_times(
@@ -164,7 +188,8 @@ def sample_iteration_times(
     """
     key = as_key(key)
     n, r = check_iteration(delays, group_size, redundancy)
-    counts = count_working(working, delays.dtype)
+    counts = working.sum(-1).astype(delays.dtype)
+    counts = jnp.pad(counts, (0, -len(counts) % CHUNK)).reshape(-1, CHUNK)
     inverse = make_inverse(n, r, delays.dtype)
     return DirectTimes(inverse, delays, counts, working.shape[0]).whole(key)
 

@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive
+from lagc_jax._checks import check_record, positive
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
@@ -29,7 +29,7 @@ from lagc_jax.descent import (
     select,
     update,
 )
-from lagc_jax.doors import check_record, enter, warn_if_short
+from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme

@@ -20,7 +20,7 @@ import jax
 from common import Compilations, Parser, configure_jax, option, run_script, whole
 from tqdm import tqdm
 
-from lagc_jax.experiments import Config, Points, Progress, read_config, run_sweep
+from lagc_jax.experiments import Grid, Points, Progress, read_grid, run_into
 from lagc_jax.experiments.devices import widen_pool
 from lagc_jax.experiments.estimate import Range, estimate
 from lagc_jax.experiments.memory import check_memory, count_bytes, describe_bytes
@@ -157,10 +157,10 @@ class Stop:
 class Reporter:
     """Shows progress: a bar on a terminal, and with `verbose` a line for every block."""
 
-    def __init__(self, config: Config, total: int, verbose: bool) -> None:
+    def __init__(self, points: Points, verbose: bool) -> None:
         """Begin with no point done."""
-        self.realisations, self.verbose = config.realisations, verbose
-        self.bar = tqdm(total=total, unit="point", disable=None)
+        self.realisations, self.verbose = points.experiment.num_realisations, verbose
+        self.bar = tqdm(total=len(points), unit="point", disable=None)
         self.start = time.perf_counter()
         self.first: int | None = None
         self.complete = False
@@ -193,30 +193,31 @@ class Reporter:
         sys.stdout.flush()
 
 
-def describe(config: Config, points: Points) -> str:
+def describe(grid: Grid, points: Points) -> str:
     """Say in a few lines what is run."""
+    experiment = grid.experiment
     return "\n".join(
         [
-            f"{len(points)} points, {points.num_paths} paths of up to {config.iterations} "
-            f"iterations, {config.realisations} realisations a point, {config.precision}; "
-            f"{describe_bytes(sum(count_bytes(config).values()))} of memory for the largest",
+            f"{len(points)} points, {points.num_paths} paths of up to {experiment.num_iterations} "
+            f"iterations, {experiment.num_realisations} realisations a point, {grid.precision}; "
+            f"{describe_bytes(sum(count_bytes(points).values()))} of memory for the largest",
             *([points.describe_dropped()] if points.dropped else []),
         ]
     )
 
 
-def describe_estimate(config: Config, points: Points) -> str:
+def describe_estimate(points: Points) -> str:
     """Say in a few lines what it will take."""
-    taken = estimate(config, points)
+    taken = estimate(points)
     memory = describe_bytes(taken.host_bytes)
     if taken.device_bytes is not None:
         memory += f", {describe_bytes(taken.device_bytes)} on a device"
-    count = jax.local_device_count()
+    realisations = len(points) * points.experiment.num_realisations
     return (
         f"{taken.programs} programs to compile, {_describe_range(taken.compile_seconds)} where the "
         f"cache has none\n"
-        f"{len(points) * config.realisations:.3g} realisations, {_describe_range(taken.seconds)} "
-        f"on {count} x {jax.local_devices()[0].device_kind}\n"
+        f"{realisations:.3g} realisations, {_describe_range(taken.seconds)} "
+        f"on {jax.local_device_count()} x {jax.local_devices()[0].device_kind}\n"
         f"about {memory} of memory, however many points"
     )
 
@@ -241,32 +242,38 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         widen_pool()
         process = find_process(args)
-        config = read_config(args.config)
-        configure_jax(config.precision == "float64")
-        check_memory(config)
-        points = Points(config)  # which of them can be depends on the precision
+        grid = read_grid(args.config)
+        configure_jax(grid.precision == "float64")
+        points = Points(grid.experiment)  # which of them can be depends on the precision
+        check_memory(points)
     except ValueError as error:
         parser.error(str(error))
     compilations, start = Compilations(), time.perf_counter()
     if process.index == 0:
-        print(describe(config, points), flush=True)
+        print(describe(grid, points), flush=True)
     if args.dry_run:
         if process.index == 0:
-            print(describe_estimate(config, points))
+            print(describe_estimate(points))
         return 0
     if args.out is None:
         parser.error("--out is missing; give a directory, or --dry-run")
     again = f"To continue: {shlex.join(['python', sys.argv[0], *arguments])}"
     try:
-        report = Reporter(config, len(points), args.verbose)
+        report = Reporter(points, args.verbose)
         with Stop() as stop:
 
             def between_blocks() -> bool:
                 compilations.bound()
                 return stop()
 
-            complete = run_sweep(
-                config, args.out, report=report, stop=between_blocks, process=process
+            complete = run_into(
+                points,
+                args.out,
+                points_per_block=grid.points_per_block,
+                description=grid.source,
+                report=report,
+                stop=between_blocks,
+                process=process,
             )
     except ValueError as error:
         parser.error(str(error))

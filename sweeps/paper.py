@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from common import Parser, Run, configure_jax, option, real, run_script, whole
 from jax import Array
-from tqdm import tqdm
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -174,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(describe(plan), flush=True)
-    results = study.run_study(plan, lambda schemes: tqdm(schemes, unit="scheme", disable=None))
+    results = study.run_study(plan)
     paths = write(results, args.out)
     print(report(results))
     run.report(paths)

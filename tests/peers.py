@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lagc_jax.experiments import run
+from lagc_jax.experiments import runner
 
 OUT = Path(sys.argv[1])
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
@@ -46,19 +46,16 @@ GRIDS = {
 class Engine:
     """Takes part in a sweep without computing: says that it is at a block and waits for `go`."""
 
-    columns = ("accuracy",)
-
-    def __init__(self, config):
-        """Need nothing but to know it."""
-        self.config = config
+    def __init__(self, experiment):
+        """Need nothing of it."""
 
     def measure(self, points):
         (Path.cwd() / f"busy{os.getpid()}").touch()
         wait_for(Path.cwd() / "go", Path.cwd() / f"go{os.getpid()}")
-        return {"accuracy": np.zeros(len(points))}
+        return points
 
 
-run.Engine = Engine
+runner.Engine, runner.result_rows = Engine, lambda *_: {"accuracy": np.zeros(1)}
 
 
 def wait_for(*paths, child=None):

@@ -76,7 +76,7 @@ def test_quantile_bounds_cover_the_true_quantile_as_often_as_they_say():
 
 
 def test_too_few_realisations_bound_no_quantile(problem):
-    bounds = run(problem, count=5, quantiles=(0.01, 0.99)).wall_clock.quantile_bounds[0]
+    bounds = run(problem, count=5, quantiles=(0.01, 0.99)).costs.time.quantile_bounds[0]
     assert bounds[0, 0] == 0
     assert np.isinf(bounds[1, 1])
 
@@ -103,7 +103,7 @@ def test_common_random_numbers_shrink_the_error_of_a_difference(problem):
             problem, scheme, lagc_jax.Pareto(1.0, 3.0), key, num_iterations=K,
             num_realisations=400, accuracies=(1e-2,), step_size=0.03, keep_samples=True,
         )  # fmt: skip
-        return np.asarray(batch.wall_clock.samples[0])
+        return np.asarray(batch.costs.time.samples[0])
 
     first = samples(G_LAG, KEY)
     paired = (first - samples(LAGC, KEY)).std()

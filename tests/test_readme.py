@@ -12,8 +12,7 @@ import plot
 import pytest
 
 from lagc_jax import batch
-from lagc_jax.experiments import Points, read_config
-from lagc_jax.experiments.points import parameters
+from lagc_jax.experiments import Points, read_grid
 from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import load_csv
 
@@ -64,7 +63,7 @@ def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         few = re.sub(r"(num_realisations)=\d+", r"\1=4", text)
         exec(compile(few, "README.md", "exec"), names)
     assert names["scheme"].trigger == names["EF21"](kept=4)
-    assert names["batch"].counts.timeouts.mean.shape == (1,)
+    assert names["batch"].costs.timeouts.mean.shape == (1,)
     shown = capsys.readouterr().out.splitlines()
     # Four runs: their mean, between their quantiles, is near the exact one at the same gap.
     mean, exact = float(shown[1].split("]")[0].strip("[")), float(shown[2])
@@ -74,7 +73,7 @@ def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_grids_are_read(text, tmp_path):
     (tmp_path / "grid.toml").write_text(text)
-    assert len(Points(read_config(tmp_path / "grid.toml"))) > 1
+    assert len(Points(read_grid(tmp_path / "grid.toml").experiment).experiment) > 1
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if "-c" not in words], ids=" ".join)
@@ -87,7 +86,7 @@ def test_command_lines_are_understood(words):
         module.make_parser().parse_args(arguments)
     for name in arguments:
         if name.startswith("sweeps/"):
-            assert len(Points(read_config(ROOT / name))) > 1
+            assert len(Points(read_grid(ROOT / name).experiment).experiment) > 1
 
 
 def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeypatch):
@@ -101,8 +100,8 @@ def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeyp
 
 def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
     """From made-up results of its points, as computing them takes a minute."""
-    points = Points(read_config(ROOT / "sweeps" / "xi_memory.toml"))
-    frame = pd.DataFrame([{"point": point.number} | parameters(point) for point in points])
+    points = Points(read_grid(ROOT / "sweeps" / "xi_memory.toml").experiment)
+    frame = pd.DataFrame([{"point": point.number} | point.parameters() for point in points])
     draws = np.random.default_rng(0).uniform(1, 2, (len(frame), 4))
     results = dict(zip(("iterations", "communication", "computation"), draws.T, strict=False))
     time = {f"time_{name}": draws[:, 3] for name in ("mean", "q0.05", "q0.95", "expected")}

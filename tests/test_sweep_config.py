@@ -4,10 +4,11 @@ import itertools
 import tracemalloc
 from pathlib import Path
 
+import jax
 import pytest
 
 import lagc_jax
-from lagc_jax.experiments import Points, parse_config, read_config
+from lagc_jax.experiments import Points, parse_grid, read_grid
 from lagc_jax.experiments.manifest import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
@@ -31,10 +32,15 @@ def tables(**changes):
     return whole | changes
 
 
+def make(**changes):
+    """The points of the small sweep."""
+    return Points(parse_grid(tables(**changes)).experiment)
+
+
 def test_lists_multiply():
     scheme = {"name": "LAGC", "num_workers": [4, 8], "num_groups": 2, "redundancy": [1, 2]}
     scheme |= {"xi": [0.1, 0.2, 0.3], "memory": [5, 10], "step_size": [0.5, 1.0]}
-    points = list(Points(parse_config(tables(problem=[{"num_features": 8}], scheme=[scheme]))))
+    points = list(make(problem=[{"num_features": 8}], scheme=[scheme]))
     found = [
         (p.scheme.num_workers, p.scheme.redundancy, p.scheme.xi, p.scheme.memory, p.step_size,
          p.delays.parameters["rate"])
@@ -48,7 +54,7 @@ def test_lists_multiply():
 def test_impossible_combinations_are_dropped_and_counted_by_reason():
     scheme = {"name": "LAGC", "num_workers": [4, 6], "num_groups": [2, 4], "redundancy": [1, 2, 3]}
     scheme["trigger"] = ["server", "worker"]
-    points = Points(parse_config(tables(scheme=[scheme])))
+    points = make(scheme=[scheme])
     # Two rates each. M = 6 has more workers than features; of M = 4, r = 3 fits no group, and r = 2
     # only G = 2; with the worker trigger r is n.
     assert sum(points.dropped.values()) + len(points) == 2 * 2 * 2 * 3 * 2
@@ -57,7 +63,7 @@ def test_impossible_combinations_are_dropped_and_counted_by_reason():
     (worker,) = [count for why, count in points.dropped.items() if why.startswith("trigger")]
     assert worker == 2
     assert {p.scheme.num_groups for p in points} == {2, 4}
-    divides = Points(parse_config(tables(scheme=[scheme | {"num_groups": [2, 3]}])))
+    divides = make(scheme=[scheme | {"num_groups": [2, 3]}])
     assert divides.dropped["num_groups does not divide num_workers"] == 2 * 3 * 2
 
 
@@ -70,7 +76,7 @@ def test_every_scheme_and_family_has_its_name():
         {"name": "LAGC", "num_workers": 4, "num_groups": 2, "redundancy": 1},
         {"name": "G-LAG", "num_workers": 4, "num_groups": 2},
     ]
-    points = list(Points(parse_config(tables(scheme=schemes))))
+    points = list(make(scheme=schemes))
     expected = [
         lagc_jax.gd(4), lagc_jax.gc(4, 2), lagc_jax.grouping(4, 2), lagc_jax.lag(4),
         lagc_jax.lagc(4, 2, 1), lagc_jax.g_lag(4, 2),
@@ -92,33 +98,33 @@ def test_every_scheme_and_family_has_its_name():
     ids=lambda delays: delays["family"],
 )
 def test_every_family_of_delays_has_its_name(delays):
-    entry = next(iter(Points(parse_config(tables(delays=[delays]))))).delays
-    assert isinstance(entry.delays, lagc_jax.FAMILIES[delays["family"]])
-    assert vars(entry.delays).items() >= {k: v for k, v in delays.items() if k != "family"}.items()
+    entry = next(iter(make(delays=[delays]))).delays
+    assert isinstance(entry.value, lagc_jax.FAMILIES[delays["family"]])
+    assert vars(entry.value).items() >= {k: v for k, v in delays.items() if k != "family"}.items()
 
 
-def test_a_configuration_is_made_again_from_its_source():
-    config = parse_config(tables())
-    assert parse_config(config.source).source == config.source
-    assert config.seed == 0
-    assert config.precision == "float64"
+def test_a_grid_is_made_again_from_its_source():
+    grid = parse_grid(tables())
+    again = parse_grid(grid.source)
+    assert again.source == grid.source
+    assert grid.precision == "float64"
+    one, other = (Points(each.experiment).keys() for each in (grid, again))
+    assert (one == other).all()
 
 
 def test_differences_are_named():
-    old = parse_config(tables()).source
-    new = parse_config(
-        tables(iterations=30, delays=[{"family": "exponential", "rate": 3.0}])
-    ).source
+    old = parse_grid(tables()).source
+    new = parse_grid(tables(iterations=30, delays=[{"family": "exponential", "rate": 3.0}])).source
     assert describe_difference(old, old) == []
     lines = describe_difference(old, new)
-    assert lines == ["iterations: 20 -> 30", "delays[1].rate: [1.0, 2.0] -> [3.0]"]
+    assert lines == ["iterations: 20 -> 30", "delays[1].rate: [1.0, 2.0] -> 3.0"]
 
 
 def test_keys_of_points_are_those_of_their_contents():
-    points = Points(parse_config(tables()))
+    points = make()
     more = {"family": "exponential", "rate": [0.5, 2.0, 1.0]}
     scheme = {"name": "LAGC", "num_workers": [4, 2], "num_groups": [2, 1], "redundancy": [2, 1]}
-    larger = Points(parse_config(tables(delays=[more], scheme=[scheme], points_per_block=1)))
+    larger = make(delays=[more], scheme=[scheme], points_per_block=1)
     place = {key: number for number, key in enumerate(larger.keys().tolist())}
     assert len(place) == len(larger)
     for key, point in zip(points.keys().tolist(), points, strict=True):
@@ -136,11 +142,11 @@ def test_points_are_not_held():
         "step_size": [i / 99 for i in range(1, 100)],
     }
     rates = [float(i) for i in range(1, 101)]
-    config = parse_config(
+    experiment = parse_grid(
         tables(scheme=[scheme], delays=[{"family": "exponential", "rate": rates}])
-    )
+    ).experiment
     tracemalloc.start()
-    points = Points(config)
+    points = Points(experiment)
     last = points[len(points) - 1]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -151,7 +157,7 @@ def test_points_are_not_held():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_sound(path):
-    points = Points(read_config(path))
+    points = Points(read_grid(path).experiment)
     assert len(points) >= 100
     largest = max(points, key=lambda point: point.scheme.num_workers)
     assert largest.scheme.num_workers == (1000 if path.stem == "tail_workers" else 12)
@@ -176,7 +182,7 @@ def test_examples_are_sound(path):
         ({"scheme": [{"name": "GD", "num_workers": 0}]}, ["num_workers=0"]),
         ({"scheme": [{"name": "GD", "num_workers": 9}]}, ["no combination", "num_features"]),
         ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": -1.0}]}, ["xi=-1.0"]),
-        ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": [[1.0]]}]}, ["xi=[1.0]", "a number"]),
+        ({"scheme": [{"name": "LAG", "num_workers": 4, "xi": [[1.0]]}]}, ["xi has shape (1,)"]),
         ({"scheme": [{"name": "LAG", "num_workers": 4, "memory": 0}]}, ["memory=0"]),
         (
             {"scheme": [{"name": "LAG", "num_workers": 4, "trigger": "serve"}]},
@@ -190,21 +196,21 @@ def test_examples_are_sound(path):
         ({"problem": [{"noise": -0.1}]}, ["noise=-0.1"]),
         ({"problem": [{"growth": 0}]}, ["growth=0"]),
         ({"problem": [{"seed": -1}]}, ["seed=-1"]),
-        ({"problem": [{}, {}]}, ["name=", "must differ"]),
+        ({"problem": [{}, {}]}, ["problems has two of name 'synthetic'"]),
         ({"problem": [{"kind": "csv"}]}, ["file is missing"]),
         ({"delays": [{"family": "paretto"}]}, ["'paretto'", "did you mean 'pareto'"]),
         ({"delays": [{"rate": 1.0}]}, ["family is missing"]),
         ({"delays": [{"family": "pareto", "scale": 1.0}]}, ["shape is missing"]),
         ({"delays": [{"family": "exponential", "rate": 0.0}]}, ["rate=0.0"]),
-        ({"delays": [{"family": "exponential", "rate": "1"}]}, ["rate='1'", "not a number"]),
+        ({"delays": [{"family": "exponential", "rate": "1"}]}, ["rate='1'", "not a real number"]),
         ({"delays": [{"family": "exponential", "rates": 1.0}]}, ["'rates'", "did you mean 'rate'"]),
-        ({"delays": [{"family": "exponential", "rate": True}]}, ["rate=True", "not a number"]),
+        ({"delays": [{"family": "exponential", "rate": True}]}, ["rate=True", "not a real number"]),
         ({"accuracies": [0.0]}, ["accuracies=0.0"]),
         ({"accuracies": []}, ["accuracies=[]"]),
         ({"quantiles": [1.5]}, ["quantiles=1.5", "[0, 1]"]),
         ({"precision": "float16"}, ["'float16'", "float32"]),
         ({"sampler": "direkt"}, ["'direkt'", "'direct'"]),
-        ({"realisations": 0}, ["realisations=0"]),
+        ({"realisations": -1}, ["realisations=-1"]),
         ({"seed": 2**63}, ["seed=9223372036854775808"]),
         ({"points_per_block": 0}, ["points_per_block=0"]),
         ({"realisations": 10**12}, ["realisations=1000000000000", "less than 2^31"]),
@@ -212,7 +218,7 @@ def test_examples_are_sound(path):
         ({"precision": ["float32"]}, ["precision=['float32']", "not one text"]),
         (
             {"scheme": 2 * [{"name": "LAG", "num_workers": 4}]},
-            ["[[scheme]] 1 and 2 both hold", "name='LAG', num_workers=4", "xi=1.0"],
+            ["schemes holds 'LAG' twice with num_workers=4", "xi=1.0"],
         ),
         (
             {
@@ -221,30 +227,25 @@ def test_examples_are_sound(path):
                     {"name": "GC", "num_workers": [2, 4], "redundancy": [4, 2], "step_size": 1},
                 ]
             },
-            ["[[scheme]] 1 and 2 both hold", "redundancy=2"],
+            ["schemes holds 'GC' twice", "redundancy=2"],
         ),
         (
             {"delays": [{"family": "exponential", "rate": rate} for rate in (1, [2.0, 1.0])]},
-            ["[[delays]] 1 and 2 both hold", "rate=1.0"],
+            ["delays has two of name 'exponential'", "'rate': 1.0"],
         ),
-        (
-            {"problem": [{"name": "a", "seed": [0, 1]}, {"name": "b", "noise": 0.1}]},
-            ["[[problem]] 1 and 2 both hold", "seed=0"],
-        ),
-        (SINGLE | {"accuracies": [1e-3, 1.00000000001e-3]}, ["accuracies", "equals 0.001"]),
-        (SINGLE | {"accuracies": [1e-50]}, ["accuracies=1e-50", "is 0.0 in float32"]),
+        (SINGLE | {"accuracies": [1e-3, 1.00000000001e-3]}, ["accuracy", "equals 0.001"]),
+        (SINGLE | {"accuracies": [1e-50]}, ["accuracy=1e-50", "is 0.0 in float32"]),
         (SINGLE | {"quantiles": [0.5, 0.500000001]}, ["quantiles=0.500000001", "equals 0.5"]),
-        (SINGLE | {"seed": 2**32}, ["seed=4294967296", "32 bits"]),
-        (SINGLE | {"problem": [{"seed": [0, 2**32]}]}, ["problem[1].seed=4294967296"]),
         (
             SINGLE | {"delays": [{"family": "exponential", "rate": [1.0, 1.00000000001]}]},
-            ["delays[1].rate=1.00000000001", "equals 1.0 in float32"],
+            ["exponential rate=1.00000000001", "equals 1.0 in float32"],
         ),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(changes, words):
-    with pytest.raises(ValueError) as error:  # noqa: PT011
-        Points(parse_config(tables(**changes)))
+    single = changes.get("precision") == "float32"
+    with jax.enable_x64(not single), pytest.raises(ValueError) as error:  # noqa: PT011
+        make(**changes)
     for word in words:
         assert word in str(error.value)
 
@@ -255,42 +256,41 @@ LOSSY = {"name": "fastest-k", "num_workers": 3, "num_waited": 2}
 def test_direct_sampling_asked_for_is_refused_where_simulate_batch_refuses_it():
     """Without a setting every scheme is drawn as suits it, and so it is when read again."""
     with pytest.raises(ValueError, match=r"sampler='direct' .* decoding=Rescaled needs; give"):
-        Points(parse_config(tables(sampler="direct", scheme=[LOSSY])))
-    config = parse_config(tables(scheme=[LOSSY]))
-    assert len(Points(config)) == len(Points(parse_config(config.source))) > 0
+        make(sampler="direct", scheme=[LOSSY])
+    assert len(make(scheme=[LOSSY])) == 2
 
 
 def test_iterations_must_be_given():
     given = tables()
     del given["iterations"]
     with pytest.raises(ValueError, match="iterations is missing"):
-        parse_config(given)
+        parse_grid(given)
 
 
 def test_files_are_checked(tmp_path):
     path = tmp_path / "sweep.toml"
     with pytest.raises(ValueError, match="cannot be read"):
-        read_config(path)
+        read_grid(path)
     path.write_text("iterations = \n")
     with pytest.raises(ValueError, match="not TOML"):
-        read_config(path)
+        read_grid(path)
     for nested in (1000 * "[" + 1000 * "]", 1000 * "{a=" + "1" + 1000 * "}"):
         path.write_text(f"iterations = {nested}\n")
         with pytest.raises(ValueError, match="nested too deeply"):
-            read_config(path)
+            read_grid(path)
     path.write_text(
         'iterations = 5\n[[problem]]\nkind = "csv"\nfile = "data.csv"\n'
         '[[scheme]]\nname = "GD"\nnum_workers = [2, 9]\n'
         '[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
     )
     with pytest.raises(ValueError, match=r"data\.csv does not exist"):
-        read_config(path)
+        read_grid(path)
     data = tmp_path / "data.csv"
     data.write_text("a,b\n1,2\n2,1\n3,5\n4,4\n")
-    points = Points(read_config(path))
+    points = Points(read_grid(path).experiment)
     assert points.dropped == {"the file has fewer rows than num_workers": 1}
     (point,) = points
-    assert point.problem.build(2).num_partitions == 2
+    assert point.problem.value(2).num_partitions == 2
     data.write_text("a,b\n1,2\n2,1\n3,5\n4,3\n")
     with pytest.raises(ValueError, match="has changed"):
-        point.problem.build(2)
+        point.problem.value(2)

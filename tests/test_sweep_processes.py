@@ -75,28 +75,31 @@ def victims(folder):
 
 
 @pytest.fixture(scope="module")
-def table(victims):
-    return lagc_jax.load_results(victims / "whole")
+def table(folder):
+    finish(start(folder, "on1"))
+    return lagc_jax.load_results(folder / "on1")
 
 
 def assert_same(frame, other):
     pd.testing.assert_frame_equal(frame, other, check_exact=True)
 
 
-def test_a_sweep_killed_twenty_times_is_the_undisturbed_one_bit_for_bit(victims, table):
-    assert table["point"].nunique() == 60
-    assert_same(lagc_jax.load_results(victims / "killed"), table)
+def test_a_sweep_killed_twenty_times_is_the_undisturbed_one_bit_for_bit(victims):
+    whole = lagc_jax.load_results(victims / "whole")
+    assert whole["point"].nunique() == 60
+    assert_same(lagc_jax.load_results(victims / "killed"), whole)
 
 
-def test_signals_stop_it_after_a_block_and_say_how_to_continue(victims, table):
-    assert_same(lagc_jax.load_results(victims / "stopped"), table)
+def test_signals_stop_it_after_a_block_and_say_how_to_continue(victims):
+    whole = lagc_jax.load_results(victims / "whole")
+    assert_same(lagc_jax.load_results(victims / "stopped"), whole)
     log = (victims / "stopped.log").read_text()
     assert "Stopped by SIGINT" in log
     assert "Stopped by SIGTERM" in log
     assert log.count("To continue: python") == 2
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("devices", [2, 8])
 def test_any_number_of_devices_gives_the_same_bits(devices, folder, table):
     finish(start(folder, f"on{devices}", devices=devices))
     assert_same(lagc_jax.load_results(folder / f"on{devices}"), table)

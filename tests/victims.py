@@ -1,6 +1,7 @@
 """Runs a sweep in forked processes and sends them signals; `test_sweep_processes.py` starts it.
 
-Forks of a process that has imported everything but computed nothing start fast. The first argument
+Forks of a process that has imported everything but computed nothing start fast, and what stands for
+the engine here makes up its results. The first argument
 is the configuration, the second a directory: `whole` is left alone, `stopped` gets SIGINT and
 SIGTERM, `killed` gets SIGKILL at 20 random moments and is then finished.
 """
@@ -15,14 +16,34 @@ from pathlib import Path
 
 import numpy as np
 
-from lagc_jax.experiments import Points, read_config
+from lagc_jax.experiments import Points, read_grid, runner
 from lagc_jax.experiments.store import Store
 
 KILLS = 20
 CONFIG, OUT = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 grid = importlib.import_module("grid")
-keys = Points(read_config(CONFIG)).keys()
+
+
+class Engine:
+    """Takes a while for a point and says something of its own of each."""
+
+    def __init__(self, experiment):
+        """Need nothing of it."""
+
+    def measure(self, points):
+        time.sleep(0.004 * len(points))
+        return points
+
+
+def rows(experiment, point):
+    """Two levels of a point."""
+    draws = np.random.default_rng(point.number).normal(size=(2, 2))
+    return {"accuracy": np.array([1.0, 0.1]), "time_mean": draws[0], "diverged": draws[1]}
+
+
+runner.Engine, runner.result_rows = Engine, rows
+keys = Points(read_grid(CONFIG).experiment).keys()
 
 
 def start(name):

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
         name: in the experiment.
         value: the thing; of a problem, a function of the number of workers that makes it.
         parameters: what the table says of it, by column.
-        identity: of its content.
+        identity: of its name and content.
     """
 
     name: str
@@ -85,7 +85,7 @@ def problem_entries(things: Mapping[str, Any]) -> list[Entry]:
 
 def _problem(name: str, value: Given | Made, arguments: Mapping[str, Any]) -> Entry:
     columns = {f"problem_{key}": shown(each) for key, each in arguments.items()}
-    return Entry(name, value, columns, identity(value))
+    return Entry(name, value, columns, identity((name, value)))
 
 
 def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
@@ -96,9 +96,9 @@ def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
             for arguments in thing:
                 columns = {key: shown(each) for key, each in arguments.items()}
                 value = thing.make(**arguments)
-                entries.append(Entry(name, value, columns, identity(value)))
+                entries.append(Entry(name, value, columns, identity((name, value))))
         else:
-            entries.append(Entry(name, thing, dict(scalars(thing)), identity(thing)))
+            entries.append(Entry(name, thing, dict(scalars(thing)), identity((name, thing))))
     return _distinct("delays", entries)
 
 
@@ -113,7 +113,7 @@ def cluster_entries(things: Mapping[str, Any] | None) -> list[Entry]:
             if not isinstance(value, Cluster | None):
                 raise ValueError(f"clusters[{name!r}]={value!r} is no Cluster; give one, or None")
             columns = {f"cluster_{key}": each for key, each in scalars(value)}
-            entries.append(Entry(name, value, {"cluster": name} | columns, identity(value)))
+            entries.append(Entry(name, value, {"cluster": name} | columns, identity((name, value))))
     return _distinct("clusters", entries)
 
 

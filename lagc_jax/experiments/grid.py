@@ -231,9 +231,10 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
         sampler=settings["sampler"],
         key=make_key(settings["seed"]),
     )
-    source = {k: v for k, v in settings.items() if v is not None} | {
-        name: tables[name] for name in TABLES if name in tables
+    source = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items() if v is not None
     }
+    source |= {name: tables[name] for name in TABLES if name in tables}
     return Grid(experiment, settings["precision"], settings["points_per_block"], source)
 
 
@@ -306,15 +307,15 @@ def _family(
 def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
     kind = table.get("kind", "synthetic")
     given = {k: v for k, v in table.items() if k not in ("kind", "name")}
+    if not isinstance(kind, str) or ":" not in kind:
+        _choice((*Generated.KINDS, "csv"), f"{where} kind", kind)
     name = _text(f"{where} name", table.get("name", kind))
     if kind == "csv":
         if "file" not in given:
             raise ValueError(f"file is missing in {where}; give the path of a CSV file")
         make = CsvProblem(folder, given["file"], given.pop("target", None))
         return name, _family(where, make, {k: v for k, v in given.items() if k != "file"})
-    if isinstance(kind, str) and ":" in kind:
-        return name, _family(where, load_object(f"{where} kind", kind), given)
-    make = Generated(_choice((*Generated.KINDS, "csv"), f"{where} kind", kind))
+    make = load_object(f"{where} kind", kind) if ":" in kind else Generated(kind)
     return name, _family(where, make, given)
 
 

@@ -22,7 +22,7 @@ from jax import Array
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.costs import price
-from lagc_jax.descent import find_path
+from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import flat_start
 from lagc_jax.experiments.devices import local_mesh
 from lagc_jax.experiments.experiment import Experiment
@@ -51,7 +51,7 @@ class PathTask(NamedTuple):
 
 
 class PathRecord(NamedTuple):
-    """What clocks and the table need of a path.
+    """What clocks and the table need of a path, on the host.
 
     Attributes:
         parts: of `part_of_path`, by what clocks see.
@@ -62,14 +62,14 @@ class PathRecord(NamedTuple):
         message_bits: () of a message to the server.
     """
 
-    parts: dict[str, Any]
-    index: Any
-    reached: Any
-    uploaded: Any
-    gap: Any
+    parts: dict[str, np.ndarray]
+    index: np.ndarray
+    reached: np.ndarray
+    uploaded: np.ndarray
+    gap: np.ndarray
     recorded: Any
-    diverged: Any
-    message_bits: Any
+    diverged: np.ndarray
+    message_bits: float
 
 
 class ClockTask(NamedTuple):
@@ -158,10 +158,9 @@ class Engine:
         groups: dict[Hashable, list[Hashable]] = {}
         for key in dict.fromkeys(keys):
             if key not in known:
-                kinds = tuple(sorted(sees[key]))
-                groups.setdefault((first[key].problem_key, kinds), []).append(key)
-        for (_, kinds), alike in groups.items():
-            found = self._compute_paths([first[key] for key in alike], kinds)
+                groups.setdefault(first[key].problem_key, []).append(key)
+        for alike in groups.values():
+            found = self._compute_paths([first[key] for key in alike], [sees[key] for key in alike])
             known |= zip(alike, found, strict=True)
         self._paths = known
         return [known[key] for key in keys]
@@ -170,14 +169,31 @@ class Engine:
         """Compute all paths anew the next time."""
         self._paths = {}
 
-    def _compute_paths(self, points: list[Point], sees: tuple[str, ...]) -> list[PathRecord]:
-        """Paths on one problem."""
+    def _compute_paths(self, points: list[Point], sees: list[set[str]]) -> list[PathRecord]:
+        """Paths on one problem, and what clocks see of them."""
         problem, start = self._build(points[0])
-        body = _path_body(self.experiment.num_iterations, sees)
+        body = _path_body(self.experiment.num_iterations, self.target.record)
         tasks = [PathTask(p.scheme.path_key, self._alpha(p, problem)) for p in points]
-        shared = problem, start, self.target
-        capacities = [self._capacity(point.scheme, sees) for point in points]
-        return map_alike(body, self.mesh, [shared] * len(points), tasks, capacities)
+        shared = problem, start, self.target.stop
+        capacities = [self._capacity(point.scheme) for point in points]
+        paths = map_alike(body, self.mesh, [shared] * len(points), tasks, capacities)
+        found = zip(points, sees, paths, strict=True)
+        return [self._record(problem, point.scheme, kinds, path) for point, kinds, path in found]
+
+    def _record(self, problem: Problem, scheme: Scheme, sees: set[str], path: Path) -> PathRecord:
+        """What is kept of a path in NumPy's arrays."""
+        index, reached = self.target.hits(path.gap, path.recorded)
+        uploads = np.concatenate([[0], np.cumsum(path.selected.sum(-1))])
+        return PathRecord(
+            {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
+            index,
+            reached,
+            uploads[index],
+            path.gap[index],
+            jax.tree.map(lambda leaf: leaf[index], path.recorded),
+            path.diverged,
+            float(contract.message_bits(scheme.trigger, problem.num_parameters)),
+        )
 
     def _build(self, point: Point) -> tuple[Problem, Any]:
         """The problem of a point, and its start (d,)."""
@@ -192,8 +208,8 @@ class Engine:
         step = point.step_size if absolute else point.step_size / float(problem.total_smoothness)
         return problem.minimizer.dtype.type(step)
 
-    def _capacity(self, scheme: Scheme, sees: tuple[str, ...]) -> int:
-        size = scheme.num_groups if "groups" in sees else 8
+    def _capacity(self, scheme: Scheme, sees: str = "groups") -> int:
+        size = scheme.num_groups if sees == "groups" else 8
         return min(max(CAPACITY_BYTES // (self.experiment.num_iterations * size), 1), CAPACITY)
 
     def _along(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
@@ -214,7 +230,7 @@ class Engine:
         else:
             shared = [(experiment.key, self.quantiles)] * len(points)
             capacities = [
-                self._capacity(point.scheme, (clock.sees,))
+                self._capacity(point.scheme, clock.sees)
                 for point, clock in zip(points, clocks, strict=True)
             ]
             body = _clock_body(experiment.num_realisations)
@@ -240,27 +256,14 @@ class Engine:
 
 
 @lru_cache(maxsize=256)
-def _path_body(num_iterations: int, sees: tuple[str, ...]) -> Callable:
-    """The body that computes a path and what some kinds of clocks see of it."""
+def _path_body(num_iterations: int, record: Callable[[Any], Any] | None) -> Callable:
+    """The body that computes a path, without its last iterate."""
 
-    def body(shared: tuple[Problem, Array, Target], task: PathTask) -> PathRecord:
-        problem, start, target = shared
-        scheme = task.scheme
-        path = find_path(
-            problem, scheme, task.step_size, start, num_iterations, target.stop, target.record
-        )
-        index, reached = target.hits(path.gap, path.recorded)
-        uploads = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(path.selected.sum(-1))])
-        return PathRecord(
-            {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
-            index,
-            reached,
-            uploads[index],
-            path.gap[index],
-            jax.tree.map(lambda leaf: leaf[index], path.recorded),
-            path.diverged,
-            jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
-        )
+    def body(shared: tuple[Problem, Array, Array | None], task: PathTask) -> Path:
+        problem, start, stop = shared
+        scheme, step_size = task
+        path = find_path(problem, scheme, step_size, start, num_iterations, stop, record)
+        return path._replace(theta=None)
 
     return body
 
@@ -311,7 +314,7 @@ def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndar
         iterations=fixed(record.index),
         communication=fixed(downlink + uplink),
         computation=fixed(computation),
-        bits=fixed(np.float64(record.message_bits) * uplink),
+        bits=fixed(record.message_bits * uplink),
         timeouts=fixed(0),
     )
     moments = (np.full(record.index.shape, np.nan),) * 2

@@ -1,49 +1,30 @@
 """The paper's study as data: what is run, what is measured, and which claims hold (LAGC).
 
-The path of a scheme, its realisations under both families of delays, its exact expectations and its
-mean time under other tails make one `Measurement`; frames put them side by side.
+Two experiments make it: all schemes under both families of delays, down to a row of gaps, and the
+exact means under Pareto delays of many shapes. Frames put their rows side by side.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
 
-from lagc_jax.clock import clock_of, order_law
-from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import Delays, Pareto
-from lagc_jax.descent import Path, descend
 from lagc_jax.experiments.claims import claims_table, decide
-from lagc_jax.law.identical import iteration_mean
+from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.runner import run
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc
-from lagc_jax.summary import Summary, realise
-from lagc_jax.theory import Expectation, delay_row, expected_complexity, scheme_row
+from lagc_jax.targets import Gap
+from lagc_jax.theory import Expectation, delay_row, scheme_row
 
 QUANTILES = (0.05, 0.5, 0.95)
 NUM_LEVELS = 60
 TAIL_SHAPES = np.geomspace(0.3, 6.0, 100)
-
-
-class Measurement(NamedTuple):
-    """All that a study knows of one scheme.
-
-    Attributes:
-        wall_clock: realisations by family of delays, summarised at the accuracies (A,).
-        expectations: exact values by family, (A,).
-        tail_means: (T,) exact mean time to the last accuracy under Pareto delays of the shapes
-            `TAIL_SHAPES`; `inf` where it is infinite.
-    """
-
-    wall_clock: dict[str, Summary]
-    expectations: dict[str, Expectation]
-    tail_means: np.ndarray
 
 
 class Plan(NamedTuple):
@@ -72,53 +53,35 @@ class Plan(NamedTuple):
     num_realisations: int
 
 
-def measure(plan: Plan, scheme: Scheme) -> Measurement:
-    """Run one scheme of a study.
-
-    Paths are compiled once for every `G` and trigger, clocks once for every family of delays and
-    kind of inverse, whatever the redundancy.
-    """
-    path = descend(
-        plan.problem,
-        scheme,
+def experiments(plan: Plan) -> tuple[Experiment, Experiment]:
+    """Realisations and exact means at all gaps, and the exact means under other Pareto tails."""
+    schemes = {name: [scheme] for name, scheme in plan.schemes.items()}
+    for (name, _), scheme in plan.redundancies.items():
+        if scheme not in schemes[name]:
+            schemes[name].append(scheme)
+    common: dict[str, Any] = dict(
+        problems={"problem": plan.problem},
+        target=Gap(plan.accuracies),
+        step_sizes=[plan.step_size],
+        step_unit="absolute",
         num_iterations=plan.num_iterations,
-        step_size=plan.step_size,
-        accuracy=plan.accuracies[-1],
+        quantiles=QUANTILES,
+        key=plan.key,
     )
-    expectations = {
-        name: expected_complexity(scheme, family, path, plan.accuracies)
-        for name, family in plan.delays.items()
-    }
-    index, reached = first_hit(np.asarray(path.gap), plan.accuracies)
-
-    def realise_under(family: Delays) -> Summary:
-        times = clock_of(scheme, family).along(path.selected)
-        drawn = realise(
-            times, plan.key, index, reached, jnp.asarray(QUANTILES), plan.num_realisations
-        )
-        return jax.device_get(drawn)
-
-    wall_clock = {name: realise_under(family) for name, family in plan.delays.items()}
-    return Measurement(wall_clock, expectations, _tail_means(plan, scheme, path))
-
-
-def _tail_means(plan: Plan, scheme: Scheme, path: Path) -> np.ndarray:
-    """Exact mean time to the last accuracy under Pareto delays of all `TAIL_SHAPES`, (T,)."""
-    index, reached = first_hit(np.asarray(path.gap), plan.accuracies[-1])
-    if not reached:
-        return np.full(TAIL_SHAPES.shape, np.inf)
-    counts = np.asarray(scheme.working(path.selected)).sum(-1)[: int(index)]
-    occurrences = np.bincount(counts, minlength=scheme.num_groups + 1)
-    groups = np.arange(scheme.num_groups + 1)
+    main = Experiment(
+        **common,
+        schemes=schemes,
+        delays=plan.delays,
+        num_realisations=plan.num_realisations,
+    )
     scale = plan.delays["pareto"].scale  # type: ignore[attr-defined]
-
-    def means(shape: Array) -> Array:
-        family = Pareto(scale, shape)
-        return iteration_mean(*order_law(scheme, family), groups)
-
-    table = np.asarray(jax.vmap(means)(jnp.asarray(TAIL_SHAPES)))
-    # What never occurs adds nothing, even where its mean is infinite.
-    return np.where(occurrences > 0, table, 0) @ occurrences
+    tails = Experiment(
+        **common,
+        schemes=plan.schemes,
+        delays={"pareto": Vary(Pareto, scale=scale, shape=TAIL_SHAPES)},
+        num_realisations=0,
+    )
+    return main, tails
 
 
 def paper_schemes(
@@ -156,81 +119,90 @@ def default_iterations(
     return min(100 * math.ceil(bound / 100), 200_000)
 
 
-def table_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement]) -> pd.DataFrame:
+def table_frame(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """Table I with what the realisations gave: a row a scheme, columns as in `theory.scheme_row`.
 
     For every family of delays it adds the Monte Carlo mean and the 5, 50 and 95 % quantiles of the
     wall-clock time to the accuracy.
     """
-    rows = []
-    for name, scheme in schemes.items():
+    made = []
+    for name, scheme in plan.schemes.items():
         row: dict[str, float] = {}
-        for family, curve in measured[name].expectations.items():
-            expectation = Expectation(*(values[-1] for values in curve))
-            drawn = measured[name].wall_clock[family]
+        for family in plan.delays:
+            last = _rows(rows, name, scheme, family).iloc[-1]
+            expectation = _expectation(scheme, last)
             row |= scheme_row(scheme, expectation) | delay_row(family, expectation)
-            row[f"{family} wall-clock Monte Carlo mean"] = float(drawn.mean[-1])
-            for level, value in zip(QUANTILES, drawn.quantiles[-1], strict=True):
-                row[f"{family} wall-clock {100 * level:g} % quantile"] = float(value)
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))
+            row[f"{family} wall-clock Monte Carlo mean"] = last["time_mean"]
+            for level in QUANTILES:
+                row[f"{family} wall-clock {100 * level:g} % quantile"] = last[f"time_q{level}"]
+        made.append(row)
+    return pd.DataFrame(made, index=pd.Index(plan.schemes, name="scheme"))
 
 
-def curve_frame(
-    accuracies: np.ndarray, measured: Mapping[str, Measurement], family: str
-) -> pd.DataFrame:
+def _rows(rows: pd.DataFrame, name: str, scheme: Scheme, family: str) -> pd.DataFrame:
+    """Rows of a scheme under a family of delays, a gap each."""
+    named = (rows["scheme"] == name) & (rows["redundancy"] == scheme.redundancy)
+    return rows[named & (rows["delays"] == family)]
+
+
+def _expectation(scheme: Scheme, row: pd.Series) -> Expectation:
+    """The exact values of a row, with what an iteration took on average."""
+    working = row["computation"] / (scheme.load * scheme.group_size)
+    uploads = (row["communication"] - scheme.group_size * working) / scheme.num_waited
+    return Expectation(
+        iterations=row["iterations"],
+        mean=row["time_expected"],
+        variance=row["time_variance"],
+        communication=row["communication"],
+        computation=row["computation"],
+        selected=uploads / row["iterations"],
+        time=row["time_expected"] / row["iterations"],
+    )
+
+
+def curve_frame(plan: Plan, rows: pd.DataFrame, family: str) -> pd.DataFrame:
     """What every scheme took to bring the gap to each level, in long form; `inf` if never."""
     frames = []
-    for name, result in measured.items():
-        expectation, quantiles = result.expectations[family], result.wall_clock[family].quantiles
+    for name, scheme in plan.schemes.items():
+        found = _rows(rows, name, scheme, family).reset_index()
         columns = {
             "scheme": name,
-            "gap": accuracies,
-            "iterations": expectation.iterations,
-            "wall-clock mean": expectation.mean,
-            **{f"wall-clock {100 * q:g} %": quantiles[:, i] for i, q in enumerate(QUANTILES)},
-            "communication": expectation.communication,
-            "computation": expectation.computation,
+            "gap": found["accuracy"],
+            "iterations": found["iterations"],
+            "wall-clock mean": found["time_expected"],
+            **{f"wall-clock {100 * q:g} %": found[f"time_q{q}"] for q in QUANTILES},
+            "communication": found["communication"],
+            "computation": found["computation"],
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 
-def redundancy_frame(measured: Mapping[tuple[str, int], Measurement]) -> pd.DataFrame:
+def redundancy_frame(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """The three complexities to the accuracy against the redundancy, in long form."""
-    rows = [
-        {
-            "scheme": name,
-            "redundancy": r,
-            "delays": family,
-            "wall-clock mean": float(expectation.mean[-1]),
-            **{
-                f"wall-clock {100 * q:g} %": float(value)
-                for q, value in zip(QUANTILES, result.wall_clock[family].quantiles[-1], strict=True)
-            },
-            "communication": float(expectation.communication[-1]),
-            "computation": float(expectation.computation[-1]),
-        }
-        for (name, r), result in measured.items()
-        for family, expectation in result.expectations.items()
-    ]
-    return pd.DataFrame(rows)
+    made = []
+    for (name, r), scheme in plan.redundancies.items():
+        for family in plan.delays:
+            last = _rows(rows, name, scheme, family).iloc[-1]
+            made.append(
+                {
+                    "scheme": name,
+                    "redundancy": r,
+                    "delays": family,
+                    "wall-clock mean": last["time_expected"],
+                    **{f"wall-clock {100 * q:g} %": last[f"time_q{q}"] for q in QUANTILES},
+                    "communication": last["communication"],
+                    "computation": last["computation"],
+                }
+            )
+    return pd.DataFrame(made)
 
 
-def tail_frame(schemes: Mapping[str, Scheme], measured: Mapping[str, Measurement]) -> pd.DataFrame:
+def tail_frame(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """Exact mean time to the accuracy against the Pareto shape, in long form; `inf` if infinite."""
-    frames = [
-        pd.DataFrame(
-            {
-                "scheme": name,
-                "redundancy": schemes[name].redundancy,
-                "shape": TAIL_SHAPES,
-                "wall-clock mean": result.tail_means,
-            }
-        )
-        for name, result in measured.items()
-    ]
-    return pd.concat(frames, ignore_index=True)
+    last = rows[rows["accuracy"] == plan.accuracies[-1]]
+    named = last[["scheme", "redundancy", "shape", "time_expected"]]
+    return named.rename(columns={"time_expected": "wall-clock mean"}).reset_index(drop=True)
 
 
 class _Claim(NamedTuple):
@@ -326,24 +298,14 @@ class Results(NamedTuple):
     claims: pd.DataFrame
 
 
-def run_study(
-    plan: Plan, progress: Callable[[Sequence[Scheme]], Iterable[Scheme]] = iter
-) -> Results:
-    """Measure every scheme once and put the study together.
-
-    Args:
-        plan: what to run.
-        progress: wraps the sequence of schemes, as `tqdm.tqdm` does.
-    """
-    everyone = list(dict.fromkeys((*plan.schemes.values(), *plan.redundancies.values())))
-    measured = {scheme: measure(plan, scheme) for scheme in progress(everyone)}
-    main = {name: measured[scheme] for name, scheme in plan.schemes.items()}
-    coded = {name: measured[scheme] for name, scheme in plan.redundancies.items()}
-    table = table_frame(plan.schemes, main)
+def run_study(plan: Plan, progress: bool = True) -> Results:
+    """Run the experiments of a study and put their frames together."""
+    main, tails = (run(experiment, progress=progress) for experiment in experiments(plan))
+    table = table_frame(plan, main)
     return Results(
         table=table,
-        curves={family: curve_frame(plan.accuracies, main, family) for family in plan.delays},
-        redundancy=redundancy_frame(coded),
-        tail=tail_frame(plan.schemes, main),
+        curves={family: curve_frame(plan, main, family) for family in plan.delays},
+        redundancy=redundancy_frame(plan, main),
+        tail=tail_frame(plan, tails),
         claims=claims_frame(table),
     )

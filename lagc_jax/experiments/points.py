@@ -110,6 +110,11 @@ class _Cell(NamedTuple):
             return self.make(**given)
 
     @property
+    def identity(self) -> str:
+        """What cells that may hold the same points share."""
+        return identity([self.problem.identity, self.name, self.make, self.fixed])
+
+    @property
     def first(self) -> Scheme:
         """Any scheme of the cell."""
         return self.scheme(self.axes[0][0], self.axes[2][0])
@@ -156,6 +161,7 @@ class Points:
         self.delays = delay_entries(experiment.delays)
         self.clusters = cluster_entries(experiment.clusters)
         self.problems = problem_entries(experiment.problems)
+        _check_precision(experiment)
         self._cells = list(self._combine())
         if not self._cells:
             raise ValueError(f"no combination is possible: {self.describe_dropped()}")
@@ -204,7 +210,23 @@ class Points:
                 yield cell._replace(axes=(axes["xi"], axes["step_size"], tuple(fitting)))
 
     def _check(self) -> None:
-        """Refuse in the words of the doors what they would refuse."""
+        """Refuse in the words of the doors what they would refuse, and points that are the same."""
+        seen: dict[str, list[_Cell]] = {}
+        for cell in self._cells:
+            alike = seen.setdefault(cell.identity, [])
+            for other in alike:
+                common = [
+                    [value for value in axis if value in others]
+                    for axis, others in zip(cell.axes, other.axes, strict=True)
+                ]
+                if all(common):
+                    first = dict(zip(AXES, (values[0] for values in common), strict=True))
+                    told = {**cell.fixed, **{k: v for k, v in first.items() if v is not None}}
+                    words = ", ".join(f"{name}={value!r}" for name, value in told.items())
+                    raise ValueError(
+                        f"schemes holds {cell.name!r} twice with {words}; give everything once"
+                    )
+            alike.append(cell)
         fitting = {cell.problem.identity for cell in self._cells}
         for problem in self.problems:
             if problem.identity not in fitting and isinstance(problem.value, Given):
@@ -252,7 +274,7 @@ class Points:
 
         def each() -> Iterator[bytes]:
             for cell in self._cells:
-                start = identity([shared, cell.problem.identity, cell.name, cell.make, cell.fixed])
+                start = identity([shared, cell.identity])
                 for values in itertools.product(*cell.axes):
                     path = identity([start, *values])
                     yield from (identity(path + end).encode() for end in inner)
@@ -303,14 +325,45 @@ class Points:
         return "; ".join(reasons)
 
 
+def _check_precision(experiment: Experiment) -> None:
+    """Raise ValueError for values that single precision cannot tell apart, or not at all."""
+    if jax.config.read("jax_enable_x64"):
+        return
+    lists = [
+        (experiment.target.column, np.asarray(experiment.target.levels).tolist()),
+        ("quantiles", experiment.quantiles),
+        ("step_sizes", experiment.step_sizes),
+    ]
+    for things in (experiment.problems, experiment.schemes, experiment.delays):
+        for name, thing in flat(things):
+            lists += [
+                (f"{name} {argument}", values)
+                for argument, values in (thing.values.items() if isinstance(thing, Vary) else ())
+            ]
+    remedy = "give others, or enable jax_enable_x64 (precision = 'float64')"
+    for name, values in lists:
+        seen: dict[float, float] = {}
+        for value in values:
+            if isinstance(value, float):
+                single = float(np.float32(value))
+                if value and (not single or np.isinf(single) > np.isinf(value)):
+                    raise ValueError(f"{name}={value} is {single} in float32; {remedy}")
+                if single in seen:
+                    raise ValueError(f"{name}={value} equals {seen[single]} in float32; {remedy}")
+                seen[single] = value
+
+
 def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:
     """Why sound values do not fit each other, without the values; None where they do."""
+    fits = cell.problem.value.misfit
+    workers = cell.fixed.get("num_workers")
+    if workers is not None and (why := fits(workers)) is not None:
+        return why
     try:
-        workers = cell.scheme(xi, redundancy).num_workers
+        return fits(cell.scheme(xi, redundancy).num_workers)
     except ValueError as error:
         reason = str(error).partition(";")[0]
         return re.sub(r"=\S+| \d+(?= )", "", reason)
-    return cell.problem.value.misfit(workers)
 
 
 def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _split(task: Any) -> _Split:
     first = len(jax.tree.leaves(task[0]))
     places = tuple(i for i, leaf in enumerate(leaves[:first]) if np.size(leaf) > LARGE)
     small = [leaf for i, leaf in enumerate(leaves) if i not in places]
-    shapes = tuple((np.shape(leaf), np.result_type(leaf)) for leaf in small)
+    shapes = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in small)
     return _Split((structure, places, shapes), [leaves[i] for i in places], small)
 
 

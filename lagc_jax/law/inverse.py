@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax._keys import threefry
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 from lagc_jax.law.binomial import LARGEST_SUM, log_density, log_probabilities
@@ -25,23 +26,6 @@ from lagc_jax.law.binomial import LARGEST_SUM, log_density, log_probabilities
 # Iterations drawn together. Measured on CPU: 32 to 256 cost the same an iteration, and a stretch
 # that ends inside a chunk costs the whole chunk.
 CHUNK = 64
-
-
-def threefry(seed: Array, counter: Array) -> tuple[Array, Array]:
-    """Two random words for every counter: Threefry-2x32 with 20 rounds, as in `jax.random`.
-
-    Its rounds are written out because on CPU jax's own are a loop, which does not fuse with the use
-    of the words: that took twice the time. The seed is (2,) uint32, the counters are of any shape.
-    """
-    keys = (seed[0], seed[1], seed[0] ^ seed[1] ^ np.uint32(0x1BD11BDA))
-    x, y = counter + keys[0], jnp.broadcast_to(keys[1], counter.shape)
-    for group in range(5):
-        for rotation in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
-            x = x + y
-            y = ((y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))) ^ x
-        x = x + keys[(group + 1) % 3]
-        y = y + keys[(group + 2) % 3] + np.uint32(group + 1)
-    return x, y
 
 
 def chunk_uniforms(seed: Array, chunk: ArrayLike, dtype: DTypeLike) -> tuple[Array, ...]:
@@ -54,7 +38,7 @@ def chunk_uniforms(seed: Array, chunk: ArrayLike, dtype: DTypeLike) -> tuple[Arr
     double = jnp.dtype(dtype).itemsize == 8
     size = CHUNK if double else CHUNK // 2
     first = jnp.asarray(chunk).astype(jnp.uint32) * np.uint32(size)
-    words = threefry(seed, first + jnp.arange(size, dtype=jnp.uint32))
+    words = threefry(seed, first + jnp.arange(size, dtype=jnp.uint32), np.uint32(0))
     if double:
         high, low = words
         return (high.astype(dtype) * 2.0**-32 + (low.astype(dtype) + 0.5) * 2.0**-64,)

@@ -6,6 +6,7 @@ server decodes. The constructors name the points that the paper compares and tho
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -157,9 +158,9 @@ class Scheme:
         """`xi` as a vector of shape (D,), newest difference first."""
         return jnp.broadcast_to(jnp.asarray(self.xi), (self.memory,))
 
-    def working(self, uploaded: Array) -> Array:
+    def working(self, uploaded: Any) -> Any:
         """Groups that download, compute and are waited for, given those that upload, (..., G)."""
-        return jnp.ones_like(uploaded) if self.trigger.everyone_works else uploaded
+        return uploaded | True if self.trigger.everyone_works else uploaded
 
     @property
     def path_key(self) -> "Scheme":

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from lagc_jax import theory
 from lagc_jax.batch import Batch, simulate_batch
-from lagc_jax.clock import expected_wall_clock, wall_clock_variance
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
+from lagc_jax.delays.discrete import Discrete
 from lagc_jax.delays.families import (
     FAMILIES,
-    Discrete,
     Gamma,
     Hyperexponential,
     Lognormal,
@@ -29,17 +28,14 @@ from lagc_jax.law.identical import (
     order_statistic_variance,
 )
 from lagc_jax.problems.base import Problem
+from lagc_jax.problems.classes import classification_accuracy
 from lagc_jax.problems.general import estimate_smoothness, general_problem
 from lagc_jax.problems.linear import (
     gaussian_linear_regression,
     linear_regression,
     synthetic_linear_regression,
 )
-from lagc_jax.problems.logistic import (
-    classification_accuracy,
-    logistic_regression,
-    multinomial_regression,
-)
+from lagc_jax.problems.logistic import logistic_regression, multinomial_regression
 from lagc_jax.problems.networks import initial_network, network_logits, network_problem
 from lagc_jax.problems.sharding import Shards, shard
 from lagc_jax.problems.stochastic import minibatch
@@ -72,6 +68,7 @@ from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Re
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.summary import Costs, Summary
+from lagc_jax.theory import expected_wall_clock, wall_clock_variance
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 

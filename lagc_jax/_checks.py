@@ -5,6 +5,7 @@ import operator
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -117,13 +118,29 @@ def probability(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value} must lie in [0, 1]; give a probability")
 
 
+def shaped(name: str, value: Any, shapes: Sequence[tuple[int, ...]], remedy: str) -> None:
+    """Raise ValueError, with what to give, unless `value` has one of some shapes."""
+    if np.shape(value) not in shapes:
+        raise ValueError(f"{name} has shape {np.shape(value)}; give {remedy}")
+
+
+def scalar(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` has shape ()."""
+    shaped(name, value, [()], "a scalar, and batch with jax.vmap")
+
+
 def one_or_each(name: str, value: Any, num_workers: int) -> None:
     """Raise ValueError unless `value` has shape () or (M,)."""
-    if np.shape(value) not in ((), (num_workers,)):
-        raise ValueError(
-            f"{name} has shape {np.shape(value)}; give () or ({num_workers},), one value a worker, "
-            f"and batch with jax.vmap"
-        )
+    remedy = f"() or ({num_workers},), one value a worker, and batch with jax.vmap"
+    shaped(name, value, [(), (num_workers,)], remedy)
+
+
+def code_sizes(group_size: Any, redundancy: Any) -> tuple[int, int]:
+    """Return `n` and `r` as ints; raise ValueError unless `1 <= r <= n`."""
+    n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
+    if r > n:
+        raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")
+    return n, r
 
 
 def finite_data(name: str, value: Any) -> np.ndarray:
@@ -154,11 +171,8 @@ def hashable(name: str, value: T, remedy: str) -> T:
 
 def check_iterates(name: str, value: Any, num_iterations: int) -> None:
     """Raise ValueError unless every known entry of `value` is a whole number from 0 to K."""
-    points = real_array(name, value)
-    if (
-        points is not None
-        and not ((points >= 0) & (points <= num_iterations) & (points % 1 == 0)).all()
-    ):
+    k = real_array(name, value)
+    if k is not None and not ((k >= 0) & (k <= num_iterations) & (k % 1 == 0)).all():
         raise ValueError(f"{name}={value} must be whole numbers from 0 to {num_iterations}")
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 
@@ -126,3 +126,15 @@ bits = from_any_key(jax.random.bits)
 randint = from_any_key(jax.random.randint)
 normal = from_any_key(jax.random.normal)
 permutation = from_any_key(jax.random.permutation)
+
+
+def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Draw uniforms in (0, 1] that stand for survival probabilities; consumes `key`.
+
+    All the random bits of a word are kept, so the smallest value is 2^-33 in float32 and 2^-65 in
+    float64: quantiles down to that probability are drawn, and zero never is.
+    """
+    dtype = jnp.dtype(dtype)
+    word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)
+    drawn = bits(key, shape, word)
+    return ((drawn.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)

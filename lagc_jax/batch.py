@@ -10,24 +10,22 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_iterates, one_axis, positive, probability, whole_number
+from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
 from lagc_jax._keys import fold_each, one_key
 from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import Gap, Target, at_hit, count_costs
+from lagc_jax.costs import at_hit, count_costs
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.descent import find_path, path_scheme
-from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
+from lagc_jax.descent import Path, find_path, path_scheme
+from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, constant, merge_moments, realise, summarise_moments
-from lagc_jax.trajectory import (
-    run_trajectory,
-    warn_if_short,
-)
+from lagc_jax.targets import Gap, Target
+from lagc_jax.trajectory import run_trajectory
 
 # Trajectories run together, always padded to this number, so that results do not depend on how many
 # are asked for.
@@ -98,96 +96,88 @@ def simulate_batch(
 
     The path is computed once, and of a realisation only the sums asked for are kept: memory is that
     of `R (A + number of iterates)` times, or of one block of realisations where neither quantiles
-    nor samples are wanted. Realisation `i` uses the key `fold_in(key, i)` whatever the number of
-    realisations, so `simulate` with that key gives its trajectory, and schemes under one key meet
-    the same delays (common random numbers; `keep_samples=True` for paired differences). Pure:
-    `jit`- and `vmap`-able over all that is not a size, so `jax.vmap` adds axes of `xi`, step sizes,
-    delay parameters or problems; over delay parameters the path is still computed once, and the
-    times have derivatives by them, forwards and in reverse.
+    nor samples are wanted. Realisation `i` uses the key `fold_in(key, i)`, so `simulate` with that
+    key gives its trajectory, and schemes under one key meet the same delays (common random
+    numbers). Pure: `jit`- and `vmap`-able over all that is not a size; over delay parameters the
+    path is still computed once, and the times have derivatives by them, forwards and in reverse.
 
     With a timeout in the cluster or a decoding that is not exact the path depends on the delays,
-    and with the first decodable set the number of messages: whole trajectories are run, in blocks
-    of a fixed size, and memory holds those of one block besides.
+    and with the first decodable set the number of messages: whole trajectories are then run, in
+    blocks of a fixed size.
 
-    Args:
-        problem: as for `simulate`.
-        scheme: as for `simulate`.
-        delays: as for `simulate`.
-        key: a JAX random key; consumed.
-        num_iterations: `K`; static.
-        num_realisations: `R`; static.
-        accuracies: (A,) gaps at which to summarise the wall-clock complexity.
-        quantiles: (Q,) levels of quantiles; may be empty.
-        iterates: numbers of iterates, from 0 to K, at which to summarise the cumulative time as
-            well; `range(K + 1)` gives the whole curve.
-        keep_samples: whether to return all realisations.
-        step_size: as for `simulate`.
-        theta0: as for `simulate`.
-        optimizer: as for `simulate`.
-        sampler: as for `simulate`.
-        cluster: as for `simulate`.
+    Arguments and errors are those of `simulate`, and:
 
-    Returns:
-        A `Batch`.
-
-    Raises:
-        ValueError: for arguments of a wrong size or value, before anything is compiled.
+    - `num_realisations`: `R`; static.
+    - `accuracies`: (A,) gaps at which to summarise what it took to reach them.
+    - `quantiles`: (Q,) levels of quantiles; may be empty.
+    - `iterates`: numbers of iterates, from 0 to K, at which to summarise the cumulative time as
+      well; `range(K + 1)` gives the whole curve.
+    - `keep_samples`: whether to return all realisations, for paired differences say; static.
 
     >>> from lagc_jax import Exponential, gd, linear_regression
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     >>> batch = simulate_batch(problem, gd(2), Exponential(1.0), jax.random.key(0),
     ...                        num_iterations=1, num_realisations=4)
-    >>> batch.iterations.tolist(), batch.quantiles.shape
+    >>> batch.costs.iterations.mean.tolist(), batch.quantiles.shape
     ([1.0], (1, 3))
     """
-    K = whole_number("num_iterations", num_iterations)
+    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     R = whole_number("num_realisations", num_realisations)
     key = one_key(key)
-    check_fit(problem, scheme)
-    alpha = schedule(step_size, K)
-    scheme = with_optimizer(scheme, optimizer, step_size)
-    theta = flat_start(problem, theta0)
     clock = clock_of(scheme, delays, cluster, sampler)
-    positive("accuracies", accuracies)
-    for name, value, minimum in (
-        ("accuracies", accuracies, 1),
-        ("quantiles", quantiles, 0),
-        ("iterates", 0 if iterates is None else iterates, 1),
-    ):
-        one_axis(name, value, minimum)
-    probability("quantiles", quantiles)
-    check_iterates("iterates", () if iterates is None else iterates, K)
+    wanted = _wanted(accuracies, quantiles, iterates, K)
     warn_if_short(delays, K)
-    target = Gap(jnp.atleast_1d(jnp.asarray(accuracies, float)))
-    probabilities = jnp.atleast_1d(jnp.asarray(quantiles, float))
-    stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
     if not clock.shared:
         start = (alpha, theta)
-        run = (problem, clock, key, start, target, stops, probabilities)
-        return realise_paths(*run, K, R, keep_samples).batch
+        return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch
     path = find_path(problem, path_scheme(scheme), alpha, theta, K)
-    index, reached = target.hits(path.gap, None)
-    times = clock.along(path.selected)
+    return _along(problem, clock, key, path, *wanted, R, keep_samples)
+
+
+def _wanted(
+    accuracies: Sequence[float], quantiles: Sequence[float], iterates: Sequence[int] | None, K: int
+) -> tuple[Target, Array | None, Array]:
+    """What is to be summarised, checked: gaps, iterates and levels of quantiles."""
+    target = Gap(accuracies)
+    target.check(K)
+    one_axis("quantiles", quantiles)
+    probability("quantiles", quantiles)
+    one_axis("iterates", (0,) if iterates is None else iterates, 1)
+    check_iterates("iterates", () if iterates is None else iterates, K)
+    target = Gap(jnp.atleast_1d(jnp.asarray(accuracies, float)))
+    stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
+    return target, stops, jnp.atleast_1d(jnp.asarray(quantiles, float))
+
+
+def _along(
+    problem: Problem,
+    clock: Clock,
+    key: Array,
+    path: Path,
+    target: Target,
+    iterates: Array | None,
+    quantiles: Array,
+    num_realisations: int,
+    keep_samples: bool,
+) -> Batch:
+    """The realisations of a path that all share."""
+    scheme, times = clock.scheme, clock.along(path.selected)
     run = partial(
         realise,
         times,
         key,
-        quantiles=probabilities,
-        num_realisations=R,
+        quantiles=quantiles,
+        num_realisations=num_realisations,
         keep_samples=keep_samples,
     )
+    index, reached = target.hits(path.gap, None)
     bits = contract.message_bits(scheme.trigger, problem.num_parameters)
     spent = _costs(scheme, path.selected, bits, index, reached)
-    costs = Costs(run(index, reached), *(constant(c, probabilities.size) for c in spent))
-    return Batch(
-        gap=path.gap,
-        selected=path.selected,
-        received=path.selected,
-        diverged=path.diverged,
-        costs=costs,
-        reached=reached.astype(jnp.result_type(float)),
-        curve=None if stops is None else run(stops, True),
-    )
+    costs = Costs(run(index, reached), *(constant(c, quantiles.size) for c in spent))
+    share = reached.astype(jnp.result_type(float))
+    curve = None if iterates is None else run(iterates, True)
+    uploads = (path.selected, path.selected)
+    return Batch(path.gap, *uploads, path.diverged, costs, share, curve)
 
 
 @compiled()

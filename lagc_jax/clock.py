@@ -4,7 +4,7 @@
 path is a `Times`, from which any stretch of any realisation can be drawn.
 """
 
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import accumulate
-from lagc_jax.delays.base import Delays, Scaled, TimeSource, check_source
+from lagc_jax.delays.base import Delays, TimeSource
+from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.families import Scaled
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
 from lagc_jax.law.inverse import make_inverse
@@ -25,21 +26,27 @@ from lagc_jax.times import DirectTimes, Times, WorkerTimes, part_of_path
 SAMPLERS = ("direct", "workers")
 
 
-class Clock(Protocol):
+@pytree("direct")
+class Clock:
     """What the iterations of a scheme take; made by `clock_of`.
 
     Attributes:
         scheme: sizes, trigger and decoding.
         delays: distribution of the computing times.
         cluster: start-up, messages and timeout; None for the paper's.
-        sees: what it needs of a path: "counts", the numbers of working groups, or "groups", those
-            that upload.
+        direct: whether an iteration's time is drawn from its law, with one uniform, not worker by
+            worker; static.
     """
 
     scheme: Scheme
     delays: TimeSource
     cluster: Cluster | None
-    sees: ClassVar[str]
+    direct: bool
+
+    @property
+    def sees(self) -> str:
+        """What it needs of a path, for `part_of_path`."""
+        return "counts" if self.direct else "groups"
 
     @property
     def shared(self) -> bool:
@@ -64,10 +71,10 @@ class Clock(Protocol):
             ValueError: where it is not known.
         """
         mean = self._moment(working, 1)
-        overhead = _overhead(self.scheme, self.cluster)
-        if overhead is None:
+        if self._overhead is None:
             return mean
-        return mean + jnp.where(jnp.any(working, axis=-1), jnp.asarray(overhead, mean.dtype), 0)
+        overhead = jnp.asarray(self._overhead, mean.dtype)
+        return mean + jnp.where(jnp.any(working, axis=-1), overhead, 0)
 
     def variance(self, working: ArrayLike) -> Array:
         """Exact variances (K,), as `mean`."""
@@ -80,7 +87,15 @@ class Clock(Protocol):
 
     def times(self, part: Any, num_iterations: int) -> Times:
         """Times along a path of K iterations whose `part_of_path` is known."""
-        ...
+        if not self.direct:
+            return WorkerTimes(self.scheme, self.delays, part, num_iterations, self.cluster)
+        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
+        inverse = make_inverse(n, r, delays.dtype)
+        return DirectTimes(inverse, delays, part, num_iterations, self._overhead)
+
+    @property
+    def _overhead(self) -> ArrayLike | None:
+        return None if self.cluster is None else self.cluster.overhead(self.scheme)
 
     def _unknown(self) -> str | None:
         """Why there are no exact moments, and what to do."""
@@ -125,37 +140,6 @@ class Clock(Protocol):
         return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
 
 
-@pytree()
-class DirectClock(Clock):
-    """One uniform an iteration: identical delays, whoever answers, one constant for messages."""
-
-    scheme: Scheme
-    delays: TimeSource
-    cluster: Cluster | None = None
-
-    sees: ClassVar[str] = "counts"
-
-    def times(self, part: Array, num_iterations: int) -> DirectTimes:
-        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
-        inverse = make_inverse(n, r, delays.dtype)
-        overhead = _overhead(self.scheme, self.cluster)
-        return DirectTimes(inverse, delays, part, num_iterations, overhead)
-
-
-@pytree()
-class WorkerClock(Clock):
-    """One draw a worker and iteration, for everything else."""
-
-    scheme: Scheme
-    delays: TimeSource
-    cluster: Cluster | None = None
-
-    sees: ClassVar[str] = "groups"
-
-    def times(self, part: Array, num_iterations: int) -> WorkerTimes:
-        return WorkerTimes(self.scheme, self.delays, part, num_iterations, self.cluster)
-
-
 def clock_of(
     scheme: Scheme,
     delays: TimeSource,
@@ -195,9 +179,7 @@ def clock_of(
     why = _not_direct(scheme, delays, cluster)
     if sampler == "direct" and why is not None:
         raise ValueError(f"sampler='direct' {why}; give sampler='workers'")
-    if sampler == "workers" or why is not None:
-        return WorkerClock(scheme, delays, cluster)
-    return DirectClock(scheme, delays, cluster)
+    return Clock(scheme, delays, cluster, direct=sampler != "workers" and why is None)
 
 
 def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> str | None:
@@ -223,75 +205,12 @@ def check_order(name: str, cluster: Cluster | None) -> None:
         )
 
 
-def _overhead(scheme: Scheme, cluster: Cluster | None) -> ArrayLike | None:
-    return None if cluster is None else cluster.overhead(scheme)
-
-
 def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     """Delays, `n` and `r` under which a group's time is `r` times the `n - r + 1`-th smallest.
 
-    That is what `law` computes. Where a worker's load is not
-    `n - F + 1`, the delays are scaled to make up for it.
+    That is what `law` computes. Where a worker's load is not `n - F + 1`, the delays are scaled to
+    make up for it.
     """
     n = scheme.group_size
     r = n - scheme.num_waited + 1
     return delays if scheme.load == r else Scaled(delays, scheme.load / r), n, r
-
-
-def expected_wall_clock(
-    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
-) -> Array:
-    """Exact mean of the cumulative wall-clock time along a path, without sampling.
-
-    Args:
-        scheme: sizes and trigger.
-        delays: distribution of the computing times, parameters () or (M,).
-        selected: groups that upload in every iteration, bool (K, G).
-        cluster: start-up and messages, as long as they add one constant to every answer.
-
-    Returns:
-        (K+1,) means in the unit of the delays; `inf` from the first iteration whose mean is
-        infinite, with a RuntimeWarning that names `r * shape`, or for worker-dependent delays the
-        sum of tail indices that takes its place, if that is known.
-
-    Raises:
-        ValueError: if `selected` is not (K, G), parameters have another shape, or for a cluster in
-            which no exact mean is known (worker-dependent or shared parts, independent partitions,
-            messages with the worker trigger, a timeout) or a decoding that does not wait for a
-            fixed number of messages.
-
-    >>> from lagc_jax import Exponential, grouping
-    >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
-    >>> [f"{mean:.4f}" for mean in clock]
-    ['0.0000', '1.5000']
-    """
-    working = _working(scheme, selected)
-    return accumulate(clock_of(scheme, delays, cluster).mean(working))
-
-
-def wall_clock_variance(
-    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
-) -> Array:
-    """Exact variance of the cumulative wall-clock time along a path, (K+1,).
-
-    Iterations are independent, so their variances add up. Arguments and errors as for
-    `expected_wall_clock`; `inf` unless `r * tail_index > 2`.
-
-    >>> from lagc_jax import Exponential, grouping
-    >>> variance = wall_clock_variance(grouping(4, 2), Exponential(1.0), [[True, True]])
-    >>> [f"{v:.4f}" for v in variance]
-    ['0.0000', '1.2500']
-    """
-    working = _working(scheme, selected)
-    return accumulate(clock_of(scheme, delays, cluster).variance(working))
-
-
-def _working(scheme: Scheme, selected: ArrayLike) -> Array:
-    """Working groups (K, G) of selected ones; raise ValueError for another shape."""
-    selected = jnp.asarray(selected, bool)
-    if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
-        raise ValueError(
-            f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
-            f"group of the scheme"
-        )
-    return scheme.working(selected)

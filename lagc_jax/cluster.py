@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive
+from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive, scalar
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -62,9 +62,9 @@ class Link:
         positive("bandwidth", self.bandwidth)
         for name in ("download_size", "upload_size"):
             not_negative(name, getattr(self, name))
-            _scalar(name, getattr(self, name))
+            scalar(name, getattr(self, name))
         if self.shared:
-            _scalar("bandwidth", self.bandwidth)
+            scalar("bandwidth", self.bandwidth)
 
     @property
     def uniform(self) -> bool:
@@ -107,7 +107,7 @@ class Cluster:
             not_negative("startup", self.startup)
         if self.timeout is not None:
             positive("timeout", self.timeout)
-            _scalar("timeout", self.timeout)
+            scalar("timeout", self.timeout)
 
     def check(self, num_workers: int) -> None:
         """Raise ValueError unless every part has shape () or (M,)."""
@@ -139,13 +139,6 @@ class Cluster:
         return startup + 2 * link.latency + size / link.bandwidth  # type: ignore[operator]
 
 
-def _scalar(name: str, value: ArrayLike) -> None:
-    if np.shape(value) != ():
-        raise ValueError(
-            f"{name} has shape {np.shape(value)}; give a scalar, and batch with jax.vmap"
-        )
-
-
 class Arrivals(NamedTuple):
     """What an iteration brings; leading axes, if any, are iterations.
 
@@ -173,11 +166,8 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     timeout is given up then; it has had the downlink messages and is charged the computation of
     every working group, but of its messages only those that arrived in time count as uplink.
 
-    Args:
-        scheme: sizes, trigger and decoding.
-        cluster: messages and timeout; None for the paper's.
-        work: (..., M) computing times with the whole load, `inf` for a worker that failed.
-        selected: (..., G) bool, groups that are to upload.
+    Work are the computing times (..., M) with the whole load, `inf` for a worker that failed;
+    selected, bool (..., G), are the groups that are to upload.
     """
     working = scheme.working(selected)
     link = None if cluster is None else cluster.link

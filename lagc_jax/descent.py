@@ -6,7 +6,6 @@ does with the sum.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,17 +15,17 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_record, positive, whole_number
+from lagc_jax._checks import check_record, positive
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
+from lagc_jax.doors import check_fit, enter, flat_start, schedule
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode
 from lagc_jax.schemes.rules import Proposal, Round
 from lagc_jax.schemes.servers import check_transformation
+from lagc_jax.stopping import scan_until
 
 
 @pytree()
@@ -135,10 +134,7 @@ def _server(scheme: Scheme, step_size: Array) -> optax.GradientTransformation:
 def step(problem: Problem, scheme: Scheme, state: State) -> State:
     """Make iteration `k`: `theta^{k+1}` from `theta^k` (LAG, Algorithms 1 and 2).
 
-    Args:
-        problem: loss over M partitions.
-        scheme: how its gradients are collected.
-        state: made by `init` or by the step before, with the same problem and scheme.
+    The state is that of `init` or of the step before, with the same problem and scheme.
 
     Raises:
         ValueError: for a decoding that is not exact: what it decodes depends on who arrives.
@@ -154,13 +150,7 @@ def step(problem: Problem, scheme: Scheme, state: State) -> State:
 
 
 def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
-    """What the groups would do in iteration `k`, by the scheme's rule.
-
-    Args:
-        scheme: its rule, `xi` and memory.
-        oracle: of `Problem.group_oracle`.
-        state: before the iteration.
-    """
+    """What the groups would do in iteration `k`, by the scheme's rule."""
     xi = scheme.xi_vector.astype(state.theta.dtype)
     known = Round(
         k=state.k,
@@ -174,10 +164,9 @@ def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
         memory=scheme.memory,
     )
 
-    def gradients(theta: Array) -> Array:
-        return oracle(theta, state.k)
-
-    return contract.propose(scheme.trigger, gradients, known, state.notes)
+    return contract.propose(
+        scheme.trigger, lambda theta: oracle(theta, state.k), known, state.notes
+    )
 
 
 def _step_size(state: State) -> Array:
@@ -194,14 +183,7 @@ def select(state: State, proposal: Proposal) -> Array:
 
 
 def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) -> State:
-    """Step along the messages that arrived and the stale ones of all other groups.
-
-    Args:
-        scheme: its rule and optimiser.
-        state: before the iteration.
-        proposal: what the groups would send.
-        uploaded: (G,) bool, groups whose message arrived.
-    """
+    """Step along the messages that arrived, `uploaded` (G,), and the others' stale ones."""
     held = jnp.where(uploaded[:, None], proposal.message, state.held)
     stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
     updates, optimizer_state = lenient(_server(scheme, _step_size(state)).update)(
@@ -223,11 +205,6 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
         step_size=state.step_size,
         optimizer=optimizer_state,
     )
-
-
-# Most iterations between two looks at whether a path has reached its accuracy: fewer stop sooner,
-# more copy the record of a batch less often.
-STRETCH = 64
 
 
 class Path(NamedTuple):
@@ -273,12 +250,9 @@ def descend(
     >>> [f"{gap:.4f}" for gap in descend(problem, gd(2), num_iterations=2).gap]
     ['2.5000', '0.0000', '0.0000']
     """
-    K = whole_number("num_iterations", num_iterations)
-    check_fit(problem, scheme)
+    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     check_record(record)
-    alpha = schedule(step_size, K)
-    scheme = path_scheme(with_optimizer(scheme, optimizer, step_size))
-    theta = flat_start(problem, theta0)
+    scheme = path_scheme(scheme)
     if accuracy is not None:
         positive("accuracy", accuracy)
     # What is not run is NaN on purpose.
@@ -309,7 +283,7 @@ def find_path(
     if accuracy is None:
         last, (seen, selected) = jax.lax.scan(iterate, start, None, length=num_iterations)
     else:
-        last, seen, selected = _scan_until(iterate, start, num_iterations, accuracy)
+        last, seen, selected = scan_until(iterate, start, num_iterations, accuracy)
     return as_path(problem, look, start, last, seen, selected)
 
 
@@ -343,82 +317,6 @@ def as_path(
     resolution = _gap_resolution(problem, start.theta)
     diverged = ~(problem.gap(last.theta) <= jnp.maximum(gap[0], resolution))
     return Path(gap, selected, problem.unflatten(last.theta), diverged, recorded)
-
-
-def _scan_until(
-    iterate: Callable, start: State, num_iterations: int, accuracy: ArrayLike
-) -> tuple[State, Any, Array]:
-    """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
-    size = _stretch(num_iterations)
-    stretches, rest = divmod(num_iterations, size)
-
-    def blank(leaf: jax.ShapeDtypeStruct) -> Array:
-        return jnp.full((stretches, size, *leaf.shape), _not_run(leaf.dtype), leaf.dtype)
-
-    def unfinished(carry: tuple) -> Array:
-        return (carry[0] < stretches) & ~carry[3]
-
-    def run(carry: tuple) -> tuple:
-        i, state, kept, _ = carry
-        state, made = jax.lax.scan(iterate, state, None, length=size)
-        gap = made[0][0]
-        done = jnp.any(gap <= accuracy) | ~jnp.isfinite(gap[-1])
-        return i + 1, state, jax.tree.map(lambda old, new: old.at[i].set(new), kept, made), done
-
-    kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
-    carry = (0, start, kept, jnp.zeros((), bool))
-    _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
-    if rest:
-        last, made = jax.lax.scan(iterate, state, None, length=rest)
-        last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
-    else:
-        last, made = state, jax.tree.map(lambda leaf: leaf[0, :0], kept)
-
-    def join(old: Array, new: Array) -> Array:
-        new = jnp.where(done, _not_run(new.dtype), new)
-        return jnp.concatenate([old.reshape(-1, *old.shape[2:]), new])
-
-    seen, selected = jax.tree.map(join, kept, made)
-    overflowed = ~jnp.all(jnp.isfinite(last.theta))
-    return last, seen, selected | (jnp.isnan(seen[0])[:, None] & overflowed)
-
-
-def _stretch(num_iterations: int) -> int:
-    """A divisor of K if there is one of a fair size: what is left over is a program of its own."""
-    largest = min(STRETCH, num_iterations)
-    divisors = (size for size in range(largest, 15, -1) if num_iterations % size == 0)
-    return next(divisors, min(largest, 32))
-
-
-def _not_run(dtype: jnp.dtype) -> Array:
-    """What stands for an iterate that was not run: NaN, or 0 where there is none."""
-    return jnp.asarray(jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else 0, dtype)
-
-
-def oracle_source(
-    problem: Problem, scheme: Scheme, code: GradientCode | None
-) -> Callable[[Any], Oracle]:
-    """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
-
-    With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
-    """
-    if code is None and scheme.decoder.exact:
-        exact = problem.group_oracle(scheme.num_groups)
-        return lambda _: exact
-    partitions = problem.group_oracle(scheme.num_workers)
-    shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
-
-    def decoded(taken: Array, theta: Array, k: Array) -> Array:
-        points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
-        gradients = partitions(points, k).reshape(shape)
-        if code is not None:
-            return code.decode(code.encode(gradients), taken)
-        weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
-        # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
-        # gradients bit for bit.
-        return jnp.sum(weights[..., None] * gradients, axis=1)
-
-    return lambda taken: partial(decoded, taken)
 
 
 def _gap_resolution(problem: Problem, theta0: Array) -> Array:

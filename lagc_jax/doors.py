@@ -10,10 +10,21 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, positive
+from lagc_jax._checks import as_leaf, positive, shaped, warn, whole_number
+from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.servers import Fixed
+
+
+def enter(
+    problem: Problem, scheme: Scheme, num_iterations: Any, step_size: Any, theta0: Any, server: Any
+) -> tuple[Scheme, int, ArrayLike | None, ArrayLike]:
+    """What the doors share, checked: scheme, `K`, step sizes and start; they trust it inside."""
+    K = whole_number("num_iterations", num_iterations)
+    check_fit(problem, scheme)
+    alpha = schedule(step_size, K)
+    return _with_optimizer(scheme, server, step_size), K, alpha, flat_start(problem, theta0)
 
 
 def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
@@ -52,20 +63,14 @@ def schedule(
                 "values (K,)"
             ) from None
     positive("step_size", step_size)
-    if np.shape(step_size) not in ((), (num_iterations,)):
-        raise ValueError(
-            f"step_size has shape {np.shape(step_size)}; give a scalar, or one number an iteration "
-            f"({num_iterations},), and batch with jax.vmap"
-        )
+    K = num_iterations
+    remedy = f"a scalar, or one number an iteration ({K},), and batch with jax.vmap"
+    shaped("step_size", step_size, [(), (K,)], remedy)
     return step_size
 
 
-def with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
-    """The scheme with an optax transformation at its server, if one is given.
-
-    Raises:
-        ValueError: if it is none, or comes without the step size that the trigger needs.
-    """
+def _with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
+    """The scheme with an optax transformation at its server, if one is given."""
     if optimizer is None:
         return scheme
     fixed = Fixed(optimizer)
@@ -75,3 +80,13 @@ def with_optimizer(scheme: Scheme, optimizer: Any, step_size: Any) -> Scheme:
             "triggers weigh steps with; give its step size, a number, (K,) or a function of k"
         )
     return dataclasses.replace(scheme, optimizer=fixed)
+
+
+def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
+    """Warn where a replayed trace starts anew within a run."""
+    length = delays.length
+    if length is not None and length < num_iterations:
+        warn(
+            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
+            f"anew after its last row"
+        )

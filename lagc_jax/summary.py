@@ -73,11 +73,11 @@ def summarise_moments(
     known = num_realisations > 1
     variance = squares / (num_realisations - 1) if known else jnp.full_like(squares, jnp.inf)
     error = jnp.sqrt(variance / num_realisations)
-    values, bounds = _no_quantiles(mean.shape[0], mean.dtype)
-    if samples is not None:
-        values, bounds = sample_quantiles(samples, levels)
-    kept = samples.T if keep and samples is not None else None
-    return Summary(mean, variance, error, values, bounds, kept)
+    if samples is None:
+        values = jnp.zeros((mean.shape[0], 0), mean.dtype)
+        return Summary(mean, variance, error, values, values[..., None].repeat(2, -1), None)
+    kept = samples.T if keep else None
+    return Summary(mean, variance, error, *sample_quantiles(samples, levels), kept)
 
 
 @lenient
@@ -98,10 +98,6 @@ def merge_moments(moments: tuple, drawn: Array, valid: Array) -> tuple:
     either = mean + block_mean
     mean = jnp.where(jnp.isinf(either), either, mean + shift * new / total)
     return total, mean, jnp.where(jnp.isinf(either), either, squares)
-
-
-def _no_quantiles(num_times: int, dtype: Any) -> tuple[Array, Array]:
-    return jnp.zeros((num_times, 0), dtype), jnp.zeros((num_times, 0, 2), dtype)
 
 
 def sample_quantiles(samples: Array, levels: Array) -> tuple[Array, Array]:
@@ -139,14 +135,8 @@ def realise(
 ) -> Summary:
     """Draw R realisations of the time to given iterates and summarise them.
 
-    Args:
-        times: of the iterations along a path.
-        key: a JAX random key; realisation `i` uses `fold_in(key, i)`.
-        iterates: (A,) numbers of iterations.
-        reached: bool, () or (A,); the time is `inf` where False.
-        quantiles: (Q,) levels.
-        num_realisations: `R`; static.
-        keep_samples: whether to return all realisations; static.
+    Realisation `i` uses `fold_in(key, i)`. The iterates are (A,) numbers of iterations, and where
+    `reached`, () or (A,), is False the time is `inf`.
     """
     order = jnp.argsort(iterates)
     rising = iterates[order]

@@ -6,8 +6,7 @@ variance are exact.
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,28 +17,20 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax.clock import clock_of, order_law
-from lagc_jax.costs import first_hit, price
-from lagc_jax.delays.base import Delays, check_source
-from lagc_jax.descent import Path, check_exact, descend
+from lagc_jax.cluster import Cluster
+from lagc_jax.costs import accumulate, first_hit, price
+from lagc_jax.delays.base import Delays
+from lagc_jax.delays.contract import check_source
+from lagc_jax.descent import Path, check_exact
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.rules import LagServer, LagWorker
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 class IterationCosts(NamedTuple):
-    """Expected costs of one iteration.
-
-    Attributes:
-        time: exact mean, in the unit of the delays.
-        downlink: messages from the server.
-        uplink: messages to the server.
-        computation: partition gradients.
-    """
+    """Expected costs of one iteration: exact mean time, messages and partition gradients."""
 
     time: Array
     downlink: Array
@@ -56,11 +47,8 @@ class Expectation(NamedTuple):
     """Expected complexity to accuracy along a path; `inf` where the accuracy is not reached.
 
     Attributes:
-        iterations: first `k` with a gap within the accuracy.
-        mean: exact mean of the wall-clock time.
-        variance: its exact variance.
-        communication: messages.
-        computation: partition gradients.
+        iterations, communication, computation: as in `Complexity`.
+        mean, variance: exact, of the wall-clock time.
         selected: mean number of groups that upload in an iteration up to then (up to `K` where
             the accuracy is not reached).
         time: mean time of one such iteration.
@@ -75,19 +63,72 @@ class Expectation(NamedTuple):
     time: np.ndarray
 
 
+def expected_wall_clock(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
+    """Exact mean of the cumulative wall-clock time along a path, without sampling.
+
+    Args:
+        scheme: sizes and trigger.
+        delays: distribution of the computing times, parameters () or (M,).
+        selected: groups that upload in every iteration, bool (K, G).
+        cluster: start-up and messages, as long as they add one constant to every answer.
+
+    Returns:
+        (K+1,) means; `inf` from the first iteration whose mean is infinite, with a RuntimeWarning
+        that names `r * shape`, or for worker-dependent delays the sum of tail indices that takes
+        its place, if that is known.
+
+    Raises:
+        ValueError: if shapes do not fit, or where no exact mean is known: in a cluster with
+            worker-dependent or shared parts, independent partitions, messages with the worker
+            trigger or a timeout, and for a decoding that waits for no fixed number of messages.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> clock = expected_wall_clock(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{mean:.4f}" for mean in clock]
+    ['0.0000', '1.5000']
+    """
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).mean(working))
+
+
+def wall_clock_variance(
+    scheme: Scheme, delays: Delays, selected: ArrayLike, cluster: Cluster | None = None
+) -> Array:
+    """Exact variance of the cumulative wall-clock time along a path, (K+1,).
+
+    Iterations are independent, so their variances add up. Arguments and errors as for
+    `expected_wall_clock`; `inf` unless `r * tail_index > 2`.
+
+    >>> from lagc_jax import Exponential, grouping
+    >>> variance = wall_clock_variance(grouping(4, 2), Exponential(1.0), [[True, True]])
+    >>> [f"{v:.4f}" for v in variance]
+    ['0.0000', '1.2500']
+    """
+    working = _working(scheme, selected)
+    return accumulate(clock_of(scheme, delays, cluster).variance(working))
+
+
+def _working(scheme: Scheme, selected: ArrayLike) -> Array:
+    """Working groups (K, G) of selected ones; raise ValueError for another shape."""
+    selected = jnp.asarray(selected, bool)
+    if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
+        raise ValueError(
+            f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
+            f"group of the scheme"
+        )
+    return scheme.working(selected)
+
+
 def iteration_costs(
     scheme: Scheme, delays: Delays, num_selected: ArrayLike | None = None
 ) -> IterationCosts:
     """Expected costs of one iteration in which `s` groups upload (LAGC, Table I).
 
-    Args:
-        scheme: sizes and trigger.
-        delays: identical delays (parameters of shape ()).
-        num_selected: `s`, () or (S,), whole numbers from 0 to G; all groups by default.
-
-    Raises:
-        ValueError: if `s` lies outside 0 to G, for worker-dependent delays, or for a decoding that
-            does not wait for a fixed number of messages.
+    Delays are identical (parameters of shape ()) and `s`, () or (S,), are whole numbers from 0 to
+    G, all groups by default; other ones, or a decoding that does not wait for a fixed number of
+    messages, are a ValueError.
 
     >>> from lagc_jax import Exponential, gc
     >>> costs = iteration_costs(gc(12, 3), Exponential(1.0))
@@ -113,10 +154,6 @@ def iteration_costs(
 def safe_step_size(problem: Problem, scheme: Scheme) -> float:
     """Step size `(1 - sqrt(D xi)) / L` of LAG's analysis; `1/L` without adaptive selection.
 
-    Args:
-        problem: its `total_smoothness` is `L`.
-        scheme: its `xi` must be one number below `1/D`.
-
     Raises:
         ValueError: if `xi` is not one number below `1/D` (LAG, Theorem 1), the decoding is not
             exact, or the rule or optimiser is not LAG's.
@@ -136,15 +173,9 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
     `kappa / (1 - sqrt(D xi))` times the logarithm with `safe_step_size` for the others (LAG,
     Theorem 1), `kappa = L / mu`.
 
-    Args:
-        problem: with known strong convexity.
-        scheme: its `xi` must be one number below `1/D` if it is adaptive.
-        accuracy: gap to reach.
-
     Raises:
-        ValueError: if the accuracy is not positive, `mu` is not known and positive, `xi` is not one
-            number below `1/D`, the decoding is not exact, the rule or optimiser is not LAG's, or
-            for minibatches.
+        ValueError: as for `safe_step_size`, if the accuracy is not positive, `mu` is not known and
+            positive, or for minibatches.
     """
     positive("accuracy", accuracy)
     _check_samples(problem)
@@ -209,13 +240,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     share is `1 - sum_d (1/d - 1/(d+1)) h(gamma_d)`, `h(gamma)` the share of groups with
     `(L_g/L)^2 <= gamma`.
 
-    Args:
-        problem: its smoothness constants.
-        scheme: with LAG's rules if adaptive; its `xi_d` must not increase in `d`.
-        step_size: `alpha`, by default `1/L`.
-
-    Returns:
-        The share, 1 for schemes without adaptive selection.
+    It is 1 for schemes without adaptive selection; `alpha` is `1/L` by default.
 
     Raises:
         ValueError: if `xi` increases in `d`, the step size is not positive and finite, the rule is
@@ -224,9 +249,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     if not scheme.adaptive:
         return 1.0
     _check_rule(scheme)
-    if (
-        scheme.trigger.everyone_works
-    ):  # the server trigger knows iterates alone, whatever moves them
+    if scheme.trigger.everyone_works:  # the server's knows iterates alone, whatever moves them
         _check_samples(problem)
     xi = np.broadcast_to(np.asarray(scheme.xi, float), scheme.memory)
     if (np.diff(xi) > 0).any():
@@ -246,32 +269,25 @@ def expected_complexity(
 ) -> Expectation:
     """Expected complexity to accuracy along a path, in float64 on the host.
 
-    Args:
-        scheme: the scheme of the path.
-        delays: distribution of the computing times, parameters () or (M,).
-        path: of `descend`.
-        accuracy: gap to reach, () or (A,).
-
-    Returns:
-        An `Expectation` of arrays of the shape of `accuracy`; a mean is `inf`, with a
-        RuntimeWarning, unless `r * tail_index > 1`, a variance unless `r * tail_index > 2` (for
-        worker-dependent delays: the sum of the `r` smallest tail indices of a working group).
+    Arrays are of the shape of `accuracy`, () or (A,). A mean is `inf`, with a RuntimeWarning,
+    unless `r * tail_index > 1`, a variance unless `r * tail_index > 2` (for worker-dependent
+    delays: the sum of the `r` smallest tail indices of a working group).
 
     Raises:
-        ValueError: for parameters of another shape, or a decoding with which the path depends on
-            the times or takes no fixed number of messages.
+        ValueError: for a decoding with which the path depends on the times, or as for
+            `expected_wall_clock`.
     """
     check_exact(scheme)
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
     selected = np.asarray(path.selected)
     counts = np.asarray(scheme.working(path.selected)).sum(-1)
     uploads = selected.sum(-1)
-    working, uploading = _sums(counts), _sums(uploads)
+    working, uploading = accumulate(counts), accumulate(uploads)
     clock, working_groups = clock_of(scheme, delays), scheme.working(path.selected)
-    mean = _sums(np.asarray(clock.mean(working_groups), float))
+    mean = accumulate(np.asarray(clock.mean(working_groups), float))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
-        variance = _sums(np.asarray(clock.variance(working_groups), float))
+        variance = accumulate(np.asarray(clock.variance(working_groups), float))
     downlink, uplink, computation = price(scheme, working, uploading)
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)
@@ -288,11 +304,6 @@ def expected_complexity(
         selected=uploading[last] / length,
         time=mean[last] / length,
     )
-
-
-def _sums(per_iteration: np.ndarray) -> np.ndarray:
-    """Cumulative sums that start at 0: (K+1,) from (K,)."""
-    return np.concatenate([np.zeros_like(per_iteration[:1]), np.cumsum(per_iteration)])
 
 
 def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
@@ -322,43 +333,3 @@ def delay_row(name: str, expectation: Expectation) -> dict[str, float]:
         f"{name} wall-clock mean": float(expectation.mean),
         f"{name} wall-clock deviation": float(np.sqrt(expectation.variance)),
     }
-
-
-def table1(
-    problem: Problem,
-    schemes: Mapping[str, Scheme],
-    delays: Mapping[str, Delays],
-    *,
-    accuracy: float,
-    num_iterations: int,
-    step_size: ArrayLike | None = None,
-) -> "pd.DataFrame":
-    """Table I of LAGC for one problem: exact expectations a row for every scheme.
-
-    Args:
-        problem: loss over M partitions.
-        schemes: by the name of their rows.
-        delays: by the name of their columns, parameters () or (M,).
-        accuracy: gap to reach.
-        num_iterations: longest path.
-        step_size: `alpha`, by default `1/L`.
-
-    Returns:
-        A frame indexed by scheme with the columns of `scheme_row` and, for every family, those of
-        `delay_row`; `inf` where the accuracy is not reached or a moment is infinite.
-
-    Raises:
-        ValueError: as for `simulate`.
-    """
-    import pandas as pd
-
-    positive("accuracy", accuracy)
-    rows = []
-    for scheme in schemes.values():
-        path = descend(problem, scheme, num_iterations=num_iterations, step_size=step_size)
-        row: dict[str, float] = {}
-        for name, family in delays.items():
-            expectation = expected_complexity(scheme, family, path, accuracy)
-            row |= scheme_row(scheme, expectation) | delay_row(name, expectation)
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index(schemes, name="scheme"))

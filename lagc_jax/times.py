@@ -18,14 +18,9 @@ from lagc_jax.schemes.base import Scheme
 
 
 class Times(Protocol):
-    """Times of the iterations of one path, drawn chunk by chunk.
+    """Times of the iterations of one path, drawn chunk by chunk."""
 
-    Attributes:
-        part: of `part_of_path`.
-        num_iterations: `K`.
-    """
-
-    part: Any
+    part: Any  # of `part_of_path`
     num_iterations: int
 
     def seed(self, key: Array) -> Array:
@@ -46,11 +41,8 @@ class Times(Protocol):
     def until(self, key: Array, iterates: Array) -> Array:
         """Sums of the times up to given iterates of one realisation, (A,); consumes `key`.
 
-        Nothing longer than a chunk is kept, and chunks are added up with compensation (Kahan).
-
-        Args:
-            key: a JAX random key.
-            iterates: (A,) rising numbers of iterations to sum.
+        The iterates (A,) rise. Nothing longer than a chunk is kept, and chunks are added up with
+        compensation (Kahan).
         """
         return _add_up(self, self.seed(key), iterates)
 
@@ -129,21 +121,13 @@ def _add_up_tangents(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @pytree("num_iterations")
 class DirectTimes(Times):
-    """Times of identical delays, one uniform an iteration; of a `DirectClock`.
-
-    Attributes:
-        inverse: from uniforms to times.
-        delays: distribution of the computing times.
-        part: (C, CHUNK) working groups in every iteration, 0 beyond the path.
-        num_iterations: `K`.
-        overhead: () time that every answer takes beyond its computing; None for none.
-    """
+    """Times of identical delays, one uniform an iteration; of a direct `Clock`."""
 
     inverse: Inverse
     delays: Delays
-    part: Any
+    part: Any  # (C, CHUNK) numbers of working groups, 0 beyond the path
     num_iterations: int
-    overhead: ArrayLike | None = None
+    overhead: ArrayLike | None = None  # () what every answer takes beyond its computing
 
     def seed(self, key: Array) -> Array:
         return seed_words(as_key(key))
@@ -165,19 +149,11 @@ class DirectTimes(Times):
 
 @pytree("num_iterations")
 class WorkerTimes(Times):
-    """Times along a path, drawn worker by worker; of a `WorkerClock`.
-
-    Attributes:
-        scheme: sizes and trigger.
-        delays: distribution of the computing times.
-        part: (C, CHUNK, G) bool, groups that upload; none beyond the path.
-        num_iterations: `K`.
-        cluster: start-up and messages; None for the paper's.
-    """
+    """Times along a path, drawn worker by worker."""
 
     scheme: Scheme
     delays: TimeSource
-    part: Any
+    part: Any  # (C, CHUNK, G) bool, groups that upload; none beyond the path
     num_iterations: int
     cluster: Cluster | None = None
 
@@ -190,10 +166,10 @@ class WorkerTimes(Times):
 
 
 def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> Any:
-    """What a clock sees of a path, by chunk of iterations, as NumPy's or JAX's arrays.
+    """What a clock sees of a path: "groups" that upload, or "counts" of working ones of `dtype`.
 
-    For "groups" those that upload, bool (C, CHUNK, G); for "counts" the numbers of working groups
-    (C, CHUNK) of type `dtype`. Nothing works beyond the path.
+    They come by chunk, (C, CHUNK, G) or (C, CHUNK), of nothing beyond the path, as NumPy's or JAX's
+    arrays.
     """
     xp = np if isinstance(selected, np.ndarray) else jnp
     seen = scheme.working(selected).sum(-1).astype(dtype) if sees == "counts" else selected
@@ -206,19 +182,9 @@ def sample_iteration_times(
 ) -> Array:
     """Draw the times of iterations without drawing every worker's; consumes `key`.
 
-    Args:
-        delays: identical delays (parameters of shape ()).
-        key: a JAX random key.
-        group_size: `n`.
-        redundancy: `r`.
-        working: groups that compute in every iteration, bool (K, G).
-
-    Returns:
-        (K,) times in the unit of the delays; 0 where no group works. For a longer path the first
-        K draws are the same.
-
-    Raises:
-        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
+    Arguments and errors are those of `iteration_mean`, with bool (K, G), groups that compute, in
+    place of their number. Gives (K,) times, 0 where no group works; for a longer path the first K
+    draws are the same.
     """
     key = as_key(key)
     n, r = check_iteration(delays, group_size, redundancy)

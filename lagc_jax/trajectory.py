@@ -9,11 +9,12 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_record, positive, warn, whole_number
+from lagc_jax._checks import check_record, positive
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
+from lagc_jax.coded import check_code, oracle_source
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
@@ -23,17 +24,16 @@ from lagc_jax.descent import (
     begin,
     find_path,
     observer,
-    oracle_source,
     path_scheme,
     propose,
     select,
     update,
 )
-from lagc_jax.doors import check_fit, flat_start, schedule, with_optimizer
+from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
+from lagc_jax.schemes.codes import GradientCode
 
 
 class Trajectory(NamedTuple):
@@ -80,21 +80,13 @@ class Trajectory(NamedTuple):
 
 
 class Complexity(NamedTuple):
-    """What it took to reach an accuracy; `inf` where it was not reached.
-
-    Attributes:
-        wall_clock: time.
-        communication: messages.
-        computation: partition gradients.
-        iterations: first `k` with `L(theta^k) - L(theta*) <= accuracy`.
-        bits: sent to the server.
-    """
+    """What it took to reach an accuracy; `inf` where it was not reached."""
 
     wall_clock: Array
-    communication: Array
-    computation: Array
-    iterations: Array
-    bits: Array
+    communication: Array  # messages
+    computation: Array  # partition gradients
+    iterations: Array  # first `k` with `L(theta^k) - L(theta*) <= accuracy`
+    bits: Array  # sent to the server
 
 
 def simulate(
@@ -115,38 +107,28 @@ def simulate(
 ) -> Trajectory:
     """Simulate one trajectory: pure, and `jit`- and `vmap`-able over all that is not a size.
 
-    Batch over `key`, `scheme.xi`, `step_size` or the parameters of the delays or the cluster with
-    `jax.vmap`; over keys alone the path is computed once, unless it depends on the times. It does
-    with a timeout, for a group may be given up and keep its stale gradient (see `arrivals.collect`
-    for what such a group costs), and with a decoding that is not exact.
+    Over keys alone the path is computed once, unless it depends on the times. It does with a
+    timeout, for a group may be given up and keep its stale gradient (see `cluster.collect` for what
+    such a group costs), and with a decoding that is not exact.
 
     Args:
         problem: loss over M partitions.
         scheme: how its gradients are collected.
-        delays: distribution of the time for one partition gradient, parameters () or (M,), or any
-            other source of times: a `Trace`, `Bursty`, `Failures`.
+        delays: of the time for one partition gradient, parameters () or (M,), or any other source
+            of times: a `Trace`, `Bursty`, `Failures`.
         key: a JAX random key; consumed.
         num_iterations: `K`; static.
         step_size: `alpha`, () or one an iteration (K,), or a function of `k`; by default `1/L`.
         theta0: start, in the form of the problem's parameters; zeros by default.
-        optimizer: the server's optax transformation; by default the scheme's. It is static: make it
-            once and reuse it, a new one compiles anew. Give its `step_size` as well, which triggers
-            weigh steps with.
-        sampler: "direct" draws an iteration's time from its law, "workers" draws every worker's
-            time; by default the first where it is exact (identical delays, a cluster that adds one
-            constant to every answer, no decoding that depends on who arrives) and the second
-            elsewhere. Both have the same distribution.
-        exact_recovery: whether the server is given the groups' gradients themselves. If False,
-            coded messages are sent, arrive in the order of the workers' times and are decoded, with
-            the numerical error of coding (GC, section 3).
-        code: the gradient code then used; by default that of the scheme's decoding or
-            `cyclic_repetition(n, r)`.
-        record: function of an iterate, in the form of the problem's parameters, to a pytree of
-            arrays that is kept for all iterates: a test accuracy, say. Static, as `optimizer` is.
+        optimizer: optax transformation in place of the scheme's; static, so make it once. Give its
+            `step_size` as well, which triggers weigh steps with.
+        sampler: "direct" or "workers", of the same distribution (see `clock_of`).
+        exact_recovery: if False, coded messages are sent, arrive in the order of the workers' times
+            and are decoded, with the numerical error of coding (GC, section 3).
+        code: the gradient code then; by default the decoding's own or `cyclic_repetition(n, r)`.
+        record: static function of an iterate, in the form of `theta0`, to a pytree of arrays that
+            is kept for all iterates: a test accuracy, say.
         cluster: start-up, messages and timeout; None for the paper's cluster.
-
-    Returns:
-        A `Trajectory`: arrays over iterates (K+1,), selections (K, G), costs as in LAGC, Table I.
 
     Raises:
         ValueError: for arguments of a wrong size or value, before anything is compiled.
@@ -157,58 +139,34 @@ def simulate(
     >>> [f"{gap:.4f}" for gap in run.gap], run.uplink.tolist()
     (['2.5000', '0.0000'], [0, 2])
     """
-    K = whole_number("num_iterations", num_iterations)
+    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     key = as_key(key)
-    check_fit(problem, scheme)
     check_record(record)
-    alpha = schedule(step_size, K)
-    scheme = with_optimizer(scheme, optimizer, step_size)
-    theta = flat_start(problem, theta0)
-    if exact_recovery:
-        if code is not None:
-            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
-        clock = clock_of(scheme, delays, cluster, sampler)
-    else:
-        if sampler == "direct":
-            raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
-        clock = clock_of(scheme, delays, cluster, "workers")
-        code = _check_code(problem, scheme, code)
-        check_order("exact_recovery=False", cluster)
+    clock, code = _recovery(problem, scheme, delays, cluster, sampler, exact_recovery, code)
     warn_if_short(delays, K)
     return run_trajectory(problem, clock, key, alpha, theta, code, K, record)
 
 
-def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
-    """Warn where a replayed trace starts anew within a run."""
-    length = delays.length
-    if length is not None and length < num_iterations:
-        warn(
-            f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
-            f"anew after its last row"
-        )
-
-
-def _check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
-    """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
-    n, r = scheme.group_size, scheme.redundancy
-    if not scheme.decoder.exact:
-        raise ValueError(
-            f"exact_recovery=False sends messages of a gradient code, but decoding="
-            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
-        )
-    own = scheme.decoder.own_code
-    if own is not None:
+def _recovery(
+    problem: Problem,
+    scheme: Scheme,
+    delays: TimeSource,
+    cluster: Cluster | None,
+    sampler: str | None,
+    exact: bool,
+    code: GradientCode | None,
+) -> tuple[Clock, GradientCode | None]:
+    """The clock, and the code to run where messages are to be decoded."""
+    if exact:
         if code is not None:
-            raise ValueError("code is given but the scheme's decoding has one; give code=None")
-        return own
-    if code is None:
-        return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
-    if (code.group_size, code.redundancy) != (n, r):
-        raise ValueError(
-            f"code has group_size={code.group_size} and redundancy={code.redundancy}; the scheme "
-            f"needs {n} and {r}"
-        )
-    return code
+            raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
+        return clock_of(scheme, delays, cluster, sampler), None
+    if sampler == "direct":
+        raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
+    clock = clock_of(scheme, delays, cluster, "workers")
+    code = check_code(problem, scheme, code)
+    check_order("exact_recovery=False", cluster)
+    return clock, code
 
 
 @compiled("num_iterations", "record")
@@ -241,21 +199,10 @@ def run_trajectory(
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
-    wall_clock = accumulate(times)
-    return Trajectory(
-        path.gap,
-        path.selected,
-        wall_clock,
-        downlink,
-        uplink,
-        computation,
-        path.theta,
-        path.diverged,
-        received,
-        timeouts,
-        jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters)),
-        path.recorded,
-    )
+    bits = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
+    costs = (accumulate(times), downlink, uplink, computation)
+    outcome = (path.theta, path.diverged, received, timeouts, bits, path.recorded)
+    return Trajectory(path.gap, path.selected, *costs, *outcome)
 
 
 def _descend_with_arrivals(
@@ -285,26 +232,15 @@ def _descend_with_arrivals(
 
 
 def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
-    """Read off what a trajectory took to reach an accuracy.
+    """Read off what a trajectory took to reach an accuracy, a gap or an array of them (LAGC).
 
-    Args:
-        trajectory: of `simulate`.
-        accuracy: `eta > 0`, the gap to reach; a scalar or an array.
-
-    Returns:
-        A `Complexity` of arrays of the shape of `accuracy`: the entries at the first `k` with
-        `L(theta^k) - L(theta*) <= accuracy`, `inf` where no such `k <= K` exists (LAGC).
+    Entries are of the shape of `accuracy`, `inf` where no iterate up to `K` has such a gap.
 
     Raises:
         ValueError: if an accuracy is not positive and finite.
     """
     positive("accuracy", accuracy)
-    index, reached = first_hit(trajectory.gap, accuracy)
-    iterates = jnp.arange(trajectory.gap.shape[-1])
-    return Complexity(
-        at_hit(trajectory.wall_clock, index, reached),
-        at_hit(trajectory.communication, index, reached),
-        at_hit(trajectory.computation, index, reached),
-        at_hit(iterates, index, reached),
-        at_hit(trajectory.bits, index, reached),
-    )
+    hit = first_hit(trajectory.gap, accuracy)
+    run, iterates = trajectory, jnp.arange(trajectory.gap.shape[-1])
+    costs = (run.wall_clock, run.communication, run.computation, iterates, run.bits)
+    return Complexity(*(at_hit(cost, *hit) for cost in costs))

@@ -13,7 +13,7 @@ import lagc_jax
 from lagc_jax._pytree import pytree
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
-from lagc_jax.delays.base import Scaled
+from lagc_jax.delays.families import Scaled
 from lagc_jax.schemes.decoding import Decoding, FirstBlocks, LeastSquares, Rescaled, first
 from lagc_jax.theory import iteration_bound, iteration_costs
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lagc_jax import Exponential, Pareto, _keys
-from lagc_jax.delays.base import survival_uniforms
+from lagc_jax._keys import survival_uniforms
 
 FAMILIES = [
     (Exponential(2.0), stats.expon(scale=0.5)),

@@ -23,7 +23,6 @@ from lagc_jax import (
     order_statistic_mean,
     sample_iteration_times,
 )
-from lagc_jax.delays.base import check_delays
 from lagc_jax.times import sample_worker_times
 
 LAWS = [
@@ -143,12 +142,12 @@ def test_supports_have_an_axis_of_their_own():
     shared, own = Discrete(np.arange(1.0, 5)), Discrete(np.arange(1.0, 13).reshape(4, 3))
     assert shared.identical
     assert not own.identical
-    check_delays(shared, 6)
-    check_delays(own, 4)
+    shared.check(6)
+    own.check(4)
     with pytest.raises(
         ValueError, match=r"delays.values has shape \(4, 3\); give \(3,\) or \(6, 3\)"
     ):
-        check_delays(own, 6)
+        own.check(6)
     assert own.survival(5.0).tolist() == [0, pytest.approx(1 / 3), 1, 1]
     assert sample_worker_times(own, jax.random.key(0), 5, 4).shape == (5, 4)
 

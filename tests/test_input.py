@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import lagc_jax
-from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs, table1
+from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs
 
 NAN, INF = float("nan"), float("inf")
 X, Y = np.arange(1.0, 9.0).reshape(4, 2, 1) % 5, np.arange(8.0).reshape(4, 2) % 3
@@ -358,12 +358,9 @@ def test_masks_are_not_lost(call):
 @pytest.mark.parametrize("accuracy", [0.0, -1e-8, NAN, INF])
 def test_bad_accuracies_are_refused(small, accuracy):
     run = lagc_jax.Trajectory(*[jnp.ones(3)] * 11)
-    schemes = {"GD": lagc_jax.gd(4)}
-    delays = {"exponential": lagc_jax.Exponential(1.0)}
     for call in (
         lambda: lagc_jax.complexity(run, accuracy),
         lambda: iteration_bound(small, lagc_jax.gd(4), accuracy),
-        lambda: table1(small, schemes, delays, accuracy=accuracy, num_iterations=2),
     ):
         with pytest.raises(ValueError, match=r"accuracy=.* must be positive and finite; give"):
             call()

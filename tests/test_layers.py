@@ -11,7 +11,7 @@ ROOT = Path(lagc_jax.__file__).parent
 LAYERS = [
     {"_checks", "_files", "_keys", "_modes", "_programs", "_pytree", "_tables"},
     {"problems", "schemes", "delays"},
-    {"doors", "descent", "law", "costs", "cluster"},
+    {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster"},
     {"times"},
     {"clock"},
     {"summary", "trajectory"},

@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 from scipy.stats import chi2
 
 import lagc_jax
-from lagc_jax.problems.base import draw_samples, partition_keys
+from lagc_jax.problems._arrays import draw_samples, partition_keys
 
 M, N, D, C, L2, B = 6, 5, 3, 4, 0.3, 3
 GROUPS = (1, 2, 6)

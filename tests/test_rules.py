@@ -14,16 +14,9 @@ import reference_rules
 
 import lagc_jax
 from lagc_jax.clock import clock_of
-from lagc_jax.problems.base import sample_partitions
-from lagc_jax.schemes.rules import (
-    Always,
-    CadaSnapshot,
-    LagWorker,
-    Laq,
-    Proposal,
-    Rule,
-    quantize,
-)
+from lagc_jax.problems._arrays import sample_partitions
+from lagc_jax.schemes.rulebook import CadaSnapshot, Laq, quantize
+from lagc_jax.schemes.rules import Always, LagWorker, Proposal, Rule
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)

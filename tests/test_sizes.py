@@ -14,7 +14,7 @@ import lagc_jax
 from lagc_jax.law import binomial
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.inverse import make_inverse
-from lagc_jax.problems import _optimum, base, linear
+from lagc_jax.problems import _arrays, _optimum, linear
 from lagc_jax.schemes import codes
 from lagc_jax.schemes.decoding import FirstDecodable, Rescaled
 
@@ -59,8 +59,8 @@ def test_largest_eigenvalue_alone_is_that_of_all():
     X = np.random.default_rng(0).normal(size=(300, 300))
     gram = (X @ X.T)[None]
     exact = np.linalg.eigvalsh(gram)[:, -1]
-    np.testing.assert_allclose(base.largest_eigenvalues(gram), exact, rtol=1e-13)
-    assert base._lanczos(np.zeros((5, 5))) == 0
+    np.testing.assert_allclose(_arrays.largest_eigenvalues(gram), exact, rtol=1e-13)
+    assert _arrays._lanczos(np.zeros((5, 5))) == 0
 
 
 def test_newton_direction_of_many_parameters_is_least_squares():

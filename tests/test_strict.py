@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lagc_jax as lj
-from lagc_jax.clock import wall_clock_variance
+from lagc_jax.theory import wall_clock_variance
 
 M, G, K = 4, 2, 3
 KEY = jax.random.key(0)

@@ -10,23 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+# Names, lower-case, that say what a column is.
 COUNTERS = (
-    *("step", "global_step", "iteration", "iter", "it", "epoch", "round", "batch", "row", "index"),
-    *(
-        "idx",
-        "seq",
-        "timestamp",
-        "ts",
-        "datetime",
-        "date",
-        "start",
-        "end",
-        "start_time",
-        "end_time",
-    ),
+    "step global_step iteration iter it epoch round batch row index idx seq timestamp ts datetime "
+    "date start end start_time end_time"
 )
-SUMMARIES = ("total", "sum", "mean", "average", "median", "std", "min", "max")
-WORKERS = ("worker", "worker_id", "workerid", "rank", "rank_id", "node_id", "gpu_id", "host_id")
+SUMMARIES = "total sum mean average median std min max"
+WORKERS = "worker worker_id workerid rank rank_id node_id gpu_id host_id"
 WIDE = "make it wide, one row an iteration and one column a worker: frame.pivot(index=the \
 iteration, columns=the worker, values=the time)"
 # A column whose median is so many times that of the others, or so small a part, is in another unit.
@@ -38,8 +28,10 @@ COUNTING_ROWS, RISING_ROWS, PAIRED_ROWS, LONG_COLUMNS = 5, 10, 12, 8
 def check_names(source: str | Path, names: Sequence[str]) -> None:
     """Raise ValueError where a name says that the table is long or the column no worker's."""
     known = [name.strip().lower().replace(" ", "_") for name in names]
-    workers = [name for name, word in zip(names, known, strict=True) if word in WORKERS]
-    if len(names) > 1 and len(workers) == 1 and not any(_again(workers[0], name) for name in names):
+    workers = [name for name, word in zip(names, known, strict=True) if word in WORKERS.split()]
+    # To pandas, a name that is there again is "name.1".
+    again = any(name.startswith(f"{worker}.") for worker in workers for name in names)
+    if len(names) > 1 and len(workers) == 1 and not again:
         raise ValueError(
             f"{source} has a column {workers[0]!r} among {list(names)[:6]}, so it is a long table, "
             f"with one row a time; {WIDE}"
@@ -50,7 +42,7 @@ def check_names(source: str | Path, names: Sequence[str]) -> None:
                 f"{source} has a column without a name (a table's row numbers, perhaps); name it "
                 f"or leave it out, every column is a worker's times"
             )
-        if len(names) > 1 and word in COUNTERS + SUMMARIES:
+        if len(names) > 1 and word in f"{COUNTERS} {SUMMARIES}".split():
             raise ValueError(_stray(source, name, "is no worker's by its name"))
 
 
@@ -84,11 +76,6 @@ def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) ->
         if not 1 / APART < ratio < APART:
             reason = f"has a median {ratio:.1g} times that of the others"
             raise ValueError(_stray(source, names[int(place[farthest])], reason))
-
-
-def _again(name: str, other: str) -> bool:
-    """Whether pandas took one name for the repetition of another."""
-    return other.startswith(f"{name}.")
 
 
 def _stray(source: str | Path, name: str, reason: str) -> str:

@@ -5,36 +5,19 @@ unit exponential, the time at which the hazard reaches `x` is a draw of the fami
 survival probability is an `x` of ordinary size: the far tail keeps its precision in float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, positive
 from lagc_jax._modes import float_dtype, lenient
 from lagc_jax._pytree import pytree
-
-
-def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Draw uniforms in (0, 1] that stand for survival probabilities; consumes `key`.
-
-    All the random bits of a word are kept, so the smallest value is 2^-33 in float32 and 2^-65 in
-    float64: quantiles down to that probability are drawn, and zero never is.
-
-    Args:
-        key: a JAX random key.
-        shape: shape of the result.
-        dtype: float32 or float64.
-    """
-    dtype = jnp.dtype(dtype)
-    word, width = (jnp.uint64, 64) if dtype.itemsize == 8 else (jnp.uint32, 32)
-    bits = _keys.bits(key, shape, word)
-    return ((bits.astype(dtype) + 0.5) * 2.0**-width).astype(dtype)
 
 
 class TimeSource(Protocol):
@@ -64,15 +47,10 @@ class TimeSource(Protocol):
         ...
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
-        """Draw the times of one chunk of iterations of the realisation that `key` stands for.
+        """Draw times for one partition gradient, `inf` where a worker never answers.
 
-        Args:
-            key: a JAX random key, the same for all chunks of a realisation.
-            chunk: index of the chunk, (); it holds the iterations from `chunk * C` on.
-            shape: (C, draws, M); the `draws` of a worker in an iteration are independent.
-
-        Returns:
-            Times for one partition gradient, `inf` where the worker never answers.
+        They are those of the iterations from `chunk * C` on of the realisation that `key`, the same
+        for all chunks, stands for, of shape (C, draws, M); a worker's draws are independent.
         """
         ...
 
@@ -123,15 +101,6 @@ class Delays(TimeSource, Protocol):
         """Whether all workers share one distribution (no parameter has an axis of workers)."""
         return all(np.ndim(leaf) <= self.support_ndim for leaf in jax.tree.leaves(self))
 
-    def _check_parameters(self, **checks: Callable[[str, Any], Any]) -> None:
-        """Raise ValueError unless all parameters are sound; keep lists as arrays.
-
-        A parameter must be positive and finite unless `checks` has another rule under its name.
-        """
-        for name, value in vars(self).items():
-            checks.get(name, positive)(name, value)
-            object.__setattr__(self, name, as_leaf(value))
-
     @lenient
     def survival(self, t: ArrayLike) -> Array:
         """`P(tau > t)`, of the shape of `t`."""
@@ -145,17 +114,44 @@ class Delays(TimeSource, Protocol):
     @lenient
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Draw times of the given shape (..., M) or, for parameters (), any; consumes `key`."""
-        return self.inverse_hazard(-jnp.log(survival_uniforms(key, shape, self.dtype)))
+        return self.inverse_hazard(-jnp.log(_keys.survival_uniforms(key, shape, self.dtype)))
 
     def check(self, num_workers: int, draws: int = 1) -> None:
-        check_delays(self, num_workers)
+        # Axes of a support, which follow that of the workers, may have any length.
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self):
+            shape = np.shape(leaf)
+            support = shape[len(shape) - self.support_ndim :]
+            if shape[: len(shape) - self.support_ndim] not in ((), (num_workers,)):
+                raise ValueError(
+                    f"delays{jax.tree_util.keystr(path)} has shape {shape}; give {support} or "
+                    f"{(num_workers, *support)}, one value a worker, and batch with jax.vmap"
+                )
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
         return self.sample(_keys.fold_in(key, chunk), shape)
 
 
+class Family(Delays, Protocol):
+    """A family of positive parameters and a light tail, where it does not say otherwise."""
+
+    # Other checks of parameters, by their names.
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            self.checks.get(name, positive)(name, value)
+            object.__setattr__(self, name, as_leaf(value))
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return jnp.inf
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        return jnp.log(self.inverse_hazard(x))
+
+
 @pytree()
-class Exponential(Delays):
+class Exponential(Family):
     """Low tail: `P(tau > t) = exp(-rate t)`.
 
     Args:
@@ -170,13 +166,6 @@ class Exponential(Delays):
 
     rate: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
     def hazard(self, t: ArrayLike) -> Array:
         return jnp.maximum(jnp.asarray(t), 0) * self.rate
 
@@ -188,7 +177,7 @@ class Exponential(Delays):
 
 
 @pytree()
-class Pareto(Delays):
+class Pareto(Family):
     """High tail: `P(tau > t) = (scale / t)^shape` for `t >= scale`.
 
     Args:
@@ -205,9 +194,6 @@ class Pareto(Delays):
     scale: ArrayLike
     shape: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
     @property
     def tail_index(self) -> ArrayLike:
         return self.shape
@@ -220,112 +206,3 @@ class Pareto(Delays):
 
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
         return jnp.log(self.scale) + jnp.asarray(x) / self.shape
-
-
-@pytree()
-class Scaled(Delays):
-    """Times that are a family's, multiplied: of a load that is not the redundancy, say.
-
-    Args:
-        delays: the family.
-        factor: of its times, ().
-    """
-
-    delays: Delays
-    factor: ArrayLike
-
-    @property
-    def smooth(self) -> bool:  # type: ignore[override]
-        return self.delays.smooth
-
-    @property
-    def jumps(self) -> bool:  # type: ignore[override]
-        return self.delays.jumps
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return self.delays.tail_index
-
-    @property
-    def kinks(self) -> Array:
-        return self.delays.kinks * self.factor
-
-    @property
-    def dtype(self) -> Any:
-        return self.delays.dtype
-
-    @property
-    def identical(self) -> bool:
-        return self.delays.identical
-
-    def hazard(self, t: ArrayLike) -> Array:
-        return self.delays.hazard(jnp.asarray(t) / self.factor)
-
-    def inverse_hazard(self, x: ArrayLike) -> Array:
-        return self.delays.inverse_hazard(x) * self.factor
-
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.factor) + self.delays.log_inverse_hazard(x)
-
-
-SOURCE = ("dtype", "identical", "length", "check", "sample_chunk")
-FAMILY = ("tail_index", "hazard", "inverse_hazard", "log_inverse_hazard")
-
-
-def check_source(delays: Any, family: bool = False) -> None:
-    """Raise ValueError unless `delays` is a source of times that JAX sees through.
-
-    Args:
-        delays: whatever a user gave.
-        family: whether it must have a known law, a hazard.
-    """
-    kind = type(delays)
-    if isinstance(delays, type) or not callable(getattr(kind, "sample_chunk", None)):
-        array = isinstance(delays, np.ndarray | list | tuple | Array) or hasattr(delays, "columns")
-        given = f"the class {delays.__name__}" if isinstance(delays, type) else f"a {kind.__name__}"
-        remedy = (
-            "lagc_jax.Trace.from_array(times)"
-            if array
-            else "one of lagc_jax.FAMILIES such as lagc_jax.Exponential(1.0), a lagc_jax.Trace of "
-            "measured times, or a class of your own with the methods of lagc_jax.TimeSource"
-        )
-        raise ValueError(f"delays is {given}, not a source of times; give {remedy}")
-    if jax.tree_util.all_leaves([delays]):
-        raise ValueError(
-            f"delays is a {kind.__name__}, which is no pytree, so that JAX cannot trace it; put "
-            f"@jax.tree_util.register_dataclass above @dataclass(frozen=True) of its class"
-        )
-    has_law = hasattr(kind, "hazard")
-    if family and not has_law:
-        raise ValueError(
-            f"delays of type {kind.__name__} have no exact moments; sample with "
-            f"simulate or simulate_batch"
-        )
-    names, known = (*SOURCE, *FAMILY) if has_law else SOURCE, dir(delays)
-    missing = [name for name in names if name not in known or _only_promised(kind, name)]
-    if missing:
-        raise ValueError(
-            f"delays is a {kind.__name__}, which lacks {', '.join(missing)}; define what "
-            f"lagc_jax.{'Delays' if has_law else 'TimeSource'} asks for"
-        )
-
-
-def _only_promised(kind: type, name: str) -> bool:
-    """Whether a class has a method from the protocol alone, where it is not written."""
-    promise = (TimeSource if name in SOURCE else Delays).__dict__[name]
-    return name != "length" and getattr(kind, name, None) is promise
-
-
-def check_delays(delays: Delays, num_workers: int) -> None:
-    """Raise ValueError unless every parameter of `delays` has shape () or (num_workers,).
-
-    Axes of a support, which follow that of the workers, may have any length.
-    """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(delays):
-        shape = np.shape(leaf)
-        support = shape[len(shape) - delays.support_ndim :]
-        if shape[: len(shape) - delays.support_ndim] not in ((), (num_workers,)):
-            raise ValueError(
-                f"delays{jax.tree_util.keystr(path)} has shape {shape}; give {support} or "
-                f"{(num_workers, *support)}, one value a worker, and batch with jax.vmap"
-            )

@@ -1,54 +1,26 @@
-"""Families of computing times beyond the exponential and the Pareto ones, and all by name.
+"""Families of computing times beyond the exponential and the Pareto ones, and all by name."""
 
-Where the inverse hazard has no closed form it is found by Newton's method on the hazard, so that
-its precision in the far tail is that of the logarithm of the survival probability.
-"""
-
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.scipy.special import gammainc, gammaincc, gammaln, log_ndtr, ndtr, ndtri
+from jax.scipy.special import gammaln, log_ndtr, ndtr
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete, finite, not_negative, positive, probability
-from lagc_jax._modes import float_dtype
+from lagc_jax._checks import concrete, finite, not_negative, probability
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import Delays, Exponential, Pareto
+from lagc_jax.delays._inverses import gamma_hazard, iterate, normal_inverse
+from lagc_jax.delays.base import Delays, Exponential, Family, Pareto
+from lagc_jax.delays.discrete import Discrete
 
 
 def _positive_part(t: ArrayLike) -> Array:
     return jnp.maximum(jnp.asarray(t), 0)
 
 
-def _iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> Array:
-    """Repeat a step of Newton's or Halley's method until it moves by half of the digits at most.
-
-    A last step then gives the other half. It alone carries derivatives, by the inputs: to first
-    order it is the implicit function theorem, forwards and in reverse.
-    """
-    tolerance = math.sqrt(jnp.finfo(start.dtype).eps)
-    start, still = jax.lax.stop_gradient((start, inputs))
-
-    def moves(carry: tuple[Array, Array, Array]) -> Array:
-        point, last, count = carry
-        settled = jnp.abs(point - last) <= tolerance * jnp.maximum(jnp.abs(point), 1)
-        return (count < 60) & ~jnp.all(settled)
-
-    def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        point, _, count = carry
-        return step(point, still), point, count + 1
-
-    first = (start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
-    return step(jax.lax.while_loop(moves, advance, first)[0], inputs)
-
-
 @pytree()
-class ShiftedExponential(Delays):
+class ShiftedExponential(Family):
     """Low tail after a fixed start-up: `P(tau > t) = exp(-rate (t - shift))` for `t >= shift`.
 
     Args:
@@ -65,12 +37,7 @@ class ShiftedExponential(Delays):
     shift: ArrayLike
     rate: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters(shift=not_negative)
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"shift": not_negative}
 
     def hazard(self, t: ArrayLike) -> Array:
         return _positive_part(jnp.asarray(t) - self.shift) * self.rate
@@ -78,12 +45,9 @@ class ShiftedExponential(Delays):
     def inverse_hazard(self, x: ArrayLike) -> Array:
         return jnp.asarray(x) / self.rate + self.shift
 
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
-
 
 @pytree()
-class Weibull(Delays):
+class Weibull(Family):
     """`P(tau > t) = exp(-(t / scale)^shape)`; the tail is stretched for `shape < 1`.
 
     Args:
@@ -100,13 +64,6 @@ class Weibull(Delays):
     scale: ArrayLike
     shape: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
     def hazard(self, t: ArrayLike) -> Array:
         return (_positive_part(t) / self.scale) ** self.shape
 
@@ -117,28 +74,8 @@ class Weibull(Delays):
         return jnp.log(jnp.asarray(x)) / self.shape + jnp.log(self.scale)
 
 
-def _normal_inverse(x: ArrayLike) -> Array:
-    """Value that a standard normal exceeds with probability `exp(-x)`.
-
-    Either tail is inverted from its own probability, which is the precise one. Where `exp(-x)`
-    underflows, Newton's method solves for its logarithm, nearly quadratic in the value: from the
-    first two terms of the expansion three steps reach rounding.
-    """
-    x = jnp.asarray(x, float_dtype(x))
-    largest = jnp.asarray(-0.9 * jnp.log(jnp.finfo(x.dtype).tiny), x.dtype)
-    low, high = jnp.minimum(x, math.log(2)), jnp.clip(x, math.log(2), largest)
-    body = jnp.where(x < math.log(2), ndtri(-jnp.expm1(-low)), -ndtri(jnp.exp(-high)))
-    beyond = jnp.maximum(x, largest)
-    z = jnp.sqrt(2 * beyond - jnp.log(4 * math.pi * beyond))
-    for _ in range(3):
-        log_survival = log_ndtr(-z)
-        log_rate = -(z**2) / 2 - math.log(2 * math.pi) / 2 - log_survival
-        z = z + (beyond + log_survival) * jnp.exp(-log_rate)
-    return jnp.where(x > largest, z, body)
-
-
 @pytree()
-class Lognormal(Delays):
+class Lognormal(Family):
     """`log tau` is normal: all moments are finite, yet the tail looks heavy for a large scale.
 
     Args:
@@ -155,12 +92,7 @@ class Lognormal(Delays):
     location: ArrayLike
     scale: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters(location=finite)
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"location": finite}
 
     def hazard(self, t: ArrayLike) -> Array:
         z = (jnp.log(_positive_part(t)) - self.location) / self.scale
@@ -171,29 +103,11 @@ class Lognormal(Delays):
         return jnp.exp(self.log_inverse_hazard(x))
 
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return _normal_inverse(x) * self.scale + self.location
-
-
-def _gamma_hazard(s: Array, shape: ArrayLike) -> Array:
-    """Cumulative hazard of the gamma law of scale 1.
-
-    Where the survival probability underflows, its leading asymptotic term stands for it: it is
-    good to `1 / s`, relative, at hazards that weigh nothing in a moment.
-    """
-    s, shape = jnp.broadcast_arrays(s, jnp.asarray(shape, s.dtype))
-    below, above = gammainc(shape, s), gammaincc(shape, s)
-    tiny = jnp.finfo(s.dtype).tiny ** 0.9
-    large = jnp.maximum(s, jnp.maximum(shape, 1))
-    beyond = large - (shape - 1) * jnp.log(large) + gammaln(shape)
-    beyond = beyond + jnp.log1p(-(shape - 1) / (large + 1))
-    body = jnp.where(
-        below < 0.5, -jnp.log1p(-jnp.minimum(below, 0.5)), -jnp.log(jnp.maximum(above, tiny))
-    )
-    return jnp.where((above < tiny) & (below > 0.5), beyond, body)
+        return normal_inverse(x) * self.scale + self.location
 
 
 @pytree()
-class Gamma(Delays):
+class Gamma(Family):
     """Density proportional to `t^(shape - 1) exp(-t / scale)`; Erlang for a whole shape.
 
     Args:
@@ -210,15 +124,8 @@ class Gamma(Delays):
     scale: ArrayLike
     shape: ArrayLike
 
-    def __post_init__(self) -> None:
-        self._check_parameters()
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
-
     def hazard(self, t: ArrayLike) -> Array:
-        return _gamma_hazard(jnp.asarray(_positive_part(t) / self.scale, self.dtype), self.shape)
+        return gamma_hazard(jnp.asarray(_positive_part(t) / self.scale, self.dtype), self.shape)
 
     def inverse_hazard(self, x: ArrayLike) -> Array:
         return jnp.exp(self.log_inverse_hazard(x))
@@ -239,7 +146,7 @@ class Gamma(Delays):
         def step(u: Array, inputs: tuple[Array, Array]) -> Array:
             log_x, shape = inputs
             s = jnp.exp(u)
-            hazard = _gamma_hazard(s, shape)
+            hazard = gamma_hazard(s, shape)
             underflows = hazard < jnp.finfo(s.dtype).tiny
             series = shape * u - s - gammaln(shape + 1) - jnp.log1p(-s / (shape + 1 + s))
             log_hazard = jnp.where(underflows, series, jnp.log(jnp.where(underflows, 1, hazard)))
@@ -249,17 +156,17 @@ class Gamma(Delays):
             return u + newton / jnp.clip(1 + newton * curvature / 2, 0.5, 2)
 
         near = (log_x + gammaln(shape + 1)) / shape
-        root = 1 - 1 / (9 * shape) + _normal_inverse(jnp.exp(log_x)) / (3 * jnp.sqrt(shape))
+        root = 1 - 1 / (9 * shape) + normal_inverse(jnp.exp(log_x)) / (3 * jnp.sqrt(shape))
         cube = jnp.log(shape) + 3 * jnp.log(jnp.maximum(root, 1e-3))
         above = jnp.maximum(jnp.maximum(near, log_x), cube)
         start = jnp.where(shape < 1, jnp.minimum(near, log_x), above)
         beyond = jnp.where(x > 0, jnp.inf, -jnp.inf)
-        u = jnp.where(usual, _iterate(step, start, (log_x, shape)), beyond)
+        u = jnp.where(usual, iterate(step, start, (log_x, shape)), beyond)
         return u + jnp.log(self.scale)
 
 
 @pytree()
-class Hyperexponential(Delays):
+class Hyperexponential(Family):
     """A share of slow draws: `P(tau > t) = (1 - q) exp(-rate t) + q exp(-slow_rate t)`.
 
     Every worker is slow in an iteration with probability `q = slow_share`, independently.
@@ -283,18 +190,15 @@ class Hyperexponential(Delays):
 
     # Where the slow draws take over, the time rises steeply with the hazard.
     smooth: ClassVar[bool] = False
+    checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {"slow_share": probability}
 
     def __post_init__(self) -> None:
-        self._check_parameters(slow_share=probability)
+        super().__post_init__()
         fast, slow = concrete(self.rate), concrete(self.slow_rate)
         if fast is not None and slow is not None and (slow > fast).any():
             raise ValueError(
                 f"slow_rate={self.slow_rate} exceeds rate={self.rate}; give slow_rate <= rate"
             )
-
-    @property
-    def tail_index(self) -> ArrayLike:
-        return jnp.inf
 
     def _log_parts(self, t: ArrayLike) -> tuple[Array, Array]:
         """Logarithms of the two terms of the survival probability."""
@@ -334,109 +238,53 @@ class Hyperexponential(Delays):
         single = jnp.maximum((finite_x + jnp.log1p(-q)) / rate, (finite_x + jnp.log(q)) / slow_rate)
         start = jnp.maximum(finite_x, single * mean_rate)
         inputs = (self, finite_x, rate, slow_rate, mean_rate)
-        return jnp.where(x < jnp.inf, _iterate(step, start, inputs) * unit, jnp.inf)
-
-    def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
+        return jnp.where(x < jnp.inf, iterate(step, start, inputs) * unit, jnp.inf)
 
 
 @pytree()
-class Discrete(Delays):
-    """Finitely many times, such as measured ones; a single one is deterministic.
+class Scaled(Delays):
+    """Times that are a family's, multiplied: of a load that is not the redundancy, say.
 
     Args:
-        values: positive times, shape () for a deterministic time, (J,) or, with one support a
-            worker, (M, J).
-        probabilities: of the values, of the same shape; equal ones by default.
-
-    Raises:
-        ValueError: if a value is not positive and finite, a probability lies outside [0, 1], the
-            shapes differ, or the probabilities of a support do not add up to 1.
-
-    >>> Discrete([1.0, 3.0], [0.9, 0.1]).quantile(jnp.array([0.5, 0.95])).tolist()
-    [1.0, 3.0]
+        delays: the family.
+        factor: of its times, ().
     """
 
-    values: ArrayLike
-    probabilities: ArrayLike | None = None
+    delays: Delays
+    factor: ArrayLike
 
-    support_ndim: ClassVar[int] = 1
-    smooth: ClassVar[bool] = False
-    jumps: ClassVar[bool] = True
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]
+        return self.delays.smooth
 
-    def __post_init__(self) -> None:
-        positive("values", self.values)
-        values = as_leaf(self.values)
-        values = (np if concrete(values) is not None else jnp).atleast_1d(values)
-        if not values.size:
-            raise ValueError(f"values={self.values} is empty; give at least one time")
-        weights = self.probabilities
-        if weights is None:
-            share = 1 / values.shape[-1]
-            weights = np.full(values.shape, share, float_dtype(values))
-        probability("probabilities", weights)
-        weights = as_leaf(weights)
-        if np.shape(weights) != values.shape:
-            raise ValueError(
-                f"probabilities has shape {np.shape(weights)} but values has shape "
-                f"{values.shape}; give one probability a value"
-            )
-        known = concrete(weights)
-        if known is not None and not (np.abs(known.sum(-1) - 1) < 1e-5).all():
-            raise ValueError(
-                f"probabilities={weights} add up to {known.sum(-1)}, not 1; divide by the sum"
-            )
-        library: Any = jnp if known is None or concrete(values) is None else np
-        order = library.argsort(values, axis=-1)
-        object.__setattr__(self, "values", library.take_along_axis(values, order, -1))
-        object.__setattr__(self, "probabilities", library.take_along_axis(weights, order, -1))
+    @property
+    def jumps(self) -> bool:  # type: ignore[override]
+        return self.delays.jumps
 
     @property
     def tail_index(self) -> ArrayLike:
-        return jnp.inf
+        return self.delays.tail_index
 
     @property
     def kinks(self) -> Array:
-        return jnp.asarray(self.values, self.dtype)
+        return self.delays.kinks * self.factor
 
-    def _levels(self) -> Array:
-        """Hazard from each value on, of the shape of the values; `inf` from the last."""
-        weights = jnp.asarray(self.probabilities, self.dtype)
-        below = jnp.cumsum(weights, axis=-1)
-        above = jnp.flip(jnp.cumsum(jnp.flip(weights, -1), axis=-1), -1)
-        below, above = below / below[..., -1:], above / above[..., :1]
-        above = jnp.concatenate([above[..., 1:], jnp.zeros_like(above[..., :1])], axis=-1)
-        # Each sum is precise where it is the smaller one.
-        low = below < 0.5
-        some = above > 0
-        late = jnp.where(some, -jnp.log(jnp.where(some, above, 1)), jnp.inf)
-        return jnp.where(low, -jnp.log1p(-jnp.where(low, below, 0)), late)
+    @property
+    def dtype(self) -> Any:
+        return self.delays.dtype
+
+    @property
+    def identical(self) -> bool:
+        return self.delays.identical
 
     def hazard(self, t: ArrayLike) -> Array:
-        levels = self._levels()
-        after = jnp.concatenate([jnp.zeros_like(levels[..., :1]), levels], axis=-1)
-        # A time that was scaled by the load and back may miss its value by a rounding.
-        slack = 1 + 4 * float(jnp.finfo(self.dtype).eps)
-        query = jnp.asarray(t, self.dtype) * slack
-        return _look_up(jnp.asarray(self.values, self.dtype), query, after, "right")
+        return self.delays.hazard(jnp.asarray(t) / self.factor)
 
     def inverse_hazard(self, x: ArrayLike) -> Array:
-        # A hazard of zero asks for the smallest value that has any probability.
-        x = jnp.maximum(jnp.asarray(x, self.dtype), jnp.finfo(self.dtype).tiny)
-        return _look_up(self._levels(), x, jnp.asarray(self.values, self.dtype), "left")
+        return self.delays.inverse_hazard(x) * self.factor
 
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
-        return jnp.log(self.inverse_hazard(x))
-
-
-def _look_up(grid: Array, query: Array, table: Array, side: str) -> Array:
-    """Entries of `table` at the places of `query` in the rising `grid`, by worker if (M, J)."""
-    if grid.ndim == 1:
-        found = table[jnp.searchsorted(grid, query, side=side)]
-        return jnp.where(jnp.isnan(query), jnp.nan, found)
-    query = jnp.broadcast_to(query, jnp.broadcast_shapes(query.shape, grid.shape[:1]))
-    by_worker = jax.vmap(_look_up, in_axes=(0, -1, 0, None), out_axes=-1)
-    return by_worker(grid, query, table, side)
+        return jnp.log(self.factor) + self.delays.log_inverse_hazard(x)
 
 
 FAMILIES: dict[str, type[Delays]] = {

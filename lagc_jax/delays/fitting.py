@@ -51,46 +51,30 @@ def fit(times: ArrayLike | Trace) -> "pd.DataFrame":
     rows = []
     for name, estimate in ESTIMATORS.items():
         delays, likelihood = estimate(sample)
-        size = len(vars(delays))
-        rows.append(
-            {
-                "family": name,
-                "delays": delays,
-                "parameters": size,
-                "log-likelihood": likelihood,
-                "AIC": 2 * size - 2 * likelihood,
-                "KS": _distance(delays, sample),
-            }
-        )
-    table = pd.DataFrame(rows).set_index("family")
+        size, distance = len(vars(delays)), _distance(delays, sample)
+        rows.append((name, delays, size, likelihood, 2 * size - 2 * likelihood, distance))
+    columns = ["family", "delays", "parameters", "log-likelihood", "AIC", "KS"]
+    table = pd.DataFrame(rows, columns=columns).set_index("family")
     return table.sort_values("AIC", kind="stable")
 
 
 def quantile_frame(times: ArrayLike | Trace, table: "pd.DataFrame") -> "pd.DataFrame":
     """Measured against fitted quantiles, in long form, for `lagc_jax.plots.paper.plot_quantiles`.
 
-    Args:
-        times: as for `fit`.
-        table: of `fit`.
-
-    Returns:
-        A frame with the columns `family`, `fitted` and `measured`: the `i`-th smallest of N times
-        against the quantile of level `(i - 1/2) / N`, at most 200 of them a family.
+    From times and the table of `fit`, a frame with the columns `family`, `fitted` and `measured`:
+    the `i`-th smallest of N times against the quantile of level `(i - 1/2) / N`, at most 200 a
+    family.
     """
     import pandas as pd
 
     sample = _sample(times)
     chosen = np.unique(np.linspace(0, sample.size - 1, 200).round().astype(int))
     level = (chosen + 0.5) / sample.size
+    measured = sample[chosen]
+    fitted = {name: np.asarray(law.quantile(level), float) for name, law in table["delays"].items()}
     frames = [
-        pd.DataFrame(
-            {
-                "family": name,
-                "fitted": np.asarray(delays.quantile(level), float),
-                "measured": sample[chosen],
-            }
-        )
-        for name, delays in table["delays"].items()
+        pd.DataFrame({"family": name, "fitted": values, "measured": measured})
+        for name, values in fitted.items()
     ]
     return pd.concat(frames, ignore_index=True)
 

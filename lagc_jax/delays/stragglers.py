@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import TimeSource, check_source, survival_uniforms
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.contract import check_source
 
 # Chunks that a chain can be asked for: 2^24 of them.
 LEVELS = 24
@@ -119,18 +120,13 @@ class Bursty(Wrapper):
         The chain is drawn by halves: given its states at both ends of a stretch, the one in the
         middle has a closed law, and the two halves are then independent. Descending from the ends
         of all `2^24` chunks to those of one, and on to its iterations, costs so many draws only.
-
-        Args:
-            key: a JAX random key, the same for all chunks; consumed.
-            chunk: index of the chunk, ().
-            shape: (C, M).
         """
         size, workers = shape
         moved = self._moved(LEVELS + size.bit_length() - 1, workers)
         ends_key, inner_key = _keys.split(key)
 
         def uniform(time: ArrayLike) -> Array:
-            return survival_uniforms(_keys.fold_in(ends_key, time), (workers,), self.dtype)
+            return _keys.survival_uniforms(_keys.fold_in(ends_key, time), (workers,), self.dtype)
 
         share = jnp.broadcast_to(self.share_bad, (workers,))
         first = uniform(0) <= share
@@ -150,13 +146,12 @@ class Bursty(Wrapper):
 
         begin = (jnp.zeros((), int), first, last)
         (_, left, right), _ = jax.lax.scan(descend, begin, jnp.arange(LEVELS))
-        uniforms = survival_uniforms(_keys.fold_in(inner_key, chunk), shape, self.dtype)
+        uniforms = _keys.survival_uniforms(_keys.fold_in(inner_key, chunk), shape, self.dtype)
         bad = jnp.stack([left, right])
         for level in reversed(range(size.bit_length() - 1)):
             half = 2**level
-            middle = self._middle(
-                uniforms[half :: 2 * half], share, bad[:-1], bad[1:], moved[level]
-            )
+            drawn = uniforms[half :: 2 * half]
+            middle = self._middle(drawn, share, bad[:-1], bad[1:], moved[level])
             both = jnp.stack([bad[:-1], middle], axis=1).reshape(-1, workers)
             bad = jnp.concatenate([both, bad[-1:]])
         return bad[:-1]
@@ -222,10 +217,12 @@ class Failures(Wrapper):
         size, _, workers = shape
         end_key, once_key = _keys.split(self.own_key(key))
         # A worker survives j iterations with probability (1 - forever)^j.
-        life = -jnp.log(survival_uniforms(end_key, (workers,), self.dtype))
+        life = -jnp.log(_keys.survival_uniforms(end_key, (workers,), self.dtype))
         hazard = -jnp.log1p(-jnp.asarray(self.forever, self.dtype))
         count = (jnp.asarray(chunk) * size + 1 + jnp.arange(size)).astype(self.dtype)
-        uniforms = survival_uniforms(_keys.fold_in(once_key, chunk), (size, workers), self.dtype)
+        uniforms = _keys.survival_uniforms(
+            _keys.fold_in(once_key, chunk), (size, workers), self.dtype
+        )
         once = jnp.broadcast_to(jnp.asarray(self.once, self.dtype), uniforms.shape)
         hazard = jnp.broadcast_to(hazard, uniforms.shape)
         failed = (uniforms <= once) | (life[None] < count[:, None] * hazard)

@@ -80,12 +80,9 @@ class Trace(TimeSource):
         if isinstance(times, pd.DataFrame):
             return cls._from_frame("times", times, resample, block)
         try:
-            table = (
-                np.ma.filled(np.ma.asarray(times, float), np.nan)
-                if np.ma.isMaskedArray(times)
-                else times
-            )
-            table = np.asarray(table)
+            if np.ma.isMaskedArray(times):
+                times = np.ma.filled(np.ma.asarray(times, float), np.nan)
+            table = np.asarray(times)
         except ValueError:
             raise ValueError(
                 "times is ragged; give rows of equal lengths, NaN where missing"

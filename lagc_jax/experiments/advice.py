@@ -25,16 +25,16 @@ from lagc_jax._programs import compiled
 from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.costs import first_hit, price
-from lagc_jax.delays.base import TimeSource, check_source
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.contract import check_source
 from lagc_jax.descent import find_path, path_scheme
-from lagc_jax.doors import check_fit, flat_start
+from lagc_jax.doors import check_fit, flat_start, warn_if_short
 from lagc_jax.experiments.paper import default_iterations
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import linear_regression, synthetic_linear_regression
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import sample_quantiles
 from lagc_jax.times import sample_worker_times
-from lagc_jax.trajectory import warn_if_short
 
 PAPER_GROWTH, PAPER_WORKERS = 1.3, 12
 # Where workers differ an exact mean costs an integral for every set of working groups: with more

@@ -14,7 +14,7 @@ from jax import Array
 
 from lagc_jax._checks import one_axis, positive, probability, whole_number
 from lagc_jax._keys import make_key, one_key
-from lagc_jax.costs import Gap, Target
+from lagc_jax.targets import Gap, Target
 
 
 class Vary:

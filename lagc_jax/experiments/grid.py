@@ -17,7 +17,6 @@ from lagc_jax._checks import not_negative, positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
-from lagc_jax.costs import Gap
 from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import RESAMPLINGS, Trace
@@ -25,6 +24,7 @@ from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.files import CsvProblem, Generated
 from lagc_jax.schemes.base import TRIGGERS
 from lagc_jax.schemes.catalogue import CATALOGUE
+from lagc_jax.targets import Gap
 
 PRECISIONS = ("float32", "float64")
 TABLES = ("problem", "scheme", "delays", "cluster")

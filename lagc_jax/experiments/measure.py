@@ -21,7 +21,7 @@ from jax import Array
 
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
-from lagc_jax.costs import Target, price
+from lagc_jax.costs import price
 from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import flat_start
 from lagc_jax.experiments.devices import local_mesh
@@ -32,6 +32,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, constant, realise
+from lagc_jax.targets import Target
 from lagc_jax.times import Times, part_of_path
 
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from lagc_jax.costs import Gap
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment, Vary
@@ -20,6 +19,7 @@ from lagc_jax.experiments.runner import run
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc
+from lagc_jax.targets import Gap
 from lagc_jax.theory import Expectation, delay_row, scheme_row
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -120,7 +120,7 @@ def default_iterations(
 
 
 def table_frame(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
-    """Table I with what the realisations gave: a row a scheme, columns as in `theory.table1`.
+    """Table I with what the realisations gave: a row a scheme, columns as in `theory.scheme_row`.
 
     For every family of delays it adds the Monte Carlo mean and the 5, 50 and 95 % quantiles of the
     wall-clock time to the accuracy.

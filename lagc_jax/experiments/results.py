@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from lagc_jax.costs import Iterate
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.measure import Outcome
+from lagc_jax.targets import Iterate
 
 COUNTS = ("iterations", "communication", "computation", "bits", "timeouts")
 

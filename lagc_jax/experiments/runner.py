@@ -74,7 +74,7 @@ def run(
         OSError: if results cannot be written; those written before stay valid.
 
     >>> from lagc_jax import Exponential, gd, synthetic_linear_regression
-    >>> from lagc_jax.costs import Gap
+    >>> from lagc_jax.targets import Gap
     >>> problem = synthetic_linear_regression(jax.random.key(0), 2, 3)
     >>> table = run(Experiment(problems={"LAG": problem}, schemes={"GD": gd(2)}, target=Gap([0.1]),
     ...                        delays={"low tail": Exponential(1.0)}, num_iterations=9,

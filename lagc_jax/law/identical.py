@@ -16,11 +16,12 @@ from jax import Array
 from jax.scipy.special import betainc, logsumexp
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import concrete, warn, whole_number
+from lagc_jax._checks import code_sizes, concrete, warn, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
-from lagc_jax.delays.base import Delays, check_source
+from lagc_jax.delays.base import Delays
+from lagc_jax.delays.contract import check_source
 from lagc_jax.law.binomial import log_binomial, log_density, log_probabilities
 from lagc_jax.law.unequal import log_distance, moments
 
@@ -29,19 +30,12 @@ NUM_NODES = 2048
 
 @pytree()
 class _Law:
-    """The law of one group's statistic `Z` at the nodes of a quadrature.
+    """The law of one group's statistic `Z` at the nodes of a quadrature."""
 
-    Attributes:
-        node: (Q,) values of Z; the last stands for everything beyond it.
-        log_mass: (Q,) log of weight times density.
-        log_cdf: (Q,) log of the distribution function.
-        redundancy: () `r`.
-    """
-
-    node: ArrayLike
-    log_mass: ArrayLike
-    log_cdf: ArrayLike
-    redundancy: ArrayLike
+    node: ArrayLike  # (Q,) values of Z; the last stands for everything beyond it
+    log_mass: ArrayLike  # (Q,) of weight times density
+    log_cdf: ArrayLike  # (Q,)
+    redundancy: ArrayLike  # () `r`
 
 
 @lru_cache(maxsize=256)
@@ -116,10 +110,7 @@ def _mean(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> 
 @compiled()
 @lenient
 def _variance(delays: Delays, law: _Law, num_groups: ArrayLike, load: ArrayLike) -> Array:
-    """Variances of the same, integrated as central moments.
-
-    So nothing is lost where the deviation is far below the mean.
-    """
+    """Variances of the same, as central moments: also precise far below the squared mean."""
     s = jnp.asarray(num_groups, delays.dtype)
     at_least_one = jnp.maximum(s, 1)
     log_mean = _log_mean(delays, law, at_least_one)
@@ -141,8 +132,8 @@ def order_statistic_mean(delays: Delays, rank: int, num_samples: int) -> Array:
         num_samples: `n`.
 
     Returns:
-        The mean in the unit of the delays, to a relative 1e-12 in float64; `inf`, with a
-        RuntimeWarning if known, unless `(n - k + 1) * tail_index > 1` (OS, section 3.1).
+        It is exact to a relative 1e-12 in float64; `inf`, with a RuntimeWarning if known, unless
+        `(n - k + 1) * tail_index > 1` (OS, section 3.1).
 
     Raises:
         ValueError: for sizes that are not whole numbers with `k <= n`, or worker-dependent delays.
@@ -181,9 +172,9 @@ def iteration_mean(
         num_selected: numbers of working groups `s`, shape (S,) or ().
 
     Returns:
-        `E[T]`, of the shape of `num_selected`, in the unit of the delays, to a relative 1e-12 in
-        float64; 0 where `s = 0`, `inf` unless `r * tail_index > 1`, with a RuntimeWarning if that
-        is known. For `r = n` it equals `H_s / rate` or
+        `E[T]`, of the shape of `num_selected`, to a relative 1e-12 in float64; 0 where `s = 0`,
+        `inf`, with a RuntimeWarning if known, unless `r * tail_index > 1`. For `r = n` it equals
+        `H_s / rate` or
         `n scale Gamma(s+1) Gamma(1-1/(n shape)) / Gamma(s+1-1/(n shape))` (OS, section 3.1).
 
     Raises:
@@ -235,26 +226,12 @@ def iteration_variance(
 
 @lenient
 def iteration_cdf(
-    delays: Delays,
-    time: ArrayLike,
-    group_size: int,
-    redundancy: int,
-    num_selected: ArrayLike,
+    delays: Delays, time: ArrayLike, group_size: int, redundancy: int, num_selected: ArrayLike
 ) -> Array:
-    """Distribution function `I_{Phi(t/r)}(F, n-F+1)^s` of the time of an iteration.
+    """`P(T <= t) = I_{Phi(t/r)}(F, n-F+1)^s`, `T` the time of an iteration (OS, section 2.1).
 
-    Args:
-        delays: identical delays (parameters of shape ()).
-        time: times `t >= 0`, in the unit of the delays; broadcast against `num_selected`.
-        group_size: `n`.
-        redundancy: `r`.
-        num_selected: number of working groups `s`.
-
-    Returns:
-        `P(T <= t)` (OS, section 2.1), of the broadcast shape.
-
-    Raises:
-        ValueError: for sizes that are not whole numbers with `r <= n`, or worker-dependent delays.
+    Arguments and errors are those of `iteration_mean`; `time`, `t >= 0`, and `num_selected` are
+    broadcast.
     """
     n, r = check_iteration(delays, group_size, redundancy)
     phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / r))
@@ -275,25 +252,17 @@ def check_iteration(
 ) -> tuple[int, int]:
     """Check an iteration's arguments, and warn where the moment asked for is infinite."""
     check_source(delays, family=True)
-    n, r = whole_number("group_size", group_size), whole_number("redundancy", redundancy)
-    if r > n:
-        raise ValueError(f"redundancy={r} exceeds group_size={n}; give 1 <= redundancy <= n")
+    n, r = code_sizes(group_size, redundancy)
     if not delays.identical:
         raise ValueError(
             f"delays={delays} differ between workers, so exact moments of identical delays do not "
             f"apply; give parameters of shape (), or sample worker by worker"
         )
-    if order is not None:
-        warn_if_infinite(delays, r, order)
-    return n, r
-
-
-def warn_if_infinite(delays: Delays, redundancy: int, order: int) -> None:
-    """Warn where the moment of an iteration's time is known to be infinite."""
     tail_index = concrete(delays.tail_index)
-    if tail_index is not None and not redundancy * tail_index > order:
+    if order is not None and tail_index is not None and not r * tail_index > order:
         name = {1: "mean", 2: "variance"}[order]
         warn(
             f"the {name} of an iteration's time is infinite: r * shape = "
-            f"{redundancy * tail_index:g} <= {order}, where r = n - F + 1 = {redundancy}"
+            f"{r * tail_index:g} <= {order}, where r = n - F + 1 = {r}"
         )
+    return n, r

@@ -34,11 +34,6 @@ def chunk_uniforms(seed: Array, chunk: ArrayLike, dtype: DTypeLike) -> tuple[Arr
     A float32 has a word of 32 random bits and is at least 2^-33, a float64 has two and is at least
     2^-65. The parts are not joined, for joining them would keep their use from fusing with their
     making.
-
-    Args:
-        seed: (2,) uint32.
-        chunk: index of the chunk, ().
-        dtype: float32 or float64.
     """
     double = jnp.dtype(dtype).itemsize == 8
     size = CHUNK if double else CHUNK // 2
@@ -107,11 +102,6 @@ def make_inverse(group_size: int, redundancy: int, dtype: Any) -> Inverse:
 
     The tabulated `Z` has an absolute error below 1e-6 in float32 and 1e-14 in float64 relative to
     `max(Z, 1)`, down to a survival probability of 2^-33 and 2^-65 for up to 2^24 groups.
-
-    Args:
-        group_size: `n`.
-        redundancy: `r`.
-        dtype: float32 or float64.
     """
     n, r, dtype = group_size, redundancy, np.dtype(dtype)
     octaves, splits, degree = (96, 16, 7) if dtype.itemsize == 8 else (64, 8, 3)

@@ -78,12 +78,7 @@ def _hazards(delays: Delays, y: Array, end: Array) -> Array:
 
 
 def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
-    """Log probabilities that at least, and that fewer than, `r` workers are not done, (N,) each.
-
-    Args:
-        hazard: (n, N) of the workers of a group.
-        redundancy: `r`.
-    """
+    """Log probabilities that at least, and fewer than, `r` of a group are not done, by (n, N)."""
 
     def add_worker(counts: Array, hazard: Array) -> tuple[Array, None]:
         # counts: (r+1, N), log probabilities of 0, .., r-1 and of at least r unfinished workers.
@@ -187,15 +182,7 @@ def _relative_variance(
 def warn_if_infinite(
     delays: Delays, num_workers: int, working: ArrayLike, redundancy: int, order: int
 ) -> None:
-    """Warn where a moment of an iteration's time is known to be infinite.
-
-    Args:
-        delays: parameters of shape () or (M,).
-        num_workers: `M`.
-        working: (K, G) bool, groups that work.
-        redundancy: `r`.
-        order: 1 for the mean, 2 for the variance.
-    """
+    """Warn where the mean (order 1) or variance (2) of an iteration's time is known infinite."""
     index, known = concrete(delays.tail_index), concrete(working)
     if index is None or known is None:
         return

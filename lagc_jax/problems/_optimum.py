@@ -8,21 +8,15 @@ import numpy as np
 import optax
 from jax import Array
 
+# From `theta` (d,) to value (), gradient (d,) and Hessian (d, d).
 Derivatives = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
 
 
 def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.ndarray, float]:
     """Minimise a convex function in float64 by Newton's method with backtracking.
 
-    Args:
-        derivatives: maps `theta` (d,) to value (), gradient (d,) and Hessian (d, d).
-        theta: start, (d,).
-
-    Returns:
-        The minimiser and the minimum, to the rounding of the gradient.
-
-    Raises:
-        ValueError: if the gradient does not vanish, as for separable data without a penalty.
+    Gives the minimiser and the minimum, to the rounding of the gradient; a ValueError where that
+    does not vanish, as for separable data without a penalty.
     """
     value, gradient, hessian = derivatives(theta)
     scale = np.linalg.norm(gradient)
@@ -67,17 +61,9 @@ def _newton_direction(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 
 
 def minimize_lbfgs(loss: Callable[[Array], Array], theta: Array) -> tuple[Array, Array]:
-    """Minimise a smooth function by L-BFGS until its value stops falling.
+    """Minimise a smooth function by L-BFGS until its value stops falling, to its rounding.
 
-    Args:
-        loss: maps `theta` (d,) to a scalar; differentiable by JAX.
-        theta: start, (d,).
-
-    Returns:
-        The best point and its value, to the rounding of the value in the dtype of `theta`.
-
-    Raises:
-        ValueError: if the gradient does not vanish within 2000 iterations.
+    A gradient that does not vanish within 2000 iterations is a ValueError.
     """
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)

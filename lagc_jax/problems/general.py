@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,25 +14,19 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite, finite_data, positive, whole_number
+from lagc_jax._checks import finite, finite_data, positive, shaped, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax.problems._arrays import partition_keys, sum_groups
 from lagc_jax.problems._optimum import minimize_lbfgs
-from lagc_jax.problems.base import Problem, partition_keys, sum_groups
+from lagc_jax.problems.base import Problem
 
 
 @pytree("loss_fn", "unravel", "sampler")
 class GeneralProblem(Problem):
-    """A user's loss over M partitions; made by `general_problem`.
-
-    Attributes:
-        loss_fn: maps (parameters, one partition's data) to the partition's loss ().
-        unravel: maps a vector (d,) to the user's parameters.
-        data: pytree whose leaves have the leading axis M.
-        sampler: maps (one partition's data, key, batch size) to a minibatch of it, if it can.
-    """
+    """A user's loss over M partitions; made by `general_problem`, whose arguments it holds."""
 
     loss_fn: Callable[[Any, Any], Array]
-    unravel: Callable[[Array], Any]
+    unravel: Callable[[Array], Any]  # from a vector (d,) to the user's parameters
     data: Any
     smoothness: Array
     total_smoothness: Array
@@ -58,7 +53,7 @@ class GeneralProblem(Problem):
         grouped = jax.tree.map(
             lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), self.data
         )
-        gradient = jax.grad(self._sum_of_losses)
+        gradient = jax.grad(partial(_sum_of_losses, self.loss_fn, self.unravel))
 
         def gradients(theta: Array) -> Array:
             points = None if theta.ndim == 1 else 0
@@ -74,10 +69,6 @@ class GeneralProblem(Problem):
         data = jax.vmap(lambda part, own: sampler(part, own, batch_size))(self.data, keys)
         return replace(self, data=data)
 
-    def _sum_of_losses(self, theta: Array, data: Any) -> Array:
-        parameters = self.unravel(theta)
-        return jnp.sum(jax.vmap(lambda part: self.loss_fn(parameters, part))(data))
-
     def group_smoothness(self, num_groups: int) -> Array:
         return sum_groups(self.smoothness, num_groups)
 
@@ -85,7 +76,7 @@ class GeneralProblem(Problem):
         return self.loss(theta) - self.optimum
 
     def loss(self, theta: Array) -> Array:
-        return self._sum_of_losses(theta, self.data)
+        return _sum_of_losses(self.loss_fn, self.unravel, theta, self.data)
 
 
 def general_problem(
@@ -104,20 +95,17 @@ def general_problem(
         loss: pure function from (parameters, data of one partition) to that partition's loss ().
         data: pytree whose leaves have the leading axis M, one entry a partition.
         theta0: parameters in the user's form; where the search for the optimum starts.
-        smoothness: (M,) constants of the partitions. By default they are estimated by
-            `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and half way
-            between: a lower bound of the true constants.
+        smoothness: (M,) constants of the partitions; by default a lower bound of them, estimated by
+            `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and between.
         strong_convexity: `mu`, if known; only bounds use it.
         optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
             for losses that are not convex (0.0, say).
-        sampler: pure function from (data of one partition, JAX random key, batch size) to that
-            partition's data on a minibatch, for `minibatch`. Their loss must have the mean of the
-            partition's, so let it weigh samples: those of a uniform minibatch by the number of
-            samples over the batch size.
+        sampler: pure function from (data of one partition, JAX random key, batch size) to its data
+            on a minibatch, whose loss must have the mean of the partition's: let it weigh the
+            samples of a uniform minibatch by their number over the batch size.
 
-    Returns:
-        The problem. A group's constant and the total are sums of the partitions' constants. The
-        gap is a difference of two losses, and so is resolved to their rounding.
+    Constants of groups and the total are sums of the partitions'. The gap is a difference of two
+    losses, resolved to their rounding.
 
     Raises:
         ValueError: if the leading axes of `data` differ, `smoothness` is not M positive numbers,
@@ -128,56 +116,48 @@ def general_problem(
     >>> round(float(problem.optimum), 3)
     2.0
     """
+    M = _check_data(loss, data, theta0)
+    data = jax.tree.map(jnp.asarray, data)
+    flat0, unravel = ravel_pytree(theta0)
+    minimizer, points = flat0, [0.0]
+    if optimum is None:
+        total = partial(_sum_of_losses, loss, unravel, data=data)
+        minimizer, found = minimize_lbfgs(total, flat0)
+        optimum, points = float(found), [0.0, 0.5, 1.0]
+    if smoothness is None:
+        between = [unravel(flat0 + s * (minimizer - flat0)) for s in points]
+        estimates = [estimate_smoothness(loss, data, point) for point in between]
+        smoothness = jnp.max(jnp.stack(estimates), axis=0)
+    finite("optimum", optimum)
+    positive("smoothness", smoothness)
+    shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
+    constants = jnp.asarray(smoothness, flat0.dtype)
+    # Put, not made by JAX, whose `jax_debug_nans` would stop at one that is not known.
+    mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))
+    known = constants, constants.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
+    return GeneralProblem(loss, unravel, data, *known, sampler)
+
+
+def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> int:
+    """Check what `general_problem` is given, and return `M`."""
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes in ({()}, {(0,)}):
         raise ValueError(
             f"data has leading axes {sorted(sizes)}; give leaves that share the axis M"
         )
-    data = jax.tree.map(jnp.asarray, data)
     for leaf in jax.tree.leaves(data):
         finite_data("data", leaf)
-    flat0, unravel = ravel_pytree(theta0)
-    start = loss(theta0, jax.tree.map(lambda leaf: leaf[0], data))
+    start = loss(theta0, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], data))
     if np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
-    (num_partitions,) = sizes.pop()
-    # Put, not made by JAX, whose `jax_debug_nans` would stop at it.
-    unknown = jax.device_put(np.full(num_partitions, np.nan, flat0.dtype))
-    nothing = jax.device_put(np.asarray(np.nan, flat0.dtype))
-    draft = GeneralProblem(loss, unravel, data, unknown, nothing, nothing, flat0, nothing)
-    minimizer, points = flat0, [0.0]
-    if optimum is None:
-        minimizer, found = minimize_lbfgs(draft.loss, flat0)
-        optimum, points = float(found), [0.0, 0.5, 1.0]
-    if smoothness is None:
-        smoothness = jnp.max(
-            jnp.stack(
-                [
-                    estimate_smoothness(loss, data, unravel(flat0 + s * (minimizer - flat0)))
-                    for s in points
-                ]
-            ),
-            axis=0,
-        )
-    finite("optimum", optimum)
-    positive("smoothness", smoothness)
-    if np.shape(smoothness) != (num_partitions,):
-        raise ValueError(
-            f"smoothness has shape {np.shape(smoothness)}; give ({num_partitions},), one constant "
-            f"a partition"
-        )
-    constants = jnp.asarray(smoothness, flat0.dtype)
-    return GeneralProblem(
-        loss,
-        unravel,
-        data,
-        constants,
-        jnp.sum(constants),
-        jax.device_put(np.asarray(strong_convexity, flat0.dtype)),
-        minimizer,
-        jnp.asarray(optimum, flat0.dtype),
-        sampler,
-    )
+    return sizes.pop()[0]
+
+
+def _sum_of_losses(
+    loss: Callable[[Any, Any], Array], unravel: Callable[[Array], Any], theta: Array, data: Any
+) -> Array:
+    parameters = unravel(theta)
+    return jnp.sum(jax.vmap(lambda part: loss(parameters, part))(data))
 
 
 def estimate_smoothness(

@@ -11,9 +11,7 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax._checks import not_negative, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems._progress import steps
-from lagc_jax.problems.base import (
-    Problem,
+from lagc_jax.problems._arrays import (
     gram_norms,
     group_products,
     host_gram_norms,
@@ -24,6 +22,8 @@ from lagc_jax.problems.base import (
     stored,
     sum_groups,
 )
+from lagc_jax.problems._progress import steps
+from lagc_jax.problems.base import Problem
 
 
 @pytree()
@@ -104,9 +104,6 @@ class LinearRegression(Problem):
     def gap(self, theta: Array) -> Array:
         image = jnp.matmul(self.root, theta - self.minimizer, precision=EXACT)
         return 0.5 * jnp.sum(image**2)
-
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
 
 
 def _gram_is_cheaper(num_rows: int, num_features: int) -> bool:
@@ -204,6 +201,11 @@ def _solve_normal_equations(X: np.ndarray, y: np.ndarray, gram: np.ndarray) -> S
     return minimizer, np.linalg.cholesky(gram).T, (values[0], values[-1])
 
 
+def _draw(key: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers of float32, from now on exact: alike in every precision."""
+    return np.asarray(_keys.normal(_keys.known_key(key), shape, jnp.float32), np.float64)
+
+
 def synthetic_linear_regression(
     key: Array,
     num_workers: int = 12,
@@ -215,8 +217,7 @@ def synthetic_linear_regression(
 
     `X_m = growth^(m-1) q_m q_m^T + I` with orthonormal `q_m`, so that `L_m = (growth^(m-1) + 1)^2`,
     and `y_m = X_m theta_true + noise * normal` (LAG, section 4). `theta_true` is standard normal.
-    The draws are made in float32 and then treated as exact, so one key gives one problem in every
-    precision.
+    One key gives one problem in every precision.
 
     Args:
         key: a JAX random key.
@@ -242,7 +243,7 @@ def synthetic_linear_regression(
         )
     positive("growth", growth)
     not_negative("noise", noise)
-    draws = np.asarray(_keys.normal(_keys.known_key(key), (2 * M + 1, d), jnp.float32), np.float64)
+    draws = _draw(key, (2 * M + 1, d))
     directions, theta_true, errors = draws[:M], draws[M], draws[M + 1 :]
     q = np.linalg.qr(directions.T)[0].T
     X = growth ** np.arange(M)[:, None, None] * q[:, :, None] * q[:, None, :] + np.eye(d)
@@ -261,8 +262,7 @@ def gaussian_linear_regression(
 
     `X_m` is standard normal, scaled so that the `L_m` rise geometrically from 1 to `spread`, and
     `y_m = X_m theta_true + noise * normal`; as LAG rescales the data of its workers (LAG, section
-    4). The draws are made in float32 and then treated as exact, so one key gives one problem in
-    every precision.
+    4). One key gives one problem in every precision.
 
     Args:
         key: a JAX random key.
@@ -285,7 +285,7 @@ def gaussian_linear_regression(
     positive("spread", spread)
     not_negative("noise", noise)
     count = M * N * (d + 1) + d
-    draws = np.asarray(_keys.normal(_keys.known_key(key), (count,), jnp.float32), np.float64)
+    draws = _draw(key, (count,))
     X, theta_true, errors = np.split(draws, [M * N * d, M * N * d + d])
     X = X.reshape(M, N, d)
     smoothness = np.geomspace(1, spread, M)

@@ -15,20 +15,19 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, finite_data, not_negative, real_array, whole_number
+from lagc_jax._checks import finite, shaped
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.problems._optimum import Derivatives, minimize_newton
-from lagc_jax.problems.base import (
-    Problem,
+from lagc_jax.problems._arrays import (
     gram_norms,
     group_products,
-    host_gram_norms,
     merge,
     partitioned,
     sample_partitions,
-    stored,
 )
+from lagc_jax.problems._logistic_fit import fit_logistic
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.classes import check_classes, sample_weights
 
 # Largest curvature of the log-sum-exp along one logit of two, and in any direction (see Boehning).
 BINARY_CURVATURE, SOFTMAX_CURVATURE = 0.25, 0.5
@@ -81,9 +80,6 @@ class LogisticRegression(Problem):
         log_p = jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)])
         return _gap(self, log_p, jnp.stack([jnp.zeros_like(shift), shift]), move)
 
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
-
 
 @pytree()
 class MultinomialRegression(Problem):
@@ -111,11 +107,7 @@ class MultinomialRegression(Problem):
     def flatten(self, theta: ArrayLike) -> Array:
         finite("theta0", theta)
         shape = np.shape(self.unflatten(self.minimizer))
-        if np.shape(theta) != shape:
-            raise ValueError(
-                f"theta0 has shape {np.shape(theta)}; give {shape}, a row a feature and a column a "
-                f"class"
-            )
+        shaped("theta0", theta, [shape], f"{shape}, a row a feature and a column a class")
         return jnp.asarray(theta, self.minimizer.dtype).reshape(-1)
 
     def unflatten(self, theta: Array) -> Array:
@@ -150,9 +142,6 @@ class MultinomialRegression(Problem):
         )
         return _gap(self, jax.nn.log_softmax(logits, axis=0), shift, move)
 
-    def loss(self, theta: Array) -> Array:
-        return self.optimum + self.gap(theta)
-
 
 Logistic = LogisticRegression | MultinomialRegression
 
@@ -172,13 +161,9 @@ def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: 
 def _gap(problem: Logistic, log_p: Array, shift: Array, move: Array) -> Array:
     """The loss minus its tangent at the optimum, sample by sample, and the tangent's slope there.
 
-    No two values of the loss are subtracted, so a small gap keeps its relative precision.
-
-    Args:
-        problem: its weights, penalty and tilt.
-        log_p: (C, M, N) log-probabilities of the classes at the minimiser.
-        shift: (C, M, N) differences of the logits from those at the minimiser.
-        move: (d C,) or (d,) `theta - theta*`.
+    No two values of the loss are subtracted, so a small gap keeps its relative precision. Given are
+    log-probabilities at the minimiser and shifts of the logits from there, (C, M, N), and
+    `theta - theta*`.
     """
     penalty = 0.5 * problem.l2 * problem.num_partitions * jnp.sum(move**2)
     samples = jnp.sum(problem.weights * _divergence(log_p, shift))
@@ -233,15 +218,15 @@ def logistic_regression(
     [1.25, 2.0]
     """
     features, labels, dtype = partitioned(X, y)
-    sample_weights = _sample_weights(weights, labels)
-    wrong = labels[(np.abs(labels) != 1) & (sample_weights > 0)]
+    w = sample_weights(weights, labels)
+    wrong = labels[(np.abs(labels) != 1) & (w > 0)]
     if wrong.size:
         raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
     # With signed features the logits are (0, -y x.theta) and class 0 is always the right one.
     signed = -labels[:, :, None] * features
     right = np.zeros(labels.shape, int)
     space = np.array([[0.0], [1.0]])
-    values = _fit(signed, right, sample_weights, l2, space, space, BINARY_CURVATURE, dtype)
+    values = fit_logistic(signed, right, w, l2, space, space, BINARY_CURVATURE, dtype)
     return LogisticRegression(signed=jnp.asarray(signed, dtype), **values)
 
 
@@ -263,9 +248,8 @@ def multinomial_regression(
     Args:
         X: features, (M, N, d); a column of ones makes an intercept.
         y: classes, whole numbers from 0 to C-1, (M, N).
-        l2: penalty `l2/2 |W|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
-        weights: of the samples, (M, N), not negative; 0 for padding, whose class may then be any
-            number. Ones by default.
+        l2: as for `logistic_regression`, of `|W|^2`.
+        weights: as for `logistic_regression`.
         num_classes: `C`; by default the largest class plus one, all of which then have samples.
 
     Returns:
@@ -277,177 +261,18 @@ def multinomial_regression(
         most `C/2` times the smallest. `strong_convexity` is the bound `M l2`.
 
     Raises:
-        ValueError: if shapes do not fit, data are not finite, classes are not whole numbers from 0
-            to C-1, one has no sample and `num_classes` is not given, weights or `l2` are negative,
-            or no optimum is found (separable data with `l2 = 0`).
+        ValueError: as for `logistic_regression`, or if one class has no sample and `num_classes` is
+            not given.
 
     >>> problem = multinomial_regression([[[1.0]], [[2.0]]], [[0], [2]], l2=1.0, num_classes=3)
     >>> problem.smoothness.tolist(), problem.unflatten(problem.minimizer).shape
     ([1.5, 3.0], (1, 3))
     """
     features, classes, dtype = partitioned(X, y)
-    labels, sample_weights, C = check_classes(classes, weights, num_classes)
+    labels, w, C = check_classes(classes, weights, num_classes)
     # A vector added to every column of W changes no probability: Newton's method moves in the rest.
     rest = np.linalg.svd(np.ones((1, C)))[2][1:].T
-    values = _fit(features, labels, sample_weights, l2, np.eye(C), rest, SOFTMAX_CURVATURE, dtype)
+    values = fit_logistic(features, labels, w, l2, np.eye(C), rest, SOFTMAX_CURVATURE, dtype)
     return MultinomialRegression(
         X=jnp.asarray(features, dtype), labels=jnp.asarray(labels), **values
     )
-
-
-def check_classes(
-    y: np.ndarray, weights: ArrayLike | None, num_classes: int | None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Check classes (M, N) and weights; return both, class 0 where the weight is zero, and `C`."""
-    sample_weights = _sample_weights(weights, y)
-    counted = sample_weights > 0
-    classes = np.where(counted, y, 0)
-    C = max(int(classes.max()) + 1, 2)
-    if num_classes is not None:
-        C = whole_number("num_classes", num_classes, minimum=2)
-    wrong = classes[(classes < 0) | (classes >= C) | (classes % 1 != 0)]
-    if wrong.size:
-        raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
-    found = np.unique(y[counted])
-    if num_classes is None and found.size and found.size <= found[-1]:
-        empty = next(c for c in range(C) if c not in found)
-        raise ValueError(
-            f"y has no sample of class {empty} but of class {found[-1]:g}; count from 0, or give "
-            f"num_classes={C} if that is meant"
-        )
-    return classes.astype(np.int32), sample_weights, C
-
-
-def _sample_weights(weights: ArrayLike | None, labels: np.ndarray) -> np.ndarray:
-    if weights is None:
-        return np.ones(labels.shape)
-    not_negative("weights", weights)
-    if np.shape(weights) != labels.shape:
-        raise ValueError(
-            f"weights has shape {np.shape(weights)}; give {labels.shape}, one a sample of y"
-        )
-    return finite_data("weights", weights)
-
-
-def _fit(
-    X: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
-    l2: float,
-    space: np.ndarray,
-    basis: np.ndarray,
-    curvature: float,
-    dtype: np.dtype,
-) -> dict[str, Array]:
-    """The fields that both problems share, found in float64 on the host.
-
-    Args:
-        X: (M, N, d) features.
-        labels: (M, N) classes.
-        weights: (M, N) of the samples.
-        l2: penalty of every partition.
-        space: (C, P) logits of a row of the parameters (d, P); orthonormal columns.
-        basis: (C, B) orthonormal columns, the part of that space in which Newton's method moves.
-        curvature: bound on that of the log-sum-exp in the space of the parameters.
-        dtype: of the simulation.
-    """
-    not_negative("l2", l2)
-    M, d = X.shape[0], X.shape[2]
-    data, classes, w = X.reshape(-1, d), labels.reshape(-1), weights.reshape(-1)
-    # The optimum lies in the span of the samples: with fewer than features, Newton's method moves
-    # in an orthonormal basis of that span.
-    axes, rows = None, data
-    if len(data) < d:
-        axes, triangle = np.linalg.qr(data.T)
-        rows = triangle.T
-    d = rows.shape[1]
-
-    derivatives = _derivatives(rows, classes, w, M * l2, basis)
-    found, optimum = minimize_newton(derivatives, np.zeros(d * basis.shape[1]))
-    counted = (w > 0) & data.any(axis=1)
-    losses = _samples(rows @ found.reshape(d, -1) @ basis.T, classes)[0][counted]
-    if l2 == 0 and losses.max(initial=0.0) < np.log(2):  # the loss of a tie
-        raise ValueError(f"no optimum found: X separates the labels y and l2={l2}; give l2 > 0")
-    minimizer = found.reshape(d, -1) @ basis.T @ space
-    minimizer = minimizer if axes is None else axes @ minimizer
-    rounded = np.asarray(jnp.asarray(minimizer, dtype), np.float64)
-    slope = _samples(data @ rounded @ space.T, classes)[2]
-    tilt = data.T @ (w[:, None] * slope @ space) + M * l2 * rounded
-    values = dict(
-        weights=weights,
-        l2=l2,
-        tilt=tilt.reshape(-1),
-        smoothness=curvature * host_gram_norms(np.sqrt(weights)[..., None] * X) + l2,
-        total_smoothness=curvature * host_gram_norms((np.sqrt(w)[:, None] * data)[None])[0]
-        + M * l2,
-        strong_convexity=M * l2,
-        minimizer=minimizer.reshape(-1),
-        optimum=optimum,
-    )
-    return {name: stored(value, dtype) for name, value in values.items()}
-
-
-def _derivatives(
-    rows: np.ndarray, classes: np.ndarray, w: np.ndarray, penalty: float, basis: np.ndarray
-) -> Derivatives:
-    """Value, gradient and Hessian of the whole loss, as functions of parameters in a basis."""
-    d = rows.shape[1]
-
-    def derivatives(flat: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        losses, p, slope = _samples(rows @ flat.reshape(d, -1) @ basis.T, classes)
-        value = w @ losses + 0.5 * penalty * flat @ flat
-        gradient = (rows.T @ (w[:, None] * slope @ basis)).reshape(-1) + penalty * flat
-        centred = basis - (p @ basis)[:, None, :]
-        spread = np.einsum("nc,nca,ncb->anb", w[:, None] * p, centred, centred)
-        # One product a class: parameters are ordered by feature first, then by class.
-        blocks = [
-            rows.T @ (rows[:, :, None] * one[:, None, :]).reshape(len(rows), -1) for one in spread
-        ]
-        hessian = np.stack(blocks, axis=1).reshape(flat.size, flat.size)
-        return float(value), gradient, hessian + penalty * np.eye(flat.size)
-
-    return derivatives
-
-
-def _samples(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Losses (S,) of logits (S, C), probabilities of the classes and slopes in the logits (S, C).
-
-    A slope is the probability less one for the right class; that one is the others' sum.
-    """
-    rows = np.arange(len(labels))
-    margins = logits - logits[rows, labels][:, None]
-    losses = np.logaddexp.reduce(margins, axis=1)
-    p = np.exp(margins - losses[:, None])
-    slope = p.copy()
-    slope[rows, labels] = 0
-    slope[rows, labels] = -slope.sum(axis=1)
-    return losses, p, slope
-
-
-def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
-    """Share of samples whose largest logit is that of their class, (); the first in a tie.
-
-    NaN where a logit is, as along a path that diverged. With `record` of `descend` or `simulate`
-    it gives the test accuracy along a path.
-
-    Args:
-        logits: (S, C).
-        y: (S,) classes from 0 to C-1.
-
-    Raises:
-        ValueError: if the shapes do not fit, or known classes are not from 0 to C-1.
-
-    >>> float(classification_accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 0]))
-    0.5
-    """
-    if np.ndim(logits) != 2 or np.shape(y) != np.shape(logits)[:1]:
-        raise ValueError(
-            f"logits has shape {np.shape(logits)} and y has shape {np.shape(y)}; give (S, C) and "
-            f"(S,)"
-        )
-    known, C = real_array("y", y), np.shape(logits)[1]
-    if known is not None and (wrong := known[~np.isin(known, np.arange(C))]).size:
-        raise ValueError(f"y holds the class {wrong[0]}; give whole numbers from 0 to {C - 1}")
-    scores = jnp.asarray(logits)
-    right = jnp.argmax(scores, axis=-1) == jnp.asarray(y)
-    return jnp.where(jnp.any(jnp.isnan(scores)), jnp.nan, jnp.mean(right, dtype=float))

@@ -15,9 +15,9 @@ from lagc_jax._checks import not_negative, whole_number
 from lagc_jax._keys import from_any_key, split
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT
-from lagc_jax.problems.base import draw_samples, partitioned
+from lagc_jax.problems._arrays import draw_samples, partitioned
+from lagc_jax.problems.classes import check_classes
 from lagc_jax.problems.general import GeneralProblem, general_problem
-from lagc_jax.problems.logistic import check_classes
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -113,8 +113,7 @@ def network_problem(
         y: classes, whole numbers from 0 to C-1, (M, N).
         network: the start, of `initial_network`, with d inputs and C outputs.
         l2: penalty `l2/2` times the squares of all parameters, of every partition, `l2 >= 0`.
-        weights: of the samples, (M, N), not negative; 0 for padding, whose class may then be any
-            number. Ones by default.
+        weights: as for `multinomial_regression`.
         activation: "tanh" or "relu".
         smoothness: (M,) constants of the partitions. By default they are estimated: the largest
             curvature of each at `network` alone. The loss has no constant that holds everywhere,
@@ -137,24 +136,18 @@ def network_problem(
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is unknown; give one of {list(ACTIVATIONS)}")
     not_negative("l2", l2)
-    inputs, outputs = network[0][0].shape[0], network[-1][0].shape[1]
-    if features.shape[-1] != inputs:
-        raise ValueError(
-            f"X has {features.shape[-1]} features but the network has {inputs} inputs; give as many"
-        )
-    labels, sample_weights, _ = check_classes(classes, weights, outputs)
+    M, _, d = features.shape
+    if d != (inputs := network[0][0].shape[0]):
+        raise ValueError(f"X has {d} features but the network has {inputs} inputs; give as many")
+    labels, w, _ = check_classes(classes, weights, network[-1][0].shape[1])
     data = (
         jnp.asarray(features, dtype),
         jnp.asarray(labels),
-        jnp.asarray(sample_weights, dtype),
-        jnp.full(len(features), l2, dtype),
+        jnp.asarray(w, dtype),
+        jnp.full(M, l2, dtype),
     )
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), network)
+    loss = _LOSSES[activation]
     return general_problem(
-        _LOSSES[activation],
-        data,
-        start,
-        smoothness=smoothness,
-        optimum=0.0,
-        sampler=_minibatch,
+        loss, data, start, smoothness=smoothness, optimum=0.0, sampler=_minibatch
     )

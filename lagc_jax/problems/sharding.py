@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite_data, positive, whole_number
+from lagc_jax._checks import finite_data, positive, shaped, whole_number
 from lagc_jax._keys import known_key
 
 
@@ -75,8 +75,7 @@ def shard(
         parts = [rows[m::M] for m in range(M)]
     else:
         positive("alpha", alpha)
-        if np.shape(alpha) != ():
-            raise ValueError(f"alpha has shape {np.shape(alpha)}; give one number")
+        shaped("alpha", alpha, [()], "one number")
         if (uneven := targets[targets % 1 != 0]).size:
             raise ValueError(
                 f"y holds {uneven[0]}, which is no class, for alpha={alpha}; give whole numbers or "

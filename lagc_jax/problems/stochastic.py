@@ -19,6 +19,10 @@ from lagc_jax._pytree import pytree
 from lagc_jax.problems.base import Oracle, Problem
 
 
+def _inner(name: str) -> Any:
+    return property(lambda self: getattr(self.problem, name))
+
+
 @pytree("batch_size")
 class MinibatchProblem(Problem):
     """A problem with gradients on minibatches; made by `minibatch`.
@@ -33,25 +37,11 @@ class MinibatchProblem(Problem):
     key: Array
     batch_size: int
 
-    @property
-    def smoothness(self) -> Array:
-        return self.problem.smoothness
-
-    @property
-    def total_smoothness(self) -> Array:
-        return self.problem.total_smoothness
-
-    @property
-    def strong_convexity(self) -> Array:
-        return self.problem.strong_convexity
-
-    @property
-    def minimizer(self) -> Array:
-        return self.problem.minimizer
-
-    @property
-    def optimum(self) -> Array:
-        return self.problem.optimum
+    smoothness = _inner("smoothness")
+    total_smoothness = _inner("total_smoothness")
+    strong_convexity = _inner("strong_convexity")
+    minimizer = _inner("minimizer")
+    optimum = _inner("optimum")
 
     def flatten(self, theta: Any) -> Array:
         return self.problem.flatten(theta)
@@ -102,8 +92,7 @@ def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem
         key: a JAX random key; consumed.
 
     Raises:
-        ValueError: if `batch_size` is not a whole number of at least 1, `key` is not one JAX random
-            key, or `problem` has no samples to draw from.
+        ValueError: for another size or key, or a problem that has no samples to draw from.
 
     >>> from lagc_jax import linear_regression
     >>> problem = linear_regression([[[1.0], [1.0]], [[2.0], [2.0]]], [[1.0, 1.0], [2.0, 2.0]])

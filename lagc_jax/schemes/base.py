@@ -6,18 +6,19 @@ server decodes. The constructors name the points that the paper compares and tho
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, whole_number
+from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, shaped, whole_number
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
-from lagc_jax.schemes.rules import RULES, Always, Rule, as_rule
+from lagc_jax.schemes.rulebook import RULES, as_rule
+from lagc_jax.schemes.rules import Always, Rule
 
 TRIGGERS = tuple(RULES)
 SIZES = ("num_workers", "num_groups", "redundancy", "memory")
@@ -36,7 +37,7 @@ class Scheme:
         xi: weights of the trigger, () or (D,); may be traced and batched.
         memory: `D`, number of past differences in the trigger.
         trigger: a `Rule`, or the name of one: "always" (no adaptive selection), "server" (LAG-PS),
-            "worker" (LAG-WK) or another of `rules.RULES`; static, and a rule ever after.
+            "worker" (LAG-WK) or another of `rulebook.RULES`; static, and a rule ever after.
         optimizer: function from the step size to the server's optax transformation; static.
         decoding: how the server waits for a group and decodes; by default its gradient from its `F`
             fastest workers, `F = n - r + 1`.
@@ -94,11 +95,8 @@ class Scheme:
                 f"but redundancy={self.redundancy} is less than the {self.group_size} partitions "
                 f"of a group; give trigger='server' or redundancy={self.group_size}"
             )
-        if np.shape(self.xi) not in ((), (self.memory,)):
-            raise ValueError(
-                f"xi has shape {np.shape(self.xi)}; give a scalar or a vector of length "
-                f"memory={self.memory}, and batch with jax.vmap"
-            )
+        remedy = f"a scalar or a vector of length memory={self.memory}, and batch with jax.vmap"
+        shaped("xi", self.xi, [(), (self.memory,)], remedy)
         not_negative("xi", self.xi)
 
     def _check_decoding(self, decoding: Decoding) -> None:
@@ -145,10 +143,7 @@ class Scheme:
 
     @property
     def load(self) -> int:
-        """Gradients that a working worker computes for one message.
-
-        A worker needs so many times its `tau` for it, whatever `n`, `r` and `F` are.
-        """
+        """Gradients, each of a time `tau`, that a working worker computes for one message."""
         if self.fixed_load is None:
             return self.trigger.gradients * self.redundancy
         return self.fixed_load
@@ -163,11 +158,8 @@ class Scheme:
         """`xi` as a vector of shape (D,), newest difference first."""
         return jnp.broadcast_to(jnp.asarray(self.xi), (self.memory,))
 
-    def working(self, uploaded: Array) -> Array:
-        """Groups that download, compute and are waited for, given those that upload, (..., G).
-
-        With a rule like the worker trigger all groups compute before each decides.
-        """
+    def working(self, uploaded: Any) -> Any:
+        """Groups that download, compute and are waited for, given those that upload, (..., G)."""
         return uploaded | True if self.trigger.everyone_works else uploaded
 
     @property

@@ -1,4 +1,9 @@
-"""Constructors of the schemes that papers compare, each a point of `Scheme`."""
+"""Constructors of the schemes that papers compare, each a point of `Scheme`.
+
+Everywhere `num_workers` is `M`, `num_groups` is `G`, a divisor of `M`, and `redundancy` is `r`, the
+partitions that a worker stores, from 1 to `M/G`; other sizes are a ValueError. The arguments `xi`,
+`memory` and `trigger` are those of `lag`.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,18 +20,13 @@ from lagc_jax.schemes.codes import (
     fractional_repetition,
 )
 from lagc_jax.schemes.decoding import FirstBlocks, FirstDecodable, LeastSquares, Rescaled
-from lagc_jax.schemes.rules import Laq, Rule, as_rule
+from lagc_jax.schemes.rulebook import Laq, as_rule
+from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.servers import amsgrad
 
 
 def gd(num_workers: int) -> Scheme:
     """Distributed gradient descent: no redundancy, waits for all workers (the baseline of LAGC).
-
-    Args:
-        num_workers: `M`.
-
-    Raises:
-        ValueError: if that is no whole number.
 
     >>> gd(12).num_groups
     12
@@ -37,13 +37,6 @@ def gd(num_workers: int) -> Scheme:
 def gc(num_workers: int, redundancy: int) -> Scheme:
     """Gradient coding: waits for the fastest `M - r + 1` workers (GC, section 3).
 
-    Args:
-        num_workers: `M`.
-        redundancy: `r`, partitions a worker stores and computes, from 1 to `M`.
-
-    Raises:
-        ValueError: for sizes out of range.
-
     >>> gc(12, redundancy=3).num_waited
     10
     """
@@ -53,12 +46,7 @@ def gc(num_workers: int, redundancy: int) -> Scheme:
 def grouping(num_workers: int, num_groups: int) -> Scheme:
     """Worker grouping: waits for the fastest worker of every group (LAGC).
 
-    Args:
-        num_workers: `M`.
-        num_groups: `G`, a divisor of `M`; every worker stores the `M/G` partitions of its group.
-
-    Raises:
-        ValueError: for sizes out of range.
+    Every worker stores the `M/G` partitions of its group.
 
     >>> grouping(12, num_groups=4).redundancy
     3
@@ -97,18 +85,8 @@ def lagc(
 ) -> Scheme:
     """Lazily aggregated gradient coding: groups, coding and selection (LAGC).
 
-    With one group and `xi = 0` it is `gc`, with one worker a group `lag`.
-
-    Args:
-        num_workers: `M`.
-        num_groups: `G`, a divisor of `M`.
-        redundancy: `r`, from 1 to `M/G`.
-        xi: as for `lag`.
-        memory: as for `lag`.
-        trigger: as for `lag`; "worker" needs `r = M/G`.
-
-    Raises:
-        ValueError: as for `lag`, or for the worker trigger with less redundancy.
+    With one group and `xi = 0` it is `gc`, with one worker a group `lag`. The worker trigger needs
+    `r = M/G`; less is a ValueError.
 
     >>> lagc(12, num_groups=4, redundancy=2).num_waited
     2
@@ -125,15 +103,7 @@ def g_lag(
 ) -> Scheme:
     """Grouped LAG: the fastest worker of every selected group (LAGC).
 
-    Args:
-        num_workers: `M`.
-        num_groups: `G`, a divisor of `M`; every worker stores the `M/G` partitions of its group.
-        xi: as for `lag`.
-        memory: as for `lag`.
-        trigger: as for `lag`.
-
-    Raises:
-        ValueError: as for `lag`.
+    Every worker stores the `M/G` partitions of its group.
 
     >>> g_lag(12, num_groups=4).num_waited
     1
@@ -145,11 +115,8 @@ def g_lag(
 def first_decodable(num_workers: int, redundancy: int, code: GradientCode | None = None) -> Scheme:
     """Gradient coding whose server stops at the first set of workers that decodes.
 
-    Args:
-        num_workers: `M`.
-        redundancy: `r`.
-        code: the gradient code; by default fractional repetition where `r` divides `M`, otherwise
-            cyclic repetition, of which some sets decode before the `F`-th worker.
+    By default the code is fractional repetition where `r` divides `M`, otherwise cyclic repetition,
+    of which some sets decode before the `F`-th worker.
 
     >>> first_decodable(12, 3).decoding.code.redundancy
     3
@@ -179,12 +146,8 @@ def stochastic_gc(
 ) -> Scheme:
     """Stochastic gradient coding: the scaled sum of the `k` fastest workers, unbiased.
 
-    Args:
-        num_workers: `M`.
-        redundancy: `r`, most partitions of a worker; all are charged as many.
-        num_waited: `k`.
-        assignment: (M, M), 1 where a worker (row) holds a partition (column); by default a
-            `balanced_assignment` with a fixed key.
+    All workers are charged `r` partitions, the most of any. The assignment (M, M) holds 1 where a
+    worker (row) holds a partition (column); by default a `balanced_assignment` with a fixed key.
 
     >>> stochastic_gc(12, redundancy=2, num_waited=9).num_waited
     9
@@ -203,15 +166,11 @@ def approximate_gc(
 ) -> Scheme:
     """Approximate gradient coding: least squares from the `k` fastest, or from all by a deadline.
 
-    Args:
-        num_workers: `M`.
-        redundancy: `r`, most partitions of a worker; all are charged as many.
-        num_waited: `k`.
-        deadline: time, (); give exactly one of the two.
-        encoding: `B`, (M, M), a row a worker. By default rows of ones, whose partial sums are near
-            the gradient where those of an exact code need not be: fractional repetition where `r`
-            divides `M`, of which Charles et al. (arXiv 1711.06771) show that random stragglers harm
-            it least, otherwise a `balanced_assignment` with a fixed key.
+    Give either `num_waited`, which is `k`, or `deadline`, a time (). All workers are charged `r`
+    partitions, the most of any. The encoding is `B`, (M, M), a row a worker; by default rows of
+    ones, whose partial sums are near the gradient where those of an exact code need not be:
+    fractional repetition where `r` divides `M`, of which Charles et al. (arXiv 1711.06771) show
+    that random stragglers harm it least, otherwise a `balanced_assignment` with a fixed key.
 
     >>> approximate_gc(12, redundancy=3, num_waited=6).num_waited
     6
@@ -232,15 +191,7 @@ def erasure_head(num_workers: int, redundancy: int, num_waited: int) -> Scheme:
     block that has answered by then, and does without the others. (Wang, Charles and
     Papailiopoulos, "ErasureHead: Distributed Gradient Descent without Delays Using Approximate
     Gradient Coding", 2019, arXiv 1901.09671.) Without a limit, `k = M`, it takes the time and the
-    path of `grouping(M, M/r)`.
-
-    Args:
-        num_workers: `M`.
-        redundancy: `r`, a divisor of `M`.
-        num_waited: `k`, the most messages that the server waits for.
-
-    Raises:
-        ValueError: for sizes out of range, or blocks that do not come out even.
+    path of `grouping(M, M/r)`. `r` must divide `M`.
 
     >>> erasure_head(12, redundancy=3, num_waited=6).load
     3
@@ -257,17 +208,10 @@ def lasg(
 ) -> Scheme:
     """Lazily aggregated stochastic gradients, for problems with minibatches (LASG).
 
-    Args:
-        num_workers: `M`.
-        xi: weights of the squared steps, `c/D` in LASG. They are weighed against squared changes of
-            gradients as they are, so the right size depends on the scale of the loss.
-        memory: `D`, window of the squared steps.
-        trigger: "lasg-worker" (rule WK2) or "lasg-server".
-        silence: iterations without an upload after which a worker uploads at the latest; `memory`
-            by default.
-
-    Raises:
-        ValueError: as for `lag`, or for a silence with a rule that has none.
+    Its weights `xi`, `c/D` in LASG, weigh squared steps against squared changes of gradients as
+    they are, so the right size depends on the scale of the loss. Triggers are "lasg-worker" (rule
+    WK2) and "lasg-server". After `silence` iterations without an upload, by default `memory`, a
+    worker uploads at the latest; with a rule that knows no silence it is a ValueError.
 
     >>> lasg(4, xi=0.1, silence=50).load
     2
@@ -287,19 +231,11 @@ def cada(
     """Communication-adaptive distributed Adam: LASG's workers, AMSGrad at the server (CADA).
 
     The server is `servers.amsgrad`, which does not correct the bias; for one that does give
-    `dataclasses.replace(scheme, optimizer=optax.amsgrad)`.
-
-    Args:
-        num_workers: `M`.
-        xi: as for `lasg`.
-        memory: as for `lasg`; 10 in the authors' code.
-        trigger: "cada2" (two points, the same samples) or "cada1" (against a snapshot).
-        silence: as for `lasg`; 50 or 100 in the authors' code.
-        snapshot_life: iterations after which "cada1" renews its snapshot and everybody uploads;
-            `memory` by default.
-
-    Raises:
-        ValueError: as for `lasg`, or for a snapshot's life with a rule that has no snapshot.
+    `dataclasses.replace(scheme, optimizer=optax.amsgrad)`. Weights and silence are those of `lasg`;
+    the authors' code has a memory of 10 and a silence of 50 or 100. The trigger is "cada2" (two
+    points, the same samples) or "cada1" (against a snapshot), which renews its snapshot after
+    `snapshot_life` iterations, by default `memory`, when everybody uploads; a life with a rule that
+    has no snapshot is a ValueError.
 
     >>> cada(4, xi=0.1, trigger="cada1", snapshot_life=100).num_groups
     4
@@ -325,19 +261,10 @@ def g_cada(
     Worker Grouping for Communication-Efficient and Straggler-Tolerant Distributed SGD", 2022, arXiv
     2201.04301). `minibatch` draws from every partition, so its size here is the worker's over `n`.
 
-    Args:
-        num_workers: `M`.
-        num_groups: `G`, a divisor of `M`.
-        xi: as for `lasg`.
-        memory: as for `lasg`.
-        trigger: "lasg-server", the paper's, or a rule of `cada`, with which all groups work.
-        silence: as for `lasg`.
-        snapshot_life: as for `cada`.
-        load: gradients that a worker computes for a message; by default one minibatch's, two with
-            the rules of `cada`. `n` charges a gradient of every partition of the group.
-
-    Raises:
-        ValueError: as for `cada`.
+    The trigger is "lasg-server", the paper's, or a rule of `cada`, with which all groups work; the
+    other arguments are those of `cada`. The load is the gradients that a worker computes for a
+    message: by default one minibatch's, two with the rules of `cada`; `n` charges a gradient of
+    every partition of the group.
 
     >>> g_cada(12, 4, xi=0.1).load, g_cada(12, 4, xi=0.1, load=3).load
     (1, 3)
@@ -357,15 +284,7 @@ def laq(
 ) -> Scheme:
     """Lazily aggregated quantised gradients, one worker a group (LAQ; its defaults).
 
-    Args:
-        num_workers: `M`.
-        bits: `b`, of a coordinate of a message.
-        xi: as for `lag`.
-        memory: as for `lag`.
-        silence: as for `lasg`.
-
-    Raises:
-        ValueError: as for `lag`, or for bits out of range.
+    A coordinate of a message has `b` bits, from 1 to 32; the silence is that of `lasg`.
 
     >>> laq(4, bits=3).trigger.message_bits(num_parameters=10)
     62

@@ -8,10 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from lagc_jax._checks import not_negative
+from lagc_jax._checks import not_negative, shaped
 from lagc_jax.schemes.decoding import Decoding
 from lagc_jax.schemes.rules import Proposal, Rule
 
@@ -69,8 +68,7 @@ def message_bits(rule: Rule, num_parameters: int) -> int:
     bits = rule.message_bits(num_parameters)
     name = f"`message_bits` of trigger={str(rule)!r}"
     not_negative(name, bits)
-    if np.shape(bits):
-        raise ValueError(f"{name} has shape {np.shape(bits)}; give one number")
+    shaped(name, bits, [()], "one number")
     return bits
 
 

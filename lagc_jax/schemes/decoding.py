@@ -8,16 +8,15 @@ of a group and recovers its gradient. It is a small frozen object with two funct
 import math
 from typing import Any, ClassVar, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete, finite, positive, whole_number
+from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax.schemes.codes import GradientCode, all_ones
+from lagc_jax.schemes.codes import GradientCode, all_ones, span_projections
 
 
 class Decoding(Protocol):
@@ -52,22 +51,17 @@ class Decoding(Protocol):
         return None
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
-        """When the server stops waiting for groups, (...,), and whose messages it takes.
+        """When the server stops waiting, (...,), `inf` for never, and whose messages it takes.
 
-        Args:
-            arrival: (..., n) when the workers' messages arrive, `inf` if never.
-
-        Returns:
-            Times (...,), `inf` where a group never decodes, and bool (..., n).
+        Given is when the workers' messages arrive, (..., n), `inf` if never; the latter is bool. By
+        default it takes the `fastest`.
         """
-        ...
+        if self.fastest is None:
+            raise ValueError(f"decoding={type(self).__name__} has no `wait`; define one")
+        return first(arrival, self.fastest)
 
     def weights(self, taken: Array) -> Array:
-        """Weights (..., n) of the partitions' gradients in what the server decodes.
-
-        Args:
-            taken: (..., n) bool, as of `wait`.
-        """
+        """Weights (..., n) of the partitions' gradients in what is decoded from those `taken`."""
         return jnp.ones(taken.shape)
 
 
@@ -81,11 +75,7 @@ def first(arrival: Array, count: int) -> tuple[Array, Array]:
 
 @pytree("num_waited")
 class Fastest(Decoding):
-    """A gradient code decodes from any `F` messages (GC): what schemes do without a decoding.
-
-    Args:
-        num_waited: `F`.
-    """
+    """A gradient code decodes from any `F` messages (GC): what schemes do without a decoding."""
 
     num_waited: int
 
@@ -94,9 +84,6 @@ class Fastest(Decoding):
     @property
     def fastest(self) -> int:
         return self.num_waited
-
-    def wait(self, arrival: Array) -> tuple[Array, Array]:
-        return first(arrival, self.num_waited)
 
 
 @pytree()
@@ -146,7 +133,7 @@ class FirstDecodable(Decoding):
     @lenient
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         if self.code.blocks:
-            by_block = arrival.reshape(*arrival.shape[:-1], -1, self.code.redundancy)
+            by_block = _blocks(arrival, self.code.redundancy)
             fastest = jnp.argmin(by_block, axis=-1, keepdims=True)
             taken = jnp.arange(self.code.redundancy) == fastest
             return by_block.min(-1).max(-1), taken.reshape(arrival.shape)
@@ -216,9 +203,6 @@ class Rescaled(Decoding):
             )
         _check_count(self.num_waited, group_size)
 
-    def wait(self, arrival: Array) -> tuple[Array, Array]:
-        return first(arrival, self.num_waited)
-
     @lenient
     def weights(self, taken: Array) -> Array:
         scale = taken.shape[-1] / self.num_waited
@@ -244,12 +228,11 @@ class LeastSquares(Decoding):
     Args:
         encoding: `B`, (n, n), row `w` the coefficients of the combination that worker `w` sends.
         num_waited: `k`, messages that the server waits for; static.
-        deadline: time from the start of an iteration at which the server stops waiting, (), unless
-            all workers have answered before.
+        deadline: time from the start of an iteration, (), at which the server stops waiting if not
+            all have answered before; give either.
 
     Raises:
-        ValueError: unless exactly one of `num_waited` and `deadline` is given, or for a matrix or
-            deadline that is not sound.
+        ValueError: for both or none of the two, or a matrix or deadline that is not sound.
 
     >>> two_of_three = LeastSquares([[1, 1, 0], [1, 1, 0], [0, 0, 1]], num_waited=2)
     >>> two_of_three.weights(jnp.array([True, True, False])).round(3).tolist()
@@ -269,11 +252,7 @@ class LeastSquares(Decoding):
             )
         if self.deadline is not None:
             positive("deadline", self.deadline)
-            if np.shape(self.deadline) != ():
-                raise ValueError(
-                    f"deadline has shape {np.shape(self.deadline)}; give a scalar, and batch with "
-                    f"jax.vmap"
-                )
+            scalar("deadline", self.deadline)
 
     @property
     def fastest(self) -> int | None:
@@ -325,50 +304,18 @@ class FirstBlocks(Decoding):
             )
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
-        every_block = self._blocks(arrival).min(-1).max(-1)
+        every_block = _blocks(arrival, self.redundancy).min(-1).max(-1)
         limit, fastest = first(arrival, self.num_waited)
         return jnp.minimum(every_block, limit), fastest & (arrival <= every_block[..., None])
 
     def weights(self, taken: Array) -> Array:
-        return jnp.repeat(self._blocks(taken).any(-1), self.redundancy, axis=-1).astype(float)
-
-    def _blocks(self, by_worker: Array) -> Array:
-        """(..., n) as (..., n/r, r)."""
-        return by_worker.reshape(*by_worker.shape[:-1], -1, self.redundancy)
+        answered = _blocks(taken, self.redundancy).any(-1)
+        return jnp.repeat(answered, self.redundancy, axis=-1).astype(float)
 
 
-def span_projections(rows: Array) -> tuple[Array, Array]:
-    """Project the ones vector on the spans of the first 1, .., n of given rows (Gram-Schmidt).
-
-    Args:
-        rows: (..., n, p).
-
-    Returns:
-        The projections (..., n, p), and bool (..., n), whether a row lies outside the span of those
-        before, beyond rounding.
-    """
-    # Between the rounding of a dependent row and the smallest distance of an independent one:
-    # 2e-5 in float32 and 4e-11 in float64. Codes that lose no more than half of the digits have
-    # independent rows farther than that from the span of the others.
-    threshold = float(jnp.finfo(rows.dtype).eps) ** (2 / 3)
-
-    def add_row(carry: tuple[Array, Array], item: tuple[Array, Array]) -> tuple[tuple, tuple]:
-        basis, projection = carry  # (..., n, p) of orthonormal rows and zeros, (..., p)
-        row, i = item
-        rest = row
-        for _ in range(2):  # once loses orthogonality
-            inside = jnp.einsum("...bp,...p->...b", basis, rest, precision=EXACT)
-            rest = rest - jnp.einsum("...b,...bp->...p", inside, basis, precision=EXACT)
-        size = jnp.linalg.norm(rest, axis=-1, keepdims=True)
-        raised = size > threshold * jnp.linalg.norm(row, axis=-1, keepdims=True)
-        direction = jnp.where(raised, rest / jnp.where(raised, size, 1), 0)
-        projection = projection + direction.sum(-1, keepdims=True) * direction
-        return (basis.at[..., i, :].set(direction), projection), (projection, raised[..., 0])
-
-    start = jnp.zeros_like(rows), jnp.zeros_like(rows[..., 0, :])
-    items = jnp.moveaxis(rows, -2, 0), jnp.arange(rows.shape[-2])
-    projections, raised = jax.lax.scan(add_row, start, items)[1]
-    return jnp.moveaxis(projections, 0, -2), jnp.moveaxis(raised, 0, -1)
+def _blocks(by_worker: Array, redundancy: int) -> Array:
+    """(..., n) as (..., n/r, r)."""
+    return by_worker.reshape(*by_worker.shape[:-1], -1, redundancy)
 
 
 def _square(name: str, matrix: Any) -> np.ndarray | None:
@@ -381,11 +328,8 @@ def _square(name: str, matrix: Any) -> np.ndarray | None:
 
 def _check_fit(name: str, matrix: ArrayLike, group_size: int, redundancy: int) -> None:
     """Raise ValueError unless a matrix is (n, n) and its longest row holds `r` partitions."""
-    if np.shape(matrix) != (group_size, group_size):
-        raise ValueError(
-            f"{name} has shape {np.shape(matrix)}; give ({group_size}, {group_size}), a row a "
-            f"worker of a group"
-        )
+    shape = (group_size, group_size)
+    shaped(name, matrix, [shape], f"{shape}, a row a worker of a group")
     known = concrete(matrix)
     if known is not None and (largest := np.count_nonzero(known, axis=1).max()) != redundancy:
         raise ValueError(

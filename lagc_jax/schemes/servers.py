@@ -13,13 +13,7 @@ from lagc_jax._checks import hashable
 
 
 class AmsgradState(NamedTuple):
-    """Moments of the gradients, each of the shape of the parameters.
-
-    Attributes:
-        mean: moving average of the gradients.
-        square: of their squares.
-        largest: the largest `square` so far.
-    """
+    """Averages of the gradients and of their squares, and the largest of the latter so far."""
 
     mean: Any
     square: Any
@@ -34,13 +28,7 @@ def amsgrad(
     `h = b1 h + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `v_hat = max(v_hat, v)`, and the step
     `-alpha h / (sqrt(v_hat) + eps)` (CADA, arXiv 2012.15469, eq. 2; constants, and `eps` outside
     the root, as in the authors' code). `optax.amsgrad` corrects the bias of `h` and `v`, so that
-    its `v_hat` never falls below the square of the first gradient.
-
-    Args:
-        learning_rate: `alpha`, (); may be traced.
-        b1: decay of the gradients' average.
-        b2: that of their squares.
-        eps: added to the root.
+    its `v_hat` never falls below the square of the first gradient. `alpha` may be traced.
 
     >>> server = amsgrad(0.1)
     >>> gradient = jnp.array([2.0])
@@ -64,14 +52,7 @@ def amsgrad(
 
 @dataclass(frozen=True)
 class Fixed:
-    """A server's optimiser that has a step size of its own, as `Scheme.optimizer`.
-
-    Args:
-        transformation: of optax; equal ones share programs, so make it once.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    """An optax transformation with a step size of its own, as `Scheme.optimizer`."""
 
     transformation: optax.GradientTransformation
 

@@ -1,0 +1,62 @@
+"""What the messages that arrive decode to: the code of a run and the gradients that it recovers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from lagc_jax.problems.base import Oracle, Problem
+from lagc_jax.schemes import contract
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
+
+
+def check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
+    """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
+    n, r = scheme.group_size, scheme.redundancy
+    if not scheme.decoder.exact:
+        raise ValueError(
+            f"exact_recovery=False sends messages of a gradient code, but decoding="
+            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
+        )
+    own = scheme.decoder.own_code
+    if own is not None:
+        if code is not None:
+            raise ValueError("code is given but the scheme's decoding has one; give code=None")
+        return own
+    if code is None:
+        return cyclic_repetition(n, r, dtype=problem.minimizer.dtype)
+    if (code.group_size, code.redundancy) != (n, r):
+        raise ValueError(
+            f"code has group_size={code.group_size} and redundancy={code.redundancy}; the scheme "
+            f"needs {n} and {r}"
+        )
+    return code
+
+
+def oracle_source(
+    problem: Problem, scheme: Scheme, code: GradientCode | None
+) -> Callable[[Any], Oracle]:
+    """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
+
+    With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
+    """
+    if code is None and scheme.decoder.exact:
+        exact = problem.group_oracle(scheme.num_groups)
+        return lambda _: exact
+    partitions = problem.group_oracle(scheme.num_workers)
+    shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
+
+    def decoded(taken: Array, theta: Array, k: Array) -> Array:
+        points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
+        gradients = partitions(points, k).reshape(shape)
+        if code is not None:
+            return code.decode(code.encode(gradients), taken)
+        weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
+        # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
+        # gradients bit for bit.
+        return jnp.sum(weights[..., None] * gradients, axis=1)
+
+    return lambda taken: partial(decoded, taken)

@@ -1,0 +1,51 @@
+"""What a user gives as computing times, checked before anything is traced."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from lagc_jax.delays.base import Delays, TimeSource
+
+SOURCE = ("dtype", "identical", "length", "check", "sample_chunk")
+FAMILY = ("tail_index", "hazard", "inverse_hazard", "log_inverse_hazard")
+
+
+def check_source(delays: Any, family: bool = False) -> None:
+    """Raise ValueError unless JAX sees through `delays`, and, for a family, it has a known law."""
+    kind = type(delays)
+    if isinstance(delays, type) or not callable(getattr(kind, "sample_chunk", None)):
+        array = isinstance(delays, np.ndarray | list | tuple | Array) or hasattr(delays, "columns")
+        given = f"the class {delays.__name__}" if isinstance(delays, type) else f"a {kind.__name__}"
+        remedy = (
+            "lagc_jax.Trace.from_array(times)"
+            if array
+            else "one of lagc_jax.FAMILIES such as lagc_jax.Exponential(1.0), a lagc_jax.Trace of "
+            "measured times, or a class of your own with the methods of lagc_jax.TimeSource"
+        )
+        raise ValueError(f"delays is {given}, not a source of times; give {remedy}")
+    if jax.tree_util.all_leaves([delays]):
+        raise ValueError(
+            f"delays is a {kind.__name__}, which is no pytree, so that JAX cannot trace it; put "
+            f"@jax.tree_util.register_dataclass above @dataclass(frozen=True) of its class"
+        )
+    has_law = hasattr(kind, "hazard")
+    if family and not has_law:
+        raise ValueError(
+            f"delays of type {kind.__name__} have no exact moments; sample with "
+            f"simulate or simulate_batch"
+        )
+    names, known = (*SOURCE, *FAMILY) if has_law else SOURCE, dir(delays)
+    missing = [name for name in names if name not in known or _only_promised(kind, name)]
+    if missing:
+        raise ValueError(
+            f"delays is a {kind.__name__}, which lacks {', '.join(missing)}; define what "
+            f"lagc_jax.{'Delays' if has_law else 'TimeSource'} asks for"
+        )
+
+
+def _only_promised(kind: type, name: str) -> bool:
+    """Whether a class has a method from the protocol alone, where it is not written."""
+    promise = (TimeSource if name in SOURCE else Delays).__dict__[name]
+    return name != "length" and getattr(kind, name, None) is promise

@@ -1,0 +1,196 @@
+"""The lazy rules of later papers, and all rules by name."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array
+
+from lagc_jax._checks import check_part, hashable, whole_number
+from lagc_jax.schemes.rules import (
+    FLOAT_BITS,
+    Always,
+    Gradients,
+    LagServer,
+    LagWorker,
+    Proposal,
+    Round,
+    Rule,
+    squared_norms,
+)
+
+
+@dataclass(frozen=True)
+class _Lasting(Rule):
+    """A rule whose fields are spans of iterations, the memory `D` where they are None."""
+
+    silence: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, span in vars(self).items():
+            if span is not None:
+                whole_number(name, span)
+
+
+@dataclass(frozen=True)
+class LasgServer(_Lasting):
+    """LASG-PS: as LAG-PS, beside the plain steps: `L_g^2 |theta_hat_g - theta|^2 <= moved`.
+
+    (Chen, Sun and Yin, "LASG: Lazily Aggregated Stochastic Gradients", 2020, arXiv 2002.11360.)
+    An upload is forced after `silence` iterations without one, the memory `D` by default; a silence
+    that is no whole number is a ValueError.
+    """
+
+    name: ClassVar[str] = "lasg-server"
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        moved = squared_norms(round.stale_iterates - round.theta[None])
+        skip = (round.group_smoothness**2 * moved <= round.moved) & round.fresh_enough(self.silence)
+        return Proposal(skip, gradients(round.theta))
+
+
+@dataclass(frozen=True)
+class LasgWorker(_Lasting):
+    """LASG-WK2: the change of the gradient between two points on the same samples.
+
+    `|g(theta; b) - g(theta_hat_g; b)|^2 <= moved` (LASG, arXiv 2002.11360, rule WK2). The silence
+    is that of `LasgServer`.
+    """
+
+    name: ClassVar[str] = "lasg-worker"
+    everyone_works: ClassVar[bool] = True
+    gradients: ClassVar[int] = 2
+
+    def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
+        fresh = gradients(round.theta)
+        change = squared_norms(fresh - gradients(round.stale_iterates))
+        return Proposal((change <= round.moved) & round.fresh_enough(self.silence), fresh)
+
+
+@dataclass(frozen=True)
+class Cada2(LasgWorker):
+    """CADA2: LASG-WK2 under its name in CADA (arXiv 2012.15469)."""
+
+    name: ClassVar[str] = "cada2"
+
+
+@dataclass(frozen=True)
+class CadaSnapshot(_Lasting):
+    """CADA1: the change of a variance-reduced gradient since the last upload.
+
+    `|v - v_hat_g|^2 <= moved` with `v = g(theta; b) - g(theta_snapshot; b)` and `v_hat_g` that of
+    the last upload. When the snapshot is renewed everybody uploads, so that both refer to the same
+    one (Chen, Guo, Sun and Yin, "CADA: Communication-Adaptive Distributed Adam", 2021, arXiv
+    2012.15469, rule CADA1; the uploads as in the authors' code). It is renewed after
+    `snapshot_life` iterations, the memory `D` by default; the silence is that of `LasgServer`.
+    """
+
+    snapshot_life: int | None = None
+
+    name: ClassVar[str] = "cada1"
+    everyone_works: ClassVar[bool] = True
+    gradients: ClassVar[int] = 2
+
+    def start(self, theta: Array, num_groups: int) -> tuple[Array, Array]:
+        return theta, jnp.zeros((num_groups, theta.size), theta.dtype)
+
+    def propose(self, gradients: Gradients, round: Round, notes: tuple[Array, Array]) -> Proposal:
+        snapshot, last = notes
+        life = round.memory if self.snapshot_life is None else self.snapshot_life
+        renewed = round.k % life == 0
+        snapshot = jnp.where(renewed, round.theta, snapshot)
+        fresh = gradients(round.theta)
+        reduced = fresh - gradients(snapshot)
+        close = squared_norms(reduced - last) <= round.moved
+        skip = close & ~renewed & round.fresh_enough(self.silence)
+        return Proposal(skip, fresh, (snapshot, reduced))
+
+    def remember(
+        self, notes: tuple[Array, Array], draft: tuple[Array, Array], uploaded: Array
+    ) -> tuple[Array, Array]:
+        snapshot, reduced = draft
+        return snapshot, jnp.where(uploaded[:, None], reduced, notes[1])
+
+
+@dataclass(frozen=True)
+class Laq(Rule):
+    """LAQ: LAG-WK on gradients whose changes are uploaded with `b` bits a coordinate.
+
+    The condition is LAG-WK's on the quantised gradients `Q`, with `3 (|e|^2 + |e_hat_g|^2)` added
+    on the right, `e` the quantisation error of now and `e_hat_g` that of the last upload. A message
+    is `32 + b d` bits: the range and the levels (Sun, Chen, Giannakis and Yang,
+    "Communication-Efficient Distributed Learning via Lazily Aggregated Quantized Gradients",
+    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7). Other than 1 to 32 bits are a ValueError; the
+    silence is that of `LasgServer`.
+    """
+
+    bits: int
+    silence: int | None = None
+
+    name: ClassVar[str] = "laq"
+    everyone_works: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.silence is not None:
+            whole_number("silence", self.silence)
+        if whole_number("bits", self.bits) > FLOAT_BITS:
+            raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
+
+    def start(self, theta: Array, num_groups: int) -> Array:
+        return jnp.zeros(num_groups, theta.dtype)
+
+    def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
+        fresh = gradients(round.theta)
+        change = quantize(fresh - round.held, self.bits)
+        error = squared_norms(fresh - (round.held + change))
+        skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
+        return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error)
+
+    def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
+        return jnp.where(uploaded, draft, notes)
+
+    def message_bits(self, num_parameters: int) -> int:
+        return FLOAT_BITS + self.bits * num_parameters
+
+
+def quantize(vectors: Array, bits: int) -> Array:
+    """Round vectors (G, d) to a uniform grid of `2^bits` points over their range (LAQ, eq. 5).
+
+    The grid of a vector reaches from `-R` to `R`, the largest absolute value of its entries; the
+    error of an entry is at most `R / (2^bits - 1)`, to the precision of the vectors.
+
+    >>> [f"{x:.3f}" for x in quantize(jnp.array([[1.0, 0.2, -0.9]]), bits=2)[0]]
+    ['1.000', '0.333', '-1.000']
+    """
+    radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    # Compared with zero, not with what is larger: a radius that is not a number must stay one.
+    step = jnp.where(radius == 0, 1, 2 * radius / (2.0**bits - 1))
+    return jnp.where(radius == 0, 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius)
+
+
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Always(),
+        LagServer(),
+        LagWorker(),
+        LasgServer(),
+        LasgWorker(),
+        CadaSnapshot(),
+        Cada2(),
+    )
+}
+
+
+def as_rule(trigger: Any) -> Rule:
+    """A rule or the name of one as a rule; raise ValueError for what is neither.
+
+    >>> as_rule("cada2").gradients
+    2
+    """
+    if isinstance(trigger, str) and trigger not in RULES:
+        raise ValueError(f"trigger={trigger!r} is unknown; give one of {tuple(RULES)}")
+    if isinstance(trigger, str):
+        return RULES[trigger]
+    check_part("trigger", trigger, Rule, f"a Rule or one of {tuple(RULES)}")
+    return hashable("trigger", trigger, "make its class a frozen dataclass")

@@ -1,0 +1,121 @@
+"""What a run has to reach: a gap, a recorded accuracy, or an iterate."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import as_leaf, check_iterates, check_record, finite, one_axis, positive
+from lagc_jax._pytree import converted, pytree
+from lagc_jax.costs import first_hit
+
+
+def _vector(levels: Any) -> Any:
+    """Levels as an array of one axis at least, NumPy's or JAX's as they come."""
+    levels = as_leaf(levels)
+    return np.atleast_1d(levels) if isinstance(levels, int | float) else levels
+
+
+class Target(Protocol):
+    """What has to be reached, at A levels; a pytree.
+
+    Attributes:
+        column: of the levels in a table.
+        levels: (A,).
+        record: function of an iterate that is kept along a path, None for none; static.
+    """
+
+    column: ClassVar[str]
+    levels: ArrayLike
+    record: Callable[[Any], Any] | None
+
+    def check(self, num_iterations: int) -> None:
+        """Raise ValueError for levels that are none."""
+        ...
+
+    def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
+        """First iterates (A,) at each level, and whether there are any, along a path (K+1,)."""
+        ...
+
+    @property
+    def stop(self) -> Array | None:
+        """Gap at which a path may end, None where it runs to its end."""
+        return None
+
+
+@pytree()
+class Gap(Target):
+    """Gaps `L(theta^k) - L(theta*)` to come within.
+
+    Args:
+        levels: (A,) gaps.
+    """
+
+    levels: ArrayLike = converted(converter=_vector, default=(1e-8,))
+
+    column: ClassVar[str] = "accuracy"
+    record: ClassVar[None] = None  # type: ignore[misc]
+
+    def check(self, num_iterations: int) -> None:
+        one_axis("accuracies", self.levels, 1)
+        positive("accuracies", self.levels)
+
+    def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
+        return first_hit(gap, self.levels)
+
+    @property
+    def stop(self) -> Array:
+        return self.levels.min()  # type: ignore[union-attr]
+
+
+@pytree("record")
+class Accuracy(Target):
+    """Levels of a recorded number to reach, larger being better: a test accuracy, say.
+
+    Args:
+        levels: (A,) levels.
+        record: function of an iterate, in the form of the problem's parameters, to that number ();
+            static.
+    """
+
+    levels: ArrayLike = converted(converter=_vector, default=())
+    record: Callable[[Any], Any] | None = None
+
+    column: ClassVar[str] = "accuracy"
+
+    def check(self, num_iterations: int) -> None:
+        one_axis("levels", self.levels, 1)
+        finite("levels", self.levels)
+        if self.record is None:
+            raise ValueError("record=None is no function; give one of an iterate to a number")
+        check_record(self.record)
+
+    def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
+        return first_hit(-recorded, -self.levels)  # type: ignore[operator]
+
+
+@pytree("record")
+class Iterate(Target):
+    """Iterates to have: what they took, and what was recorded there.
+
+    Args:
+        levels: (A,) whole numbers from 0 to K.
+        record: as for `Accuracy`, None for none; static.
+    """
+
+    levels: ArrayLike = converted(converter=_vector, default=())
+    record: Callable[[Any], Any] | None = None
+
+    column: ClassVar[str] = "iterate"
+
+    def check(self, num_iterations: int) -> None:
+        one_axis("levels", self.levels, 1)
+        check_iterates("levels", self.levels, num_iterations)
+        check_record(self.record)
+
+    def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
+        levels = jnp.asarray(self.levels)
+        return levels, jnp.ones(levels.shape, bool)

@@ -111,12 +111,15 @@ class Clock(Protocol):
         working = jnp.asarray(working, bool)
         if delays.identical:
             moment = {1: iteration_mean, 2: iteration_variance}[order]
-            return moment(delays, n, r, np.arange(self.scheme.num_groups + 1))[working.sum(-1)]
+            sizes = np.arange(max(16, 2 ** self.scheme.num_groups.bit_length()))  # few programs
+            return moment(delays, n, r, sizes)[working.sum(-1)]
         unequal.warn_if_infinite(delays, self.scheme.num_workers, working, r, order)
         known = concrete(working)
         if known is None:
             return unequal.moments(delays, working, n, r)[order - 1]
         rows, row = np.unique(known, axis=0, return_inverse=True)
+        # Filled up to a power of two, so that few numbers of rows are compiled.
+        rows = np.pad(rows, ((0, 2 ** (len(rows) - 1).bit_length() - len(rows)), (0, 0)))
         return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
 
 

@@ -96,6 +96,7 @@ class Outcome(NamedTuple):
         reached: (A,) share of the realisations that reached it.
         gap, recorded: (A,) means there.
         diverged: () share of the realisations.
+        path: that they share; None where each has its own.
     """
 
     costs: Costs
@@ -105,6 +106,7 @@ class Outcome(NamedTuple):
     gap: Any
     recorded: Any
     diverged: Any
+    path: PathRecord | None = None
 
 
 class Engine:
@@ -197,7 +199,17 @@ class Engine:
 
     def _along(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
         """Points whose realisations share a path."""
-        records, experiment = self.paths(points, clocks), self.experiment
+        records = self.paths(points, clocks)
+        seen = _all_occurrences(clocks, records)
+        each = (clocks, records, self._draw(clocks, records), seen, _all_moments(clocks, seen))
+        return [_outcome(*one, self.quantiles) for one in zip(*each, strict=True)]
+
+    def _draw(self, clocks: Sequence[Clock], records: Sequence[PathRecord]) -> list[Summary]:
+        """Realisations along paths, summarised; NaN where there are to be none."""
+        experiment = self.experiment
+        if not experiment.num_realisations:
+            nothing = constant(np.full(np.shape(self.target.levels), np.nan), self.quantiles.size)
+            return [nothing] * len(clocks)
         tasks = [
             ClockTask(
                 clock.times(None, experiment.num_iterations),
@@ -207,19 +219,10 @@ class Engine:
             )
             for clock, record in zip(clocks, records, strict=True)
         ]
-        if not experiment.num_realisations:
-            nothing = constant(np.full(np.shape(self.target.levels), np.nan), self.quantiles.size)
-            times = [nothing] * len(points)
-        else:
-            shared = [(experiment.key, self.quantiles)] * len(points)
-            capacities = [
-                self._capacity(point.scheme, (clock.sees,))
-                for point, clock in zip(points, clocks, strict=True)
-            ]
-            body = _clock_body(experiment.num_realisations)
-            times = map_alike(body, self.mesh, shared, tasks, capacities)
-        each = zip(clocks, records, times, strict=True)
-        return [_outcome(*one, self.quantiles) for one in each]
+        shared = [(experiment.key, self.quantiles)] * len(clocks)
+        capacities = [self._capacity(clock.scheme, (clock.sees,)) for clock in clocks]
+        body = _clock_body(experiment.num_realisations)
+        return map_alike(body, self.mesh, shared, tasks, capacities)
 
     def _apart(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
         """Points whose every realisation has a path or messages of its own."""
@@ -292,9 +295,29 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
     return body
 
 
-def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndarray) -> Outcome:
+class _Seen(NamedTuple):
+    """What occurs along a path.
+
+    Attributes:
+        working: (U,) numbers of working groups.
+        groups: (U, G) bool, the very groups, None where their number is all that counts.
+        occurrences: (A, U) how often until each hit.
+    """
+
+    working: np.ndarray
+    groups: np.ndarray | None
+    occurrences: np.ndarray
+
+
+def _outcome(
+    clock: Clock,
+    record: PathRecord,
+    time: Summary,
+    seen: _Seen,
+    moments: tuple[np.ndarray, np.ndarray] | None,
+    quantiles: np.ndarray,
+) -> Outcome:
     """What a point with a shared path took."""
-    seen = _occurrences(clock, record)
     downlink, uplink, computation = price(
         clock.scheme, seen.occurrences @ seen.working, record.uploaded
     )
@@ -313,35 +336,41 @@ def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndar
         bits=fixed(np.float64(record.message_bits) * uplink),
         timeouts=fixed(0),
     )
-    moments = (np.full(record.index.shape, np.nan),) * 2
-    if clock.exact and (clock.delays.identical or clock.scheme.num_workers <= EXACT_WORKERS):
+    exact = (np.full(record.index.shape, np.nan),) * 2
+    if moments is not None:
         # What never occurs adds nothing, even where its moment is infinite.
-        moments = [
+        exact = [
             (seen.occurrences * np.where(seen.occurrences > 0, moment, 0)).sum(-1)
-            for moment in _moments(clock, seen)
+            for moment in moments
         ]
     return Outcome(
         costs,
-        *map(where_reached, moments),
+        *map(where_reached, exact),
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,
         record.diverged,
+        record,
     )
 
 
-class _Seen(NamedTuple):
-    """What occurs along a path.
+def knows_moments(clock: Clock) -> bool:
+    """Whether exact means and variances are computed rather than sample means alone."""
+    few = clock.delays.identical or clock.scheme.num_workers <= EXACT_WORKERS
+    return clock.exact and few
 
-    Attributes:
-        working: (U,) numbers of working groups.
-        groups: (U, G) bool, the very groups, None where workers are alike.
-        occurrences: (A, U) how often until each hit.
-    """
 
-    working: np.ndarray
-    groups: np.ndarray | None
-    occurrences: np.ndarray
+def _all_occurrences(clocks: Sequence[Clock], records: Sequence[PathRecord]) -> list[_Seen]:
+    """What occurs along paths, counted once for all clocks that see the same."""
+    found: dict[Hashable, _Seen] = {}
+    keys = [
+        (id(record), clock.sees, clock.delays.identical, knows_moments(clock))
+        for clock, record in zip(clocks, records, strict=True)
+    ]
+    for key, clock, record in zip(keys, clocks, records, strict=True):
+        if key not in found:
+            found[key] = _occurrences(clock, record)
+    return [found[key] for key in keys]
 
 
 def _occurrences(clock: Clock, record: PathRecord) -> _Seen:
@@ -355,18 +384,37 @@ def _occurrences(clock: Clock, record: PathRecord) -> _Seen:
         everyone = scheme.trigger.everyone_works
         chosen = np.ones_like(chosen) if everyone else chosen
         kinds = chosen.sum(-1)
-        if not clock.delays.identical:
+        if knows_moments(clock) and not clock.delays.identical:
             groups, kinds = np.unique(chosen, axis=0, return_inverse=True)
             working, kinds = groups.sum(-1), kinds.ravel()
     counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.index]
     return _Seen(working, groups, np.array(counts))
 
 
-def _moments(clock: Clock, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Exact means and variances (U,) of iterations, `inf` where infinite."""
-    if seen.groups is None:
-        return _table(clock, bool(jax.config.read("jax_enable_x64")))
-    return _exact(clock, seen.groups)
+def _all_moments(
+    clocks: Sequence[Clock], seen: Sequence[_Seen]
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Exact means and variances (U,) of what occurs along each path, `inf` where infinite.
+
+    None where they are not known. All paths of one clock go together, for few programs.
+    """
+    alike: dict[int, list[int]] = {}
+    for i, clock in enumerate(clocks):
+        alike.setdefault(id(clock), []).append(i)
+    found: dict[int, Any] = {}
+    double = bool(jax.config.read("jax_enable_x64"))
+    for members in alike.values():
+        clock = clocks[members[0]]
+        if not knows_moments(clock):
+            found |= dict.fromkeys(members)
+        elif clock.delays.identical:
+            found |= dict.fromkeys(members, _table(clock, double))
+        else:
+            groups = [np.asarray(seen[i].groups) for i in members]
+            ends = np.cumsum([len(rows) for rows in groups])[:-1]
+            parts = (np.split(each, ends) for each in _exact(clock, np.concatenate(groups)))
+            found |= zip(members, zip(*parts, strict=True), strict=True)
+    return [found[i] for i in range(len(clocks))]
 
 
 @lru_cache(maxsize=4096)

@@ -170,10 +170,10 @@ def _make_problem(problem: Problem | ArrayLike | None, num_workers: int, key: Ar
     if problem is None:
         growth = PAPER_GROWTH ** ((PAPER_WORKERS - 1) / max(M - 1, 1))
         return synthetic_linear_regression(key, M, max(50, M), growth)
-    if not hasattr(problem, "num_partitions"):
-        problem = smooth_regression(key, cast(ArrayLike, problem))
-    check_fit(problem, gd(M))
-    return problem
+    given = hasattr(problem, "num_partitions")
+    known = cast(Problem, problem) if given else smooth_regression(key, cast(ArrayLike, problem))
+    check_fit(known, gd(M))
+    return known
 
 
 def _experiment(
@@ -202,7 +202,7 @@ def _experiment(
         delays={"delays": delays},
         num_iterations=num_iterations,
         num_realisations=0,
-        target=Gap([accuracy]),
+        target=Gap(np.array([accuracy])),
         step_sizes=step_sizes,
         quantiles=(),
         sampler="workers",
@@ -271,7 +271,7 @@ def _measure(
 
 def _check_reached(table: pd.DataFrame, part: Experiment) -> None:
     if not table["reached"].any():
-        (accuracy,) = part.target.levels
+        accuracy = table["accuracy"].iloc[0]
         raise ValueError(
             f"accuracy={accuracy} is reached by no candidate within num_iterations="
             f"{part.num_iterations}; give more, or smaller step_sizes and xi"
@@ -312,12 +312,10 @@ def _rank(
     )
     order = table.sort_values(["cost", *COSTS], kind="stable").index
     samples = None if samples is None else samples[order]
+    accuracy = float(table["accuracy"].iloc[0])
     table = table.loc[order, COLUMNS].reset_index(drop=True)
-    best, (problem,), (delays,) = (
-        table.iloc[0],
-        experiment.problems.values(),
-        experiment.delays.values(),
-    )
+    best = table.iloc[0]
+    (problem,), (delays,) = experiment.problems.values(), experiment.delays.values()
     M = problem.num_partitions
     adaptive = not math.isnan(best["xi"])
     trigger: tuple[Any, ...] = (float(best["xi"]), memory, "server") if adaptive else ()
@@ -327,7 +325,7 @@ def _rank(
         Scheme(M, int(best["num_groups"]), int(best["redundancy"]), *trigger),
         float(best["step_size"]) / float(problem.total_smoothness),
         int(best["iterations"]),
-        float(experiment.target.levels[0]),
+        accuracy,
     )
 
 

@@ -94,7 +94,7 @@ def _until_hit(scheme: Scheme, record: Any) -> np.ndarray:
 def _sample(
     walks: Sequence[_Walk],
     delays: TimeSource,
-    key: Array | None,
+    key: Any,
     num_realisations: int,
     progress: Progress,
 ) -> np.ndarray:

@@ -24,7 +24,7 @@ from lagc_jax.delays.base import TimeSource, check_source
 from lagc_jax.doors import check_fit
 from lagc_jax.experiments.common import Progress, run_common
 from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.measure import knows_moments
+from lagc_jax.experiments.moments import knows_moments
 from lagc_jax.experiments.paper import default_iterations
 from lagc_jax.experiments.reasons import explain, tail_indices
 from lagc_jax.experiments.run import run

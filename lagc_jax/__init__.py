@@ -33,6 +33,7 @@ from lagc_jax.problems.general import estimate_smoothness, general_problem
 from lagc_jax.problems.linear import (
     gaussian_linear_regression,
     linear_regression,
+    smooth_regression,
     synthetic_linear_regression,
 )
 from lagc_jax.problems.logistic import logistic_regression, multinomial_regression
@@ -74,12 +75,12 @@ from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 
 # Experiments need pandas and pyarrow, which most programs can do without: they load when asked for.
 if TYPE_CHECKING:
-    from lagc_jax.experiments.advice import Design, design, smooth_regression
+    from lagc_jax.experiments.advice import Design, design
     from lagc_jax.experiments.store import load_results
 else:
-    _LAZY = dict.fromkeys(
-        ("Design", "design", "smooth_regression"), "lagc_jax.experiments.advice"
-    ) | {"load_results": "lagc_jax.experiments.store"}
+    _LAZY = dict.fromkeys(("Design", "design"), "lagc_jax.experiments.advice") | {
+        "load_results": "lagc_jax.experiments.store"
+    }
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:

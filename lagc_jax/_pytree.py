@@ -1,7 +1,7 @@
 """Frozen dataclasses that JAX transforms see through, and the precision of products."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, dataclass_transform
 
@@ -45,6 +45,7 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         cls.__post_init__ = convert  # type: ignore[attr-defined]
         cls.__eq__ = _equal  # type: ignore[method-assign]
         cls.__hash__ = _hash  # type: ignore[method-assign]
+        cls._static = static  # type: ignore[attr-defined]
         cls = dataclass(frozen=True, eq=False)(cls)
         data = tuple(f.name for f in fields(cls) if f.name not in static)  # type: ignore[arg-type]
 
@@ -80,13 +81,24 @@ def _same_leaf(one: Any, other: Any) -> bool:
 
 
 def _hash(self: Any) -> int:
-    leaves, structure = jax.tree.flatten(self)
-    values = (
-        id(leaf) if isinstance(leaf, Tracer) else tuple(_value(leaf).ravel().tolist())
-        for leaf in leaves
-        if isinstance(leaf, Tracer) or np.size(leaf) <= SMALL
-    )
-    return hash((type(self), structure, *values))
+    return hash(tuple(_content(self)))
+
+
+def _content(thing: Any) -> Iterator[Any]:
+    """What a hash is made of; JAX's own of a structure leaves metadata out."""
+    if isinstance(thing, int | float):
+        yield thing
+    elif hasattr(thing, "_static"):
+        yield type(thing)
+        for name in thing.__dataclass_fields__:
+            value = getattr(thing, name)
+            yield from (value,) if name in thing._static else _content(value)
+    else:
+        for leaf in jax.tree.leaves(thing):
+            if isinstance(leaf, Tracer):
+                yield id(leaf)
+            elif np.size(leaf) <= SMALL:
+                yield from _value(leaf).ravel().tolist()
 
 
 def _value(leaf: Any) -> np.ndarray:

@@ -128,7 +128,7 @@ class Clock:
         if delays.identical:
             moment = {1: iteration_mean, 2: iteration_variance}[order]
             # A size that schemes share, for it decides which programs are compiled.
-            counts = np.arange(-(-(self.scheme.num_groups + 1) // 16) * 16)
+            counts = np.arange(max(16, 2 ** self.scheme.num_groups.bit_length()))
             table = moment(delays, n, r, counts)
             if known is None or (values := concrete(table)) is None:
                 return table[working.sum(-1)]
@@ -137,6 +137,8 @@ class Clock:
         if known is None:
             return unequal.moments(delays, working, n, r)[order - 1]
         rows, row = np.unique(working, axis=0, return_inverse=True)
+        # Filled up to a power of two, so that few numbers of rows are compiled.
+        rows = np.pad(rows, ((0, 2 ** (len(rows) - 1).bit_length() - len(rows)), (0, 0)))
         return unequal.moments(delays, rows, n, r)[order - 1][row.ravel()]
 
 

@@ -1,7 +1,10 @@
 """The search for a scheme against loops over all candidates, one by one."""
 
+import functools
+import itertools
 import runpy
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import advise
@@ -11,13 +14,16 @@ import pandas as pd
 import pytest
 
 import lagc_jax
-from lagc_jax import Exponential, Failures, Pareto, Scheme, Trace, design
+from lagc_jax import Bursty, Exponential, Failures, Pareto, Scheme, Trace, design, gd
+from lagc_jax.experiments import Experiment, Gap, Points, Vary
+from lagc_jax.experiments.common import run_common
 from lagc_jax.plots.sweep import plot_design
 from lagc_jax.theory import expected_complexity
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 PRICES = dict(price_time=2.0, price_message=0.3, price_gradient=0.1)
 SMALL = dict(accuracy=1e-3, xi=[0.5], num_iterations=150)
+TIMES = np.random.default_rng(0).pareto(1.5, (40, 4)) + 1
 QUICK = dict(accuracy=1e-2, xi=[1.0], step_sizes=[1.0])
 
 
@@ -26,26 +32,19 @@ def four():
     return lagc_jax.synthetic_linear_regression(jax.random.key(3), num_workers=4, num_features=5)
 
 
-def all_schemes(num_workers, storage):
-    """Every (G, r) with and without the trigger; GD once."""
-    for groups in range(1, num_workers + 1):
-        if num_workers % groups == 0:
-            for r in range(1, min(storage, num_workers // groups) + 1):
-                yield Scheme(num_workers, groups, r, 0.5, 10, "server")
-                if r > 1 or groups == num_workers:
-                    yield Scheme(num_workers, groups, r)
-
-
 def brute_force(problem, storage, steps, cost_of):
     """Rows (G, r, adaptive, step, iterations, and the costs), the cheapest first."""
-    rows = []
-    for scheme in all_schemes(problem.num_partitions, storage):
-        for step in steps:
-            alpha = step / float(problem.total_smoothness)
-            time, messages, gradients, iterations = cost_of(scheme, alpha)
-            cost = 2.0 * time + 0.3 * messages + 0.1 * gradients
-            key = (scheme.num_groups, scheme.redundancy, scheme.adaptive, step)
-            rows.append((*key, iterations, time, messages, gradients, cost))
+    rows, M = [], problem.num_partitions
+    for groups in [g for g in range(1, M + 1) if M % g == 0]:
+        for r in range(1, min(storage, M // groups) + 1):
+            lazy, full = Scheme(M, groups, r, 0.5, 10, "server"), Scheme(M, groups, r)
+            schemes = [lazy, full] if r > 1 or groups == M else [lazy]  # GD once
+            for scheme, step in itertools.product(schemes, steps):
+                costs = cost_of(scheme, step / float(problem.total_smoothness))
+                time, messages, gradients, iterations = map(float, costs)
+                cost = 2.0 * time + 0.3 * messages + 0.1 * gradients
+                key = (groups, r, scheme.adaptive, step)
+                rows.append((*key, iterations, time, messages, gradients, cost))
     return sorted(rows, key=lambda row: (row[-1], row[5], row[6], row[7]))
 
 
@@ -73,7 +72,7 @@ def assert_same(table, rows):
     ("workers", "storage", "steps", "delays"),
     [
         (6, 6, [0.7, 1.0], Pareto(1.0, 1.3)),
-        (4, 2, [1.0], Exponential([1.0, 2.0, 0.5, 1.0])),
+        (4, 1, [0.7, 1.0], Exponential([1.0, 2.0, 0.5, 1.0])),
     ],
 )
 def test_exact_search_is_a_loop_over_all_candidates(workers, storage, steps, delays, four, problem):
@@ -81,8 +80,12 @@ def test_exact_search_is_a_loop_over_all_candidates(workers, storage, steps, del
     settings = dict(storage=storage, problem=task, step_sizes=steps)
     advice = design(workers, delays, **settings, **PRICES, **SMALL)
 
+    @functools.cache
+    def path_of(scheme, alpha):
+        return lagc_jax.descend(task, scheme, num_iterations=150, step_size=alpha)
+
     def cost_of(scheme, alpha):
-        path = lagc_jax.descend(task, scheme, num_iterations=150, step_size=alpha)
+        path = path_of(scheme.path_key, alpha)
         known = expected_complexity(scheme, delays, path, 1e-3)
         return known.mean, known.communication, known.computation, known.iterations
 
@@ -97,8 +100,7 @@ def test_exact_search_is_a_loop_over_all_candidates(workers, storage, steps, del
 
 
 def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
-    times = np.random.default_rng(0).pareto(1.5, (40, 4)) + 1
-    trace, key = Trace.from_array(times, resample="worker"), jax.random.key(5)
+    trace, key = Trace.from_array(TIMES, resample="worker"), jax.random.key(5)
     options = dict(storage=2, problem=four, step_sizes=[1.0], num_realisations=16, key=key)
     advice = design(4, trace, **options, **PRICES, **SMALL)
     margins = {}
@@ -115,9 +117,10 @@ def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
             step_size=alpha,
             quantiles=(),
         )
-        margins[float(batch.mean[0])] = 1.96 * float(batch.wall_clock.standard_error[0])
-        costs = batch.mean, batch.communication, batch.computation, batch.iterations
-        return tuple(float(cost[0]) for cost in costs)
+        took = batch.costs
+        margins[float(batch.mean[0])] = 1.96 * float(took.time.standard_error[0])
+        costs = took.time, took.communication, took.computation, took.iterations
+        return [cost.mean[0] for cost in costs]
 
     assert_same(advice.table, brute_force(four, 2, [1.0], cost_of))
     assert not advice.table["exact"].any()
@@ -125,6 +128,49 @@ def test_sampled_search_is_a_loop_of_batches_under_one_key(four):
     best = advice.table.iloc[0]
     mean = min(margins, key=lambda value: abs(value - best["time"]))
     np.testing.assert_allclose(best["time_high"] - best["time"], margins[mean], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "delays",
+    [
+        Failures(Trace.from_array(TIMES, resample="blocks", block=3), once=0.05),
+        Bursty(Pareto([1.0, 2.0, 1.0, 1.0], 1.5), slowdown=3.0, enter=0.1, leave=0.3),
+    ],
+)
+def test_realisations_in_common_are_those_of_a_batch_one_by_one(delays, four):
+    lazy = dict(num_workers=4, xi=[0.0, 0.5], memory=2)
+    schemes = {
+        "pairs": Vary(Scheme, num_groups=2, redundancy=[1, 2], trigger="server", **lazy),
+        "all": Vary(Scheme, num_groups=2, redundancy=2, trigger="worker", **lazy),
+    }
+    experiment = Experiment(
+        problems={"four": four},
+        schemes={"GD": gd(4)},
+        delays={"given": delays},
+        num_iterations=150,
+        num_realisations=0,
+        target=Gap([1e-3]),
+        sampler="workers",
+    )
+    parts = [replace(experiment, schemes=some) for some in ({"GD": gd(4)}, schemes)]
+    table, samples = run_common(parts, 9)
+    assert (table["scheme"].tolist(), len(samples)) == (["GD", *4 * ["pairs"], *2 * ["all"]], 7)
+    assert table["time_expected"].isna().all()
+    points = [point for part in parts for point in Points(part)]
+    for point, drawn in list(zip(points, samples, strict=True))[::3]:
+        batch = lagc_jax.simulate_batch(
+            four,
+            point.scheme,
+            delays,
+            experiment.key,
+            num_iterations=150,
+            num_realisations=9,
+            accuracies=[1e-3],
+            keep_samples=True,
+        )
+        assert np.isfinite(drawn).any()
+        # Iterations are added in another order.
+        np.testing.assert_allclose(drawn, batch.costs.time.samples[0], rtol=1e-13)
 
 
 @pytest.fixture(scope="module")

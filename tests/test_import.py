@@ -28,7 +28,6 @@ def test_names_that_load_late_are_there_and_listed():
 
     assert lagc_jax.design is advice.design
     assert lagc_jax.Design is advice.Design
-    assert lagc_jax.smooth_regression is advice.smooth_regression
     assert lagc_jax.load_results is store.load_results
     assert set(lagc_jax.__all__) <= set(dir(lagc_jax))
     assert all(hasattr(lagc_jax, name) for name in lagc_jax.__all__)

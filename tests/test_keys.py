@@ -10,9 +10,9 @@ import pytest
 
 import lagc_jax
 from lagc_jax import _keys
-from lagc_jax.experiments.advice import smooth_regression
 from lagc_jax.experiments.survey import draw_times
 from lagc_jax.problems.data import load_digits_split
+from lagc_jax.problems.linear import smooth_regression
 
 IMPLEMENTATIONS = ["threefry2x32", "rbg", "unsafe_rbg"]
 WORKERS = 3

@@ -9,7 +9,6 @@ and however many devices and processes there are.
 """
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import flat_start
 from lagc_jax.experiments.devices import local_mesh
 from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.moments import Seen, count_occurrences, exact_moments
 from lagc_jax.experiments.points import Point
 from lagc_jax.experiments.spread import map_alike
 from lagc_jax.problems.base import Problem
@@ -38,9 +38,6 @@ from lagc_jax.times import Times, part_of_path
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they
 # need of their paths stays below so many bytes.
 CAPACITY, CAPACITY_BYTES = 32, 2**26
-# Where workers differ an exact mean costs an integral for every set of working groups: with more
-# workers than this there is the sample mean alone.
-EXACT_WORKERS = 16
 
 
 class PathTask(NamedTuple):
@@ -97,6 +94,7 @@ class Outcome(NamedTuple):
         reached: (A,) share of the realisations that reached it.
         gap, recorded: (A,) means there.
         diverged: () share of the realisations.
+        path: that they share; None where each has its own.
     """
 
     costs: Costs
@@ -106,6 +104,7 @@ class Outcome(NamedTuple):
     gap: Any
     recorded: Any
     diverged: Any
+    path: PathRecord | None = None
 
 
 class Engine:
@@ -214,7 +213,17 @@ class Engine:
 
     def _along(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
         """Points whose realisations share a path."""
-        records, experiment = self.paths(points, clocks), self.experiment
+        records = self.paths(points, clocks)
+        seen = count_occurrences(clocks, records)
+        each = (clocks, records, self._draw(clocks, records), seen, exact_moments(clocks, seen))
+        return [_outcome(*one, self.quantiles) for one in zip(*each, strict=True)]
+
+    def _draw(self, clocks: Sequence[Clock], records: Sequence[PathRecord]) -> list[Summary]:
+        """Realisations along paths, summarised; NaN where there are to be none."""
+        experiment = self.experiment
+        if not experiment.num_realisations:
+            nothing = constant(np.full(np.shape(self.target.levels), np.nan), self.quantiles.size)
+            return [nothing] * len(clocks)
         tasks = [
             ClockTask(
                 clock.times(None, experiment.num_iterations),
@@ -224,19 +233,10 @@ class Engine:
             )
             for clock, record in zip(clocks, records, strict=True)
         ]
-        if not experiment.num_realisations:
-            nothing = constant(np.full(np.shape(self.target.levels), np.nan), self.quantiles.size)
-            times = [nothing] * len(points)
-        else:
-            shared = [(experiment.key, self.quantiles)] * len(points)
-            capacities = [
-                self._capacity(point.scheme, clock.sees)
-                for point, clock in zip(points, clocks, strict=True)
-            ]
-            body = _clock_body(experiment.num_realisations)
-            times = map_alike(body, self.mesh, shared, tasks, capacities)
-        each = zip(clocks, records, times, strict=True)
-        return [_outcome(*one, self.quantiles) for one in each]
+        shared = [(experiment.key, self.quantiles)] * len(clocks)
+        capacities = [self._capacity(clock.scheme, clock.sees) for clock in clocks]
+        body = _clock_body(experiment.num_realisations)
+        return map_alike(body, self.mesh, shared, tasks, capacities)
 
     def _apart(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
         """Points whose every realisation has a path or messages of its own."""
@@ -296,9 +296,15 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
     return body
 
 
-def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndarray) -> Outcome:
+def _outcome(
+    clock: Clock,
+    record: PathRecord,
+    time: Summary,
+    seen: Seen,
+    moments: tuple[np.ndarray, np.ndarray] | None,
+    quantiles: np.ndarray,
+) -> Outcome:
     """What a point with a shared path took."""
-    seen = _occurrences(clock, record)
     downlink, uplink, computation = price(
         clock.scheme, seen.occurrences @ seen.working, record.uploaded
     )
@@ -317,71 +323,19 @@ def _outcome(clock: Clock, record: PathRecord, time: Summary, quantiles: np.ndar
         bits=fixed(record.message_bits * uplink),
         timeouts=fixed(0),
     )
-    moments = (np.full(record.index.shape, np.nan),) * 2
-    if clock.exact and (clock.delays.identical or clock.scheme.num_workers <= EXACT_WORKERS):
+    exact = (np.full(record.index.shape, np.nan),) * 2
+    if moments is not None:
         # What never occurs adds nothing, even where its moment is infinite.
-        moments = [
+        exact = [
             (seen.occurrences * np.where(seen.occurrences > 0, moment, 0)).sum(-1)
-            for moment in _moments(clock, seen)
+            for moment in moments
         ]
     return Outcome(
         costs,
-        *map(where_reached, moments),
+        *map(where_reached, exact),
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,
         record.diverged,
+        record,
     )
-
-
-class _Seen(NamedTuple):
-    """What occurs along a path.
-
-    Attributes:
-        working: (U,) numbers of working groups.
-        groups: (U, G) bool, the very groups, None where workers are alike.
-        occurrences: (A, U) how often until each hit.
-    """
-
-    working: np.ndarray
-    groups: np.ndarray | None
-    occurrences: np.ndarray
-
-
-def _occurrences(clock: Clock, record: PathRecord) -> _Seen:
-    """Working groups along a path until each hit; all sets of one size count as one if alike."""
-    part, scheme = np.asarray(record.parts[clock.sees]), clock.scheme
-    groups, working = None, np.arange(scheme.num_groups + 1)
-    if clock.sees == "counts":
-        kinds = part.ravel().astype(int)
-    else:
-        chosen = part.reshape(-1, scheme.num_groups)
-        everyone = scheme.trigger.everyone_works
-        chosen = np.ones_like(chosen) if everyone else chosen
-        kinds = chosen.sum(-1)
-        if not clock.delays.identical:
-            groups, kinds = np.unique(chosen, axis=0, return_inverse=True)
-            working, kinds = groups.sum(-1), kinds.ravel()
-    counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.index]
-    return _Seen(working, groups, np.array(counts))
-
-
-def _moments(clock: Clock, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Exact means and variances (U,) of iterations, `inf` where infinite."""
-    if seen.groups is None:
-        return _table(clock, bool(jax.config.read("jax_enable_x64")))
-    return _exact(clock, seen.groups)
-
-
-@lru_cache(maxsize=4096)
-def _table(clock: Clock, double: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with 0, 1, .., G working groups of identical workers, for each precision."""
-    G = clock.scheme.num_groups
-    return _exact(clock, np.tri(G + 1, G, -1, dtype=bool))
-
-
-def _exact(clock: Clock, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the table says where one is infinite
-        mean, variance = clock.mean(groups), clock.variance(groups)
-    return np.asarray(mean, float), np.asarray(variance, float)

@@ -1,7 +1,8 @@
 """Run an experiment: in memory, or block by block into a directory, in one process or many."""
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,21 +93,34 @@ def run(
         if store is not None:
             run_into(points, store, report=report)
             return load_results(store)
-        return _in_memory(points, report)
+        return tabulate(points, in_memory(points, Engine(experiment), report))
 
 
-def _in_memory(points: Points, report: Callable[[Progress], None]) -> pd.DataFrame:
+def in_memory(
+    points: Points, engine: Engine, report: Callable[[Progress], None] = lambda progress: None
+) -> Iterator[tuple[list[Point], list[Outcome]]]:
+    """Measure all points of an experiment block by block."""
     check_memory(points)
-    engine, pace, tables, done = Engine(points.experiment), Pace(POINTS_PER_BLOCK), [], 0
-    while done < len(points):
+    pace, done = Pace(POINTS_PER_BLOCK), 0
+    for number in itertools.count():
+        if done == len(points):
+            return
         start = time.perf_counter()
         block = pace.cut(points[i] for i in range(done, len(points)))
-        rows = _columns(points.experiment, block, engine.measure(block))
-        tables.append(pd.DataFrame(rows))
-        pace.took(block, time.perf_counter() - start)
+        outcomes = engine.measure(block)
+        seconds = time.perf_counter() - start
+        pace.took(block, seconds)
         done += len(block)
-        report(Progress(len(tables) - 1, time.perf_counter() - start, done, len(points)))
-    table = pd.concat(tables, ignore_index=True)
+        yield block, outcomes
+        report(Progress(number, seconds, done, len(points)))
+
+
+def tabulate(
+    points: Points, measured: Iterable[tuple[Sequence[Point], Sequence[Outcome]]]
+) -> pd.DataFrame:
+    """The table of an experiment from its blocks."""
+    rows = [pd.DataFrame(_columns(points.experiment, *block)) for block in measured]
+    table = pd.concat(rows, ignore_index=True)
     names = [*points.columns, *result_columns(points.experiment)]
     return table[["point", *(name for name in names if name in table.columns)]]
 

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import not_negative, positive, whole_number
+from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
     gram_norms,
@@ -291,3 +291,30 @@ def gaussian_linear_regression(
     smoothness = np.geomspace(1, spread, M)
     X = X * np.sqrt(smoothness / host_gram_norms(X))[:, None, None]
     return linear_regression(X, X @ theta_true + noise * errors.reshape(M, N))
+
+
+def smooth_regression(key: Array, smoothness: ArrayLike) -> LinearRegression:
+    """Draw a linear regression whose partitions have given smoothness constants; consumes `key`.
+
+    `X_m = (sqrt(L_m) - s) q_m q_m^T + s I` with orthonormal `q_m` and `s^2` the smallest `L_m`, as
+    in LAG's section 4, and standard normal targets.
+
+    Args:
+        key: a JAX random key.
+        smoothness: (M,) constants `L_m > 0`.
+
+    Raises:
+        ValueError: if they are not one axis of positive numbers.
+
+    >>> problem = smooth_regression(jax.random.key(0), [4.0, 9.0])
+    >>> [round(float(c), 3) for c in problem.smoothness]
+    [4.0, 9.0]
+    """
+    one_axis("smoothness", smoothness, 1)
+    positive("smoothness", smoothness)
+    root = np.sqrt(finite_data("smoothness", smoothness))
+    M, least = root.size, root.min()
+    draws = np.asarray(_keys.normal(_keys.known_key(key), (M + 1, M), jnp.float32), np.float64)
+    q = np.linalg.qr(draws[:M].T)[0].T
+    X = (root - least)[:, None, None] * q[:, :, None] * q[:, None, :] + least * np.eye(M)
+    return linear_regression(X, X @ draws[M])

@@ -1,6 +1,6 @@
 """Experiments: problems x schemes x delays x clusters, run into one tidy table that can be kept."""
 
-from lagc_jax.costs import Accuracy, Gap, Iterate
+from lagc_jax.costs import Accuracy, Gap, Iterate, Several
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.grid import Grid, parse_grid, read_grid
 from lagc_jax.experiments.points import Point, Points
@@ -16,6 +16,7 @@ __all__ = [
     "Point",
     "Points",
     "Progress",
+    "Several",
     "Vary",
     "load_results",
     "parse_grid",

@@ -9,7 +9,7 @@ import pytest
 import schemes
 
 import lagc_jax
-from lagc_jax.experiments import literature, run, survey
+from lagc_jax.experiments import Accuracy, Iterate, Several, literature, run, survey
 
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -150,7 +150,9 @@ def test_a_claim_about_what_nobody_reached_is_undecided():
 
 def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, capsys):
     everyone = survey.contenders
-    few = "GD", "approximate GC", "CADA1"
+    few = "GD", "CADA1"
+    laws = {name: schemes.LAWS[name] for name in ("low tail", "high tail")}
+    monkeypatch.setattr(schemes, "LAWS", laws)
     claim = literature.Claim("a paper", "a claim", "CADA1", "GD", "bits")
     monkeypatch.setattr(literature, "CLAIMS", (claim,))
     monkeypatch.setattr(survey, "contenders", lambda *a: {n: everyone(*a)[n] for n in few})
@@ -158,14 +160,21 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "schemes.csv")
     assert set(table["scheme"]) == set(few)
-    assert len(table) == 3 * len(few)
-    assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == 3
+    assert len(table) == len(laws) * len(few)
+    assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == len(laws)
     for name in ("schemes.md", "schemes_accuracy.pdf", "schemes_accuracy.png"):
         assert (tmp_path / name).stat().st_size > 0
         assert str(tmp_path / name) in printed
     curves = pd.read_csv(tmp_path / "schemes_accuracy.csv")
     assert curves.groupby(["delays", "scheme"])["iterate"].max().eq(12).all()
     assert np.isfinite(curves.drop(columns=["task", "delays", "scheme"])).all().all()
+
+
+def test_several_targets_that_do_not_go_together_are_refused():
+    one, other = Accuracy([0.5], first_parameter), Iterate([1], np.sum)
+    for targets, words in (((one, one), "columns"), ((one, other), "record"), ((), "columns")):
+        with pytest.raises(ValueError, match=f"targets .*{words}.*give"):
+            Several(targets).check(K)
 
 
 def test_bad_options_are_refused_in_a_line(tmp_path, capsys):

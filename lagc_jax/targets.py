@@ -45,6 +45,11 @@ class Target(Protocol):
         """Gap at which a path may end, None where it runs to its end."""
         return None
 
+    @property
+    def parts(self) -> tuple["Target", ...]:
+        """Targets with a column each, whose levels follow each other."""
+        return (self,)
+
 
 @pytree()
 class Gap(Target):
@@ -119,3 +124,43 @@ class Iterate(Target):
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
         levels = jnp.asarray(self.levels)
         return levels, jnp.ones(levels.shape, bool)
+
+
+@pytree()
+class Several(Target):
+    """Several targets along the same paths: a row of the table has a level of one of them.
+
+    Args:
+        targets: targets of different columns that record the same, if anything.
+    """
+
+    targets: tuple[Target, ...]
+
+    column: ClassVar[str] = "level"  # of its parts, each has its own
+
+    def check(self, num_iterations: int) -> None:
+        columns = [target.column for target in self.targets]
+        if len(set(columns)) < max(len(columns), 1):
+            raise ValueError(f"targets has columns {columns}; give targets of different ones")
+        if len(records := {target.record for target in self.targets} - {None}) > 1:
+            raise ValueError(f"targets record {sorted(map(repr, records))}; give one record to all")
+        for target in self.targets:
+            target.check(num_iterations)
+
+    @property
+    def levels(self) -> np.ndarray:  # type: ignore[override]
+        return np.concatenate([np.asarray(target.levels, float) for target in self.targets])
+
+    @property
+    def record(self) -> Callable[[Any], Any] | None:  # type: ignore[override]
+        return next((target.record for target in self.targets if target.record), None)
+
+    def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
+        found = zip(*(target.hits(gap, recorded) for target in self.targets), strict=True)
+        xp = np if isinstance(gap, np.ndarray) else jnp
+        index, reached = map(xp.concatenate, found)
+        return index, reached
+
+    @property
+    def parts(self) -> tuple[Target, ...]:
+        return self.targets

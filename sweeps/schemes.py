@@ -5,20 +5,19 @@ computing times, under a low tail (exponential), a high tail (Pareto) and in bur
 """
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import pandas as pd
 from common import Parser, Run, configure_jax, count, option, real, run_script, whole
 from jax import Array
-from tqdm import tqdm
 
 import lagc_jax
 from lagc_jax import _tables as tables
-from lagc_jax.experiments import survey
+from lagc_jax.experiments import literature, run, survey
 from lagc_jax.experiments.claims import verdict
 from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import Split, load_digits_split
@@ -116,18 +115,6 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
     return tasks
 
 
-def run_all(
-    task: survey.Task, schemes: dict[str, survey.Contender], times: Array, name: str
-) -> dict[str, survey.Runs]:
-    """Run every scheme, two at a time: most of the time is compilation, which takes one core."""
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(
-            lambda each: jax.device_get(survey.run(task, each, times)), schemes.values()
-        )
-        progress = tqdm(found, desc=name, total=len(schemes), unit="scheme", disable=None)
-        return dict(zip(schemes, progress, strict=True))
-
-
 def write(results: survey.Results, directory: Path) -> list[Path]:
     """Write the tables, the claims and the figure into a directory; return the paths."""
     table, claims = directory / "schemes.csv", directory / "schemes_claims.csv"
@@ -135,7 +122,7 @@ def write(results: survey.Results, directory: Path) -> list[Path]:
     results.claims.to_csv(claims, index=False)
     task = str(results.table["task"].iloc[-1])
     relative = survey.relative_frame(results.table, task, "high tail").round(3)
-    claims_made = survey.summarise_claims(results.claims)
+    claims_made = literature.summarise_claims(results.claims)
     for end in ("from", "to"):
         claims_made[end] = claims_made[end].map("{:.2g}".format)
     table.with_suffix(".md").write_text(
@@ -163,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit status."""
     parser = make_parser()
     args = parser.parse_args(arguments)
-    run = Run(parser.prog)
+    this = Run(parser.prog)
     K = args.iterations or (QUICK_ITERATIONS if args.quick else ITERATIONS)
     R = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
     key = jax.random.key(args.seed)
@@ -171,15 +158,15 @@ def main(arguments: list[str] | None = None) -> int:
         tasks = make_tasks(args)
         sizes = (args.groups, args.redundancy, args.waited)
         schemes = {name: survey.contenders(task, *sizes) for name, task in tasks.items()}
-        times = survey.draw_times(list(LAWS.values()), key, R, K, args.workers)
+        plan = survey.experiments(tasks, schemes, LAWS, key, K, R)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    runs = {name: run_all(task, schemes[name], times, name) for name, task in tasks.items()}
-    results = survey.collect_frames(tasks, runs, list(LAWS))
+    found = pd.concat(map(run, plan), ignore_index=True)
+    results = survey.collect_frames(tasks, found)
     paths = write(results, args.out)
     print(report(results))
-    run.report(paths)
+    this.report(paths)
     return 0
 
 

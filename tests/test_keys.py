@@ -10,7 +10,7 @@ import pytest
 
 import lagc_jax
 from lagc_jax import _keys
-from lagc_jax.experiments.survey import draw_times
+from lagc_jax.experiments import Experiment
 from lagc_jax.problems.data import load_digits_split
 from lagc_jax.problems.linear import smooth_regression
 
@@ -126,7 +126,13 @@ DOORS = {
     "trace": lambda p, key: times(REPLAY, key, 0),
     "bursty": lambda p, key: times(lagc_jax.Bursty(REPLAY, 2.0, 0.1, 0.1), key, 0),
     "failures": lambda p, key: times(lagc_jax.Failures(REPLAY, 0.1), key, 0),
-    "survey": lambda p, key: draw_times([DELAYS], key, 2, 2, WORKERS),
+    "Experiment": lambda p, key: Experiment(
+        problems={"p": p},
+        schemes={"GD": lagc_jax.gd(WORKERS)},
+        delays={"low": DELAYS},
+        num_iterations=1,
+        key=key,
+    ),
 }
 NO_KEYS = [0, "0", [0, 1], np.zeros(2), np.zeros(3, np.uint32)]
 

@@ -1,5 +1,7 @@
 """The survey of all schemes: what it runs, its frames, its claims and its script."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pandas as pd
@@ -7,9 +9,9 @@ import pytest
 import schemes
 
 import lagc_jax
-from lagc_jax.experiments import survey
+from lagc_jax.experiments import Accuracy, Iterate, Several, literature, run, survey
 
-M, K, R = 6, 20, 3
+K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
 
 
@@ -26,103 +28,119 @@ def task(problem):
 
 
 @pytest.fixture(scope="module")
-def times():
-    return survey.draw_times(list(LAWS.values()), jax.random.key(4), R, K, M)
+def found(task):
+    """What two schemes took, one of which loses gradients."""
+    everyone = survey.contenders(task, 2, 3, 4)
+    few = {name: everyone[name] for name in ("LAG-WK", "fastest-k", "CADA1")}
+    plan = survey.experiments({"small": task}, {"small": few}, LAWS, KEY, K, R)
+    assert [list(each.schemes) for each in plan] == [["LAG-WK", "fastest-k"], ["CADA1"]]
+    return few, run(plan[0], progress=False)
 
 
-def test_all_schemes_meet_the_times_of_the_realisations_own_keys(times):
-    assert times.shape == (2, R, K, M)
-    key = jax.random.fold_in(jax.random.key(4), 1)
-    for i, law in enumerate(LAWS.values()):
-        np.testing.assert_array_equal(
-            times[i, 1], lagc_jax.times.sample_worker_times(law, key, K, M)
-        )
+def test_the_frames_hold_means_and_medians_of_trajectories(task, found):
+    few, rows = found
+    curves, table = survey.curve_frame(rows), survey.table_frame(rows)
+    assert len(table) == 2 * len(LAWS)
+    for row in table.to_dict("records"):
+        law, contender = LAWS[row["delays"]], few[row["scheme"]]
+        alone = [
+            lagc_jax.simulate(
+                task.problem,
+                contender.scheme,
+                law,
+                jax.random.fold_in(KEY, i),
+                num_iterations=K,
+                step_size=contender.step_size,
+                sampler="workers",
+                record=first_parameter,
+            )
+            for i in range(R)
+        ]
+        recorded = np.array([one.recorded for one in alone])
+        names = "wall_clock", "communication", "computation", "bits"
+        costs = [np.array([getattr(one, name) for one in alone], float) for name in names]
+        ever, first = (recorded >= task.target).any(1), (recorded >= task.target).argmax(1)
+        at = [np.where(ever, each[range(R), first], np.inf) for each in costs]
+        # Two programs may round differently.
+        close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
+        close([row[cost] for cost in survey.COSTS], np.median(at, axis=1))
+        close([row["reached"], row["final"]], [ever.mean(), recorded[:, -2:].mean()])
+        curve = curves.query("delays == @row['delays'] and scheme == @row['scheme']")
+        close(curve[["accuracy", *survey.COSTS]].T, [each.mean(0) for each in (recorded, *costs)])
 
 
-@pytest.mark.parametrize("name", ["LAG-WK", "fastest-k"])
-def test_a_run_is_a_simulation_of_every_realisation(task, times, name):
-    contender = survey.contenders(task, 2, 3, 4)[name]
-    runs = survey.run(task, contender, times)
-    for law, i in ((0, 2), (1, 0)):
-        one = lagc_jax.simulate(
-            task.problem,
-            contender.scheme,
-            lagc_jax.Trace.from_array(times[law, i], resample="replay"),
-            jax.random.key(9),
-            num_iterations=K,
-            step_size=contender.step_size,
-            record=first_parameter,
-        )
-        costs = one.wall_clock, one.communication, one.bits, one.computation
-        for found, expected in zip(runs, (one.recorded, *costs), strict=True):
-            # Two programs may round differently.
-            np.testing.assert_allclose(found[law, i], expected, rtol=1e-9, atol=1e-12)
+def test_the_middle_is_a_realisation_of_the_lower_half_exactly():
+    for R in range(2, 300):
+        assert survey._middle(R) * (R - 1) == (R - 1) // 2
+    assert survey._middle(1) == 0
 
 
 def test_there_is_a_contender_for_every_claim_and_style(task):
     names = set(survey.contenders(task, 2, 3, 4))
-    assert {claim.scheme for claim in survey.CLAIMS} <= names
-    assert {claim.than for claim in survey.CLAIMS} <= names
+    assert {claim.scheme for claim in literature.CLAIMS} <= names
+    assert {claim.than for claim in literature.CLAIMS} <= names
     assert names - {"GD"} <= set(lagc_jax.plots.paper.STYLES)
 
 
-def made_up(accuracy):
-    """Runs of one law whose costs are the numbers of the iterates, times 1, 2, 3 and 4."""
-    accuracy = np.asarray(accuracy, float)
-    iterates = np.broadcast_to(np.arange(accuracy.shape[1]), accuracy.shape)
-    return survey.Runs(*(leaf[None] for leaf in (accuracy, *(c * iterates for c in (1, 2, 3, 4)))))
+def made_up(scheme, hit, reached, accuracy):
+    """Rows of a scheme that reached its target at iterate `hit`; costs are its multiples."""
+    iterates = np.arange(len(accuracy), dtype=float)
+    rows = pd.DataFrame({"accuracy": [0.5] + [np.nan] * len(accuracy)})
+    rows["iterate"] = [np.nan, *iterates]
+    for i, cost in enumerate(survey.COSTS, 1):
+        rows["time_mean" if cost == "time" else cost] = i * np.array([hit, *iterates])
+        rows[f"{cost}_q0.5"] = i * np.array([hit, *iterates])
+    rows["iterations_q0.5"], rows["recorded"] = [hit, *iterates], [0.5, *accuracy]
+    return rows.assign(problem="made up", delays="low", scheme=scheme, reached=reached)
 
 
-def test_the_table_holds_medians_of_the_first_hits():
-    runs = {"A": made_up([[0, 0.6, 0.4], [0, 0, 0.5], [0, 0, 0]]), "B": made_up([[0, 0, 0.1]] * 3)}
-    table = survey.table_frame(runs, ["low"], 0.5).set_index("scheme")
-    row = table.loc["A"]
-    assert list(row[["iterations", *survey.COSTS]]) == [2, 2, 4, 6, 8]
-    assert row["reached"] == pytest.approx(2 / 3)
-    assert row["final"] == pytest.approx(0.3)
+def test_the_frames_are_costs_at_the_target_and_curves():
+    rows = [made_up("A", 2.0, 2 / 3, [0, 0.2, 0.3]), made_up("B", np.inf, 0.0, [0, 0, 0.1])]
+    rows = pd.concat([*rows, made_up("GD", 1.0, 1.0, [0, 0.5, 0.7])])
+    table = survey.table_frame(rows).set_index("scheme")
+    assert list(table.loc["A", ["iterations", *survey.COSTS]]) == [2, 2, 4, 6, 8]
+    assert list(table.loc["A", ["reached", "final"]]) == [2 / 3, 0.3]
     assert np.isinf(table.loc["B", ["iterations", *survey.COSTS]].to_numpy(float)).all()
-    runs |= {"GD": made_up([[0, 0.5, 0.7]] * 3)}
-    table = survey.table_frame(runs, ["low"], 0.5).assign(task="made up")
-    relative = survey.relative_frame(table, "made up", "low").set_index("scheme")
+    relative = survey.relative_frame(table.reset_index(), "made up", "low").set_index("scheme")
     assert list(relative.loc["A"]) == pytest.approx([2] * 5 + [0.3])
-    half = survey.table_frame({"A": made_up([[0, 0.6], [0, 0]])}, ["low"], 0.5)
-    assert half[["iterations", "reached"]].to_numpy().tolist() == [[1, 0.5]]
-    curves = survey.curve_frame(runs, ["low"])
-    assert curves.loc[curves["scheme"] == "A", "accuracy"].tolist() == pytest.approx([0, 0.2, 0.3])
+    curves = survey.curve_frame(rows).set_index("scheme")
+    assert curves.loc["A", ["iterate", "accuracy", "bits"]].to_numpy().tolist() == [
+        [0, 0, 0], [1, 0.2, 4], [2, 0.3, 8]
+    ]  # fmt: skip
 
 
 def test_claims_are_comparisons_of_the_table():
-    names = {c.scheme for c in survey.CLAIMS} | {c.than for c in survey.CLAIMS}
+    names = {c.scheme for c in literature.CLAIMS} | {c.than for c in literature.CLAIMS}
     table = pd.DataFrame(
         [{"delays": "low", "scheme": n, "final": 0.9} | dict.fromkeys(survey.COSTS, 1.0)
          for n in sorted(names)]
     ).set_index("scheme", drop=False)  # fmt: skip
-    claims = survey.claims_frame(table, minibatches=True)
-    assert len(claims) == len(survey.CLAIMS)
+    claims = literature.claims_frame(table, minibatches=True)
+    assert len(claims) == len(literature.CLAIMS)
     saves = claims["claim"].str.contains("60 %")
     assert claims.loc[saves, "holds"].tolist() == [False]
     assert claims.loc[~saves, "holds"].all()
-    summary = survey.summarise_claims(claims).set_index("claim")
+    summary = literature.summarise_claims(claims).set_index("claim")
     assert summary.loc[saves[saves].index.map(claims["claim"]), "holds in"].tolist() == ["0 of 1"]
     assert (summary["from"] == (summary["compared"].str.startswith("final") ^ True)).all()
     table.loc["GC", "time"] = np.inf
-    claims = survey.claims_frame(table, minibatches=False)
-    assert len(claims) == len(survey.CLAIMS) - 1
+    claims = literature.claims_frame(table, minibatches=False)
+    assert len(claims) == len(literature.CLAIMS) - 1
     beaten = (claims["scheme"] == "GC") & (claims["compared"] == "time")
     assert claims.loc[beaten, "holds"].tolist() == [False]
     assert schemes.verdict(claims.loc[beaten, "holds"].item()) == "FAILS"
 
 
 def test_a_claim_about_what_nobody_reached_is_undecided():
-    names = {c.scheme for c in survey.CLAIMS} | {c.than for c in survey.CLAIMS}
+    names = {c.scheme for c in literature.CLAIMS} | {c.than for c in literature.CLAIMS}
     missed = dict.fromkeys(survey.COSTS, np.inf)
     rows = [{"delays": "low", "scheme": n, "final": 0.9} | missed for n in sorted(names)]
     table = pd.DataFrame(rows)
-    claims = survey.claims_frame(table, minibatches=True)
+    claims = literature.claims_frame(table, minibatches=True)
     final = claims["compared"] == "final"
     assert claims.loc[~final, "holds"].isna().all()
     assert claims.loc[final, "holds"].all()
-    summary = survey.summarise_claims(claims).set_index("claim")["holds in"]
+    summary = literature.summarise_claims(claims).set_index("claim")["holds in"]
     assert summary[claims["claim"].iloc[0]] == "0 of 0, 1 undecided"
     results = survey.Results(table, table, claims.assign(task="convex"))
     printed = schemes.report(results)
@@ -132,22 +150,31 @@ def test_a_claim_about_what_nobody_reached_is_undecided():
 
 def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, capsys):
     everyone = survey.contenders
-    few = "GD", "approximate GC", "CADA1"
-    claim = survey.Claim("a paper", "a claim", "CADA1", "GD", "bits")
-    monkeypatch.setattr(survey, "CLAIMS", (claim,))
+    few = "GD", "CADA1"
+    laws = {name: schemes.LAWS[name] for name in ("low tail", "high tail")}
+    monkeypatch.setattr(schemes, "LAWS", laws)
+    claim = literature.Claim("a paper", "a claim", "CADA1", "GD", "bits")
+    monkeypatch.setattr(literature, "CLAIMS", (claim,))
     monkeypatch.setattr(survey, "contenders", lambda *a: {n: everyone(*a)[n] for n in few})
     assert schemes.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "schemes.csv")
     assert set(table["scheme"]) == set(few)
-    assert len(table) == 3 * len(few)
-    assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == 3
+    assert len(table) == len(laws) * len(few)
+    assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == len(laws)
     for name in ("schemes.md", "schemes_accuracy.pdf", "schemes_accuracy.png"):
         assert (tmp_path / name).stat().st_size > 0
         assert str(tmp_path / name) in printed
     curves = pd.read_csv(tmp_path / "schemes_accuracy.csv")
     assert curves.groupby(["delays", "scheme"])["iterate"].max().eq(12).all()
     assert np.isfinite(curves.drop(columns=["task", "delays", "scheme"])).all().all()
+
+
+def test_several_targets_that_do_not_go_together_are_refused():
+    one, other = Accuracy([0.5], first_parameter), Iterate([1], np.sum)
+    for targets, words in (((one, one), "columns"), ((one, other), "record"), ((), "columns")):
+        with pytest.raises(ValueError, match=f"targets .*{words}.*give"):
+            Several(targets).check(K)
 
 
 def test_bad_options_are_refused_in_a_line(tmp_path, capsys):

@@ -5,7 +5,7 @@ from lagc_jax.experiments.grid import Grid, parse_grid, read_grid
 from lagc_jax.experiments.points import Point, Points
 from lagc_jax.experiments.runner import Progress, run, run_into
 from lagc_jax.experiments.store import load_results
-from lagc_jax.targets import Accuracy, Gap, Iterate
+from lagc_jax.targets import Accuracy, Gap, Iterate, Several
 
 __all__ = [
     "Accuracy",
@@ -16,6 +16,7 @@ __all__ = [
     "Point",
     "Points",
     "Progress",
+    "Several",
     "Vary",
     "load_results",
     "parse_grid",

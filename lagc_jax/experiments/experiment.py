@@ -85,7 +85,7 @@ class Experiment:
         delays: families of computing times or other sources of them.
         num_iterations: `K`, longest path.
         num_realisations: `R`; 0 for exact means alone.
-        target: `Gap`, `Accuracy` or `Iterate`, with its levels.
+        target: `Gap`, `Accuracy` or `Iterate`, with its levels, or `Several` of them.
         clusters: clusters, None for the paper's; that alone by default.
         step_sizes: of schemes that have none of their own (a `Vary` may have `step_size`).
         step_unit: "1/L", `L` the smoothness of the whole loss, or "absolute".

@@ -311,7 +311,7 @@ class Points:
         return {
             "iterations": experiment.num_iterations,
             "realisations": experiment.num_realisations,
-            experiment.target.column: np.asarray(experiment.target.levels).tolist(),
+            **{part.column: np.asarray(part.levels).tolist() for part in experiment.target.parts},
             "quantiles": list(experiment.quantiles),
             "problems": [entry.name for entry in self.problems],
             "schemes": list(experiment.schemes),

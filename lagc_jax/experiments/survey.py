@@ -1,28 +1,21 @@
 """All schemes, from gradient descent to the latest, on one task and the same computing times.
 
 A task is a classification problem with its test data. Every scheme meets the same times of the same
-workers in every realisation (replayed from one array), under several laws of the times at once, so
-that the path of a scheme whose path does not depend on them is computed once. Frames put accuracy,
-time, messages, bits and gradients side by side, and next to them what the papers claim.
+workers in every realisation, under several laws of the times. Frames put accuracy, time,
+communication, computation and bits side by side, and next to them what the papers claim.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
-from jax.typing import ArrayLike
 
-from lagc_jax._keys import fold_each, make_key
-from lagc_jax._programs import compiled
-from lagc_jax.costs import first_hit
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.traces import Trace
-from lagc_jax.experiments.claims import claims_table, count, decide
+from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.literature import claims_frame
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
@@ -44,10 +37,9 @@ from lagc_jax.schemes.catalogue import (
     stochastic_gc,
 )
 from lagc_jax.schemes.servers import amsgrad
-from lagc_jax.times import sample_worker_times
-from lagc_jax.trajectory import simulate
+from lagc_jax.targets import Accuracy, Iterate, Several
 
-COSTS = ("time", "messages", "bits", "gradients")
+COSTS = ("time", "communication", "computation", "bits")
 NUM_SHOWN = 100  # iterates of a curve
 
 
@@ -141,268 +133,119 @@ def contenders(
     }
 
 
-def draw_times(
-    delays: Sequence[TimeSource],
+def experiments(
+    tasks: Mapping[str, Task],
+    schemes: Mapping[str, Mapping[str, Contender]],
+    laws: Mapping[str, TimeSource],
     key: Array,
-    num_realisations: int,
     num_iterations: int,
-    num_workers: int,
-) -> Array:
-    """Times for one gradient under every law of `delays`, (number of laws, R, K, M).
+    num_realisations: int,
+) -> list[Experiment]:
+    """A survey as experiments, one for all contenders of a task with one problem and step size.
 
-    Realisation `i` uses `fold_in(key, i)` under all laws.
+    Args:
+        tasks: by name.
+        schemes: of `contenders`, by task.
+        laws: of the times.
+        key: a JAX random key; realisation `i` of everything uses `fold_in(key, i)`.
+        num_iterations: `K`.
+        num_realisations: `R`.
     """
-    keys = fold_each(key, jnp.arange(num_realisations))
-    return jnp.stack(
-        [
-            jax.vmap(
-                lambda one, law=law: sample_worker_times(law, one, num_iterations, num_workers)
-            )(keys)
-            for law in delays
-        ]
-    )
-
-
-class Runs(NamedTuple):
-    """One scheme under every law, in every realisation; arrays (laws, R, K+1).
-
-    Attributes:
-        accuracy: test accuracy.
-        time: cumulative time.
-        messages: both ways, cumulative.
-        bits: to the server, cumulative.
-        gradients: of partitions, cumulative.
-    """
-
-    accuracy: Array
-    time: Array
-    messages: Array
-    bits: Array
-    gradients: Array
-
-
-def run(task: Task, contender: Contender, times: Array) -> Runs:
-    """Run a scheme on given times (laws, R, K, M)."""
-    runs = _run(
-        task.problem if contender.problem is None else contender.problem,
-        contender.scheme,
-        contender.step_size,
-        task.theta0,
-        times.reshape(-1, *times.shape[2:]),
-        task.test_accuracy,
-    )
-    return jax.tree.map(lambda leaf: leaf.reshape(*times.shape[:2], -1), runs)
-
-
-@compiled("test_accuracy")
-def _run(
-    problem: Problem,
-    scheme: Scheme,
-    step_size: ArrayLike,
-    theta0: Any,
-    times: Array,
-    test_accuracy: Callable[[Any], Array],
-) -> Runs:
-    def one(tau: Array) -> Runs:
-        trajectory = simulate(
-            problem,
-            scheme,
-            Trace(tau, "replay"),
-            make_key(0),  # a replay draws nothing
-            num_iterations=times.shape[1],
-            step_size=step_size,
-            theta0=theta0,
-            sampler="workers",
-            record=test_accuracy,
+    everything = []
+    for name, task in tasks.items():
+        alike: dict[Hashable, dict[str, Contender]] = {}
+        for each, contender in schemes[name].items():
+            group = id(contender.problem), contender.step_size
+            alike.setdefault(group, {})[each] = contender
+        target = Several(
+            (
+                Accuracy(np.array([task.target]), task.test_accuracy),
+                Iterate(_levels(num_iterations), task.test_accuracy),
+            )
         )
-        return Runs(
-            trajectory.recorded,
-            trajectory.wall_clock,
-            trajectory.communication,
-            trajectory.bits,
-            trajectory.computation,
-        )
+        for members in alike.values():
+            first = next(iter(members.values()))
+            everything.append(
+                Experiment(
+                    problems={name: task.problem if first.problem is None else first.problem},
+                    schemes={each: contender.scheme for each, contender in members.items()},
+                    delays=laws,
+                    num_iterations=num_iterations,
+                    num_realisations=num_realisations,
+                    target=target,
+                    step_sizes=[first.step_size],
+                    step_unit="absolute",
+                    starts={name: task.theta0},
+                    quantiles=[_middle(num_realisations)],
+                    sampler="workers",
+                    key=key,
+                )
+            )
+    return everything
 
-    return jax.vmap(one)(times)
 
+def _middle(num_realisations: int) -> float:
+    """Level of the quantile that is the middle realisation, of two the lower.
 
-def curve_frame(runs: Mapping[str, Runs], laws: Sequence[str]) -> pd.DataFrame:
-    """Means over the realisations: a row a (delays, scheme, iterate).
-
-    Of the iterates the first, the last and up to a hundred between, evenly on a logarithmic scale.
+    That is an order statistic: half way to infinity would not be a number of any run. The level
+    times `R - 1` is that whole number exactly, for its rounding error is below half a unit.
     """
-    frames = []
-    for name, values in runs.items():
-        means = jax.tree.map(lambda leaf: np.asarray(leaf, float).mean(1), values)
-        last = means.accuracy.shape[1] - 1
-        shown = np.unique([0, *np.geomspace(1, last, NUM_SHOWN).round().astype(int)])
-        for i, law in enumerate(laws):
-            columns = {field: leaf[i, shown] for field, leaf in means._asdict().items()}
-            frames.append(pd.DataFrame({"delays": law, "scheme": name, "iterate": shown} | columns))
-    return pd.concat(frames, ignore_index=True)
+    last = num_realisations - 1
+    return last // 2 / max(last, 1)
 
 
-def table_frame(runs: Mapping[str, Runs], laws: Sequence[str], target: float) -> pd.DataFrame:
-    """What every scheme took to reach a test accuracy: a row a (delays, scheme).
+def _levels(num_iterations: int) -> np.ndarray:
+    """Iterates of a curve and those that `final` is a mean of."""
+    return np.union1d(_shown(num_iterations), _last(num_iterations))
+
+
+def _shown(num_iterations: int) -> np.ndarray:
+    """The first iterate, the last and up to a hundred between, evenly on a logarithmic scale."""
+    return np.unique([0, *np.geomspace(1, num_iterations, NUM_SHOWN).round().astype(int)])
+
+
+def _last(num_iterations: int) -> np.ndarray:
+    """The last tenth of the iterates."""
+    count = num_iterations + 1
+    return np.arange(count - max(count // 10, 1), count)
+
+
+def curve_frame(found: pd.DataFrame) -> pd.DataFrame:
+    """Means over the realisations: a row a (task, delays, scheme, iterate).
+
+    Args:
+        found: the tables of all `experiments`, one below the other.
+    """
+    rows = found[found["iterate"].isin(_shown(_length(found)))]
+    columns = {"problem": "task", "recorded": "accuracy", "time_mean": "time"}
+    names = ["task", "delays", "scheme", "iterate", "accuracy", *COSTS]
+    curves = rows.rename(columns=columns | {"accuracy": "level"})[names]
+    return curves.astype({"iterate": int}).reset_index(drop=True)
+
+
+def table_frame(found: pd.DataFrame) -> pd.DataFrame:
+    """What every scheme took to reach a task's test accuracy: a row a (task, delays, scheme).
 
     Columns: medians over the realisations of `iterations` and of all costs at the first iterate
     with that accuracy, the lower of two middle ones, `inf` where more than half of them never had
     it; `reached`, the share that did; `final`, the mean accuracy in the last tenth of the
     iterations.
-    """
-    rows = []
-    for name, values in runs.items():
-        for i, law in enumerate(laws):
-            accuracy = np.asarray(values.accuracy[i])
-            hit = first_hit(-accuracy, -target)
-            iterates = np.broadcast_to(np.arange(accuracy.shape[1]), accuracy.shape)
-            last = accuracy[:, -max(accuracy.shape[1] // 10, 1) :]
-            rows.append(
-                {
-                    "delays": law,
-                    "scheme": name,
-                    "iterations": _median_at(hit, iterates),
-                    **{cost: _median_at(hit, getattr(values, cost)[i]) for cost in COSTS},
-                    "reached": float(np.mean(hit[1])),
-                    "final": float(last.mean()),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _median_at(hit: tuple[Array, Array], costs: ArrayLike) -> float:
-    """Median of costs (R, K+1) at first hits: indices and whether there are any, (R,) each."""
-    index, reached = map(np.asarray, hit)
-    at = np.take_along_axis(np.asarray(costs, float), index[:, None], axis=1)[:, 0]
-    # An order statistic: half way to infinity would not be a number of any run.
-    return float(np.quantile(np.where(reached, at, np.inf), 0.5, method="lower"))
-
-
-class Claim(NamedTuple):
-    """A paper's claim as a comparison of two schemes in one column of `table_frame`.
-
-    Attributes:
-        paper: short name and year.
-        text: the claim.
-        scheme: that should have less (more, if the column is `final`).
-        than: that it is compared with.
-        column: what is compared.
-        factor: of the other's value that the scheme should stay below, or the accuracy by which it
-            may fall short in `final`.
-        minibatches: whether it is about minibatches only.
-    """
-
-    paper: str
-    text: str
-    scheme: str
-    than: str
-    column: str
-    factor: float = 1.0
-    minibatches: bool = False
-
-
-CLAIMS = (
-    Claim("Tandon et al. 2017", "coding beats waiting for all in time", "GC", "GD", "time"),
-    Claim(
-        "Tandon et al. 2017",
-        "the first decodable set comes no later than the (M-r+1)-th message",
-        "first decodable",
-        "GC",
-        "time",
-    ),
-    Claim("Chen et al. 2016", "dropping stragglers saves time", "fastest-k", "GD", "time"),
-    Claim(
-        "Bitar et al. 2020",
-        "stochastic coding comes close to the accuracy of all gradients",
-        "stochastic GC",
-        "GD",
-        "final",
-        0.02,
-    ),
-    Claim(
-        "Raviv et al. 2018",
-        "least squares comes close to the accuracy of all gradients",
-        "approximate GC",
-        "GD",
-        "final",
-        0.02,
-    ),
-    Claim(
-        "Wang et al. 2019",
-        "ErasureHead beats an exact code in time",
-        "ErasureHead",
-        "GC",
-        "time",
-    ),
-    Claim(
-        "Wang et al. 2019",
-        "ErasureHead comes close to the accuracy of all gradients",
-        "ErasureHead",
-        "GD",
-        "final",
-        0.02,
-    ),
-    Claim("Chen et al. 2018", "LAG-WK saves uploads", "LAG-WK", "GD", "bits"),
-    Claim("Chen et al. 2018", "LAG-PS saves messages", "LAG-PS", "GD", "messages"),
-    Claim("Zhang, Simeone 2021", "G-LAG beats GC in time", "G-LAG", "GC", "time"),
-    Claim("Zhang, Simeone 2021", "G-LAG beats LAG in messages", "G-LAG", "LAG-PS", "messages"),
-    Claim("Sun et al. 2019", "LAQ saves bits over LAG", "LAQ", "LAG-WK", "bits"),
-    Claim(
-        "Chen, Sun, Yin 2020",
-        "LASG saves uploads over LAG where samples are random",
-        "LASG-WK2",
-        "LAG-WK",
-        "bits",
-        minibatches=True,
-    ),
-    Claim(
-        "Chen et al. 2021",
-        "CADA saves at least 60 % of Adam's uploads",
-        "CADA2",
-        "AMSGrad",
-        "bits",
-        0.4,
-    ),
-    Claim("Chen et al. 2021", "CADA is as accurate as Adam", "CADA2", "AMSGrad", "final", 0.02),
-    Claim("Zhu et al. 2022", "G-CADA beats CADA in time", "G-CADA", "CADA2", "time"),
-    Claim("Zhu et al. 2022", "G-CADA beats CADA in bits", "G-CADA", "CADA2", "bits"),
-)
-
-
-def claims_frame(table: pd.DataFrame, minibatches: bool) -> pd.DataFrame:
-    """Check the claims on a table of `table_frame`: a row a claim and law of the times.
 
     Args:
-        table: of one task.
-        minibatches: whether it has minibatches; claims about them alone are left out otherwise.
-
-    Columns: the claim, the two values compared, and whether it holds in this run: no claim on the
-    way to an accuracy holds for a scheme that misses it, and it is undecided where both do.
+        found: as for `curve_frame`.
     """
-    rows = []
-    for law, block in table.groupby("delays", sort=False):
-        values = block.set_index("scheme")
-        for claim in CLAIMS:
-            if claim.minibatches and not minibatches:
-                continue
-            mine = float(values.loc[claim.scheme, claim.column])  # type: ignore[arg-type]
-            other = float(values.loc[claim.than, claim.column])  # type: ignore[arg-type]
-            bound = other - claim.factor if claim.column == "final" else claim.factor * other
-            holds = mine >= bound if claim.column == "final" else mine <= bound
-            rows.append(
-                {
-                    "paper": claim.paper,
-                    "claim": claim.text,
-                    "delays": law,
-                    "compared": claim.column,
-                    "scheme": claim.scheme,
-                    "value": mine,
-                    "than": claim.than,
-                    "other value": other,
-                    "holds": decide(holds, mine, other),
-                }
-            )
-    return claims_table(rows)
+    names = ["problem", "delays", "scheme"]
+    level = next(name for name in found.columns if name.startswith("time_q")).removeprefix("time")
+    medians = {f"{cost}{level}": cost for cost in ("iterations", *COSTS)}
+    hits = found[found["accuracy"].notna()].set_index(names)
+    late = found[found["iterate"].isin(_last(_length(found)))]
+    final = late.groupby(names, sort=False)["recorded"].mean()
+    table = hits[list(medians)].rename(columns=medians).assign(reached=hits["reached"], final=final)
+    return table.rename_axis(["task", *names[1:]]).reset_index()
+
+
+def _length(found: pd.DataFrame) -> int:
+    return int(found["iterate"].max())
 
 
 def relative_frame(table: pd.DataFrame, task: str, law: str) -> pd.DataFrame:
@@ -412,36 +255,13 @@ def relative_frame(table: pd.DataFrame, task: str, law: str) -> pd.DataFrame:
     return (costs / costs.loc["GD"]).assign(final=chosen["final"]).reset_index()
 
 
-def summarise_claims(claims: pd.DataFrame) -> pd.DataFrame:
-    """A row a claim: in how many tasks and laws it holds, and the range of what was compared.
-
-    That is the scheme's cost over the other's, or its accuracy less the other's.
-    """
-    rows = []
-    for (paper, claim), group in claims.groupby(["paper", "claim"], sort=False):
-        column, scheme, than = group.iloc[0][["compared", "scheme", "than"]]
-        mine, other = group["value"], group["other value"]
-        word, compared = ("less", mine - other) if column == "final" else ("over", mine / other)
-        rows.append(
-            {
-                "paper": paper,
-                "claim": claim,
-                "compared": f"{column} of {scheme} {word} {than}",
-                "from": compared.min(),
-                "to": compared.max(),
-                "holds in": count(group["holds"]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 class Results(NamedTuple):
     """A survey as tidy frames, each with a first column `task`; see the function of each.
 
     Attributes:
         curves: of `curve_frame`.
         table: of `table_frame`.
-        claims: of `claims_frame`.
+        claims: of `literature.claims_frame`.
     """
 
     curves: pd.DataFrame
@@ -449,22 +269,12 @@ class Results(NamedTuple):
     claims: pd.DataFrame
 
 
-def collect_frames(
-    tasks: Mapping[str, Task], runs: Mapping[str, Mapping[str, Runs]], laws: Sequence[str]
-) -> Results:
-    """Put the runs of every task together.
-
-    Args:
-        tasks: by name.
-        runs: of `run`, by task and by scheme.
-        laws: names of the laws of the times.
-    """
-    parts = []
+def collect_frames(tasks: Mapping[str, Task], found: pd.DataFrame) -> Results:
+    """All frames of the tables of all `experiments`, one below the other."""
+    table, claims = table_frame(found), []
     for name, task in tasks.items():
-        table = table_frame(runs[name], laws, task.target)
         sampled = isinstance(task.problem, MinibatchProblem)
-        frames = Results(curve_frame(runs[name], laws), table, claims_frame(table, sampled))
-        for frame in frames:
-            frame.insert(0, "task", name)
-        parts.append(frames)
-    return Results(*(pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True)))
+        frame = claims_frame(table[table["task"] == name], sampled)
+        frame.insert(0, "task", name)
+        claims.append(frame)
+    return Results(curve_frame(found), table, pd.concat(claims, ignore_index=True))

@@ -161,17 +161,17 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
 
 
 def plot_survey(curves: pd.DataFrame) -> Figure:
-    """Test accuracy against time under every law, and against messages, bits and gradients.
+    """Test accuracy against time under every law, and against what else it costs.
 
-    A row of panels for every task. Messages, bits and gradients are those under the first law; only
+    A row of panels for every task. Costs beside the time are those under the first law; only
     schemes that lose gradients differ between laws.
 
     Args:
-        curves: of `survey.curve_frame`, with a column `task`.
+        curves: of `survey.curve_frame`.
     """
     laws = curves["delays"].unique()
     panels = [("time", law) for law in laws]
-    panels += [(cost, laws[0]) for cost in ("messages", "bits", "gradients")]
+    panels += [(cost, laws[0]) for cost in ("communication", "computation", "bits")]
     tasks = list(curves.groupby("task", sort=False))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2 * PAGE_WIDTH, 1 + 2.4 * len(tasks)), layout="constrained")

@@ -5,6 +5,7 @@ whatever JAX's flags say: other generators draw something else under `vmap`, on 
 with another JAX, and then a chunk of iterations or a realisation could not be drawn by itself.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -89,12 +90,6 @@ def threefry(seed: Array, high: ArrayLike, low: ArrayLike) -> tuple[Array, Array
     return x, y
 
 
-def seed_words(key: Any) -> Array:
-    """Two words (2,) uint32 drawn with a Threefry key, `jax.random.bits(key, (2,), uint32)`."""
-    high, low = threefry(jax.random.key_data(key), np.uint32(0), jnp.arange(2, dtype=jnp.uint32))
-    return high ^ low
-
-
 def fold_each(key: Any, numbers: ArrayLike) -> Array:
     """`as_key(fold_in(key, i))` for every `i` of numbers (R,), of the user's own `fold_in`."""
     typed, numbers = one_key(key), jnp.asarray(numbers)
@@ -122,10 +117,18 @@ def from_any_key(draw: Draw) -> Draw:
 
 fold_in = from_any_key(jax.random.fold_in)
 split = from_any_key(jax.random.split)
-bits = from_any_key(jax.random.bits)
 randint = from_any_key(jax.random.randint)
 normal = from_any_key(jax.random.normal)
 permutation = from_any_key(jax.random.permutation)
+
+
+def bits(key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Words of 32 or 64 random bits, `jax.random.bits(key, shape, dtype)`."""
+    counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    high, low = threefry(jax.random.key_data(as_key(key)), np.uint32(0), counter)
+    if jnp.dtype(dtype).itemsize == 4:
+        return high ^ low
+    return (high.astype(dtype) << 32) | low.astype(dtype)
 
 
 def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

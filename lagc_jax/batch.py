@@ -29,7 +29,7 @@ from lagc_jax.trajectory import run_trajectory
 
 # Trajectories run together, always padded to this number, so that results do not depend on how many
 # are asked for.
-BLOCK = 64
+BLOCK = 16
 
 
 class Batch(NamedTuple):

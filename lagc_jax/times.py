@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax._keys import as_key, seed_words
+from lagc_jax._keys import as_key, bits
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
@@ -130,7 +130,7 @@ class DirectTimes(Times):
     overhead: ArrayLike | None = None  # () what every answer takes beyond its computing
 
     def seed(self, key: Array) -> Array:
-        return seed_words(as_key(key))
+        return bits(key, (2,), jnp.uint32)
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         uniforms = chunk_uniforms(seed, chunk, self.part.dtype)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.problems.data import load_csv
 
 ROWS = 10
@@ -59,7 +59,7 @@ def test_no_row_is_lost(path, num_workers):
 
 
 def test_dealing_does_not_change_the_regression(path):
-    optima = [lagc_jax.linear_regression(*load_csv(path, M)).optimum for M in (1, 4, 10)]
+    optima = [lj.linear_regression(*load_csv(path, M)).optimum for M in (1, 4, 10)]
     np.testing.assert_allclose(optima, optima[0], rtol=1e-12)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax import (
     FAMILIES,
     Discrete,
@@ -245,10 +245,10 @@ def test_every_family_simulates(problem):
         "discrete": ([1.0, 3.0], [0.9, 0.1]),
     }
     assert list(arguments) == list(FAMILIES)
-    scheme = lagc_jax.lagc(6, 2, 2)
+    scheme = lj.lagc(6, 2, 2)
     for name, family in FAMILIES.items():
         delays = family(*arguments[name])
-        run = lagc_jax.simulate(problem, scheme, delays, jax.random.key(0), num_iterations=3)
+        run = lj.simulate(problem, scheme, delays, jax.random.key(0), num_iterations=3)
         assert np.isfinite(run.wall_clock).all()
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit, softmax
 from scipy.stats import chi2
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.problems.base import draw_samples, partition_keys
 
 M, N, D, C, L2, B = 6, 5, 3, 4, 0.3, 3
@@ -48,7 +48,7 @@ class Case(NamedTuple):
     """A problem, and in NumPy the weights (M, N) and gradients (M, N, d) of its samples."""
 
     kind: str
-    problem: lagc_jax.Problem
+    problem: lj.Problem
     weights: np.ndarray
     each: Callable[[np.ndarray], np.ndarray]
     theta: np.ndarray
@@ -102,20 +102,20 @@ def make(kind, dtype=np.float64):
 
     if kind in ("linear", "wide"):
         weights, each = np.ones((M, N)), squares
-        problem = lagc_jax.linear_regression(X, y)
+        problem = lj.linear_regression(X, y)
     elif kind == "logistic":
-        problem, each = lagc_jax.logistic_regression(X, sign, **given), binary
+        problem, each = lj.logistic_regression(X, sign, **given), binary
     elif kind == "multinomial":
-        problem, each = lagc_jax.multinomial_regression(X, classes, **given), softmax_slopes
+        problem, each = lj.multinomial_regression(X, classes, **given), softmax_slopes
     elif kind == "general":
         data, each = tuple(a.astype(dtype) for a in (X, y, weights)), squares
         start = jnp.zeros(D, dtype)
-        problem = lagc_jax.general_problem(
+        problem = lj.general_problem(
             weighted_squares, data, start, optimum=0.0, sampler=sampler, **unknown
         )
     else:
-        start, each = lagc_jax.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
-        problem = lagc_jax.network_problem(X, classes, start, **given, **unknown)
+        start, each = lj.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
+        problem = lj.network_problem(X, classes, start, **given, **unknown)
     theta = np.random.default_rng(1).normal(size=problem.num_parameters)
     return Case(kind, problem, weights, each, theta)
 
@@ -215,7 +215,7 @@ def test_one_point_for_all_is_bit_for_bit_what_it_was(case):
 
 
 def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
-    noisy = lagc_jax.minibatch(case.problem, B, KEY)
+    noisy = lj.minibatch(case.problem, B, KEY)
     for num_groups in GROUPS:
         oracle = jax.jit(noisy.group_oracle(num_groups))
         for k in (0, 5):
@@ -261,7 +261,7 @@ def test_rows_are_uniform_and_independent_of_one_another():
 
 
 def test_all_but_the_oracle_is_that_of_all_samples(case):
-    noisy, problem = lagc_jax.minibatch(case.problem, B, KEY), case.problem
+    noisy, problem = lj.minibatch(case.problem, B, KEY), case.problem
     theta = jnp.asarray(case.theta)
     for answer in (
         lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
@@ -287,15 +287,15 @@ def descend(noisy, step_size, num_iterations):
 def test_keys_batch_and_never_compile_anew(compilations):
     case = make("linear")
     steps = jax.jit(lambda noisy: descend(noisy, 0.01, 5))
-    noisy = lagc_jax.minibatch(case.problem, B, KEY)
+    noisy = lj.minibatch(case.problem, B, KEY)
     keys = jax.random.split(KEY, 3)
     first = steps(noisy)
-    others = [lagc_jax.minibatch(case.problem, B, key) for key in keys]
+    others = [lj.minibatch(case.problem, B, key) for key in keys]
     with compilations() as compiled:
         single = [steps(other) for other in others]
     assert compiled == [0]
     assert not np.array_equal(first[1:], single[0][1:])
-    batched = jax.vmap(lambda key: steps(lagc_jax.minibatch(case.problem, B, key)))(keys)
+    batched = jax.vmap(lambda key: steps(lj.minibatch(case.problem, B, key)))(keys)
     np.testing.assert_allclose(batched, np.stack(single), rtol=1e-10)
     again = jax.vmap(steps, in_axes=(replace(noisy, problem=None, key=0),))(
         replace(noisy, key=keys)
@@ -308,7 +308,7 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
     single, double = make(kind, np.float32), make(kind)
     answers = []
     for case, dtype in ((single, np.float32), (double, np.float64)):
-        noisy = lagc_jax.minibatch(case.problem, B, KEY)
+        noisy = lj.minibatch(case.problem, B, KEY)
         points = jnp.asarray(np.tile(case.theta, (2, 1)), dtype)
         answers.append(jax.jit(noisy.group_oracle(2))(points, 1))
         assert answers[-1].dtype == dtype
@@ -319,17 +319,15 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
 def test_without_residuals_the_noise_dies_out():
     """Every minibatch then has the same optimum: a constant step reaches the rounding of theta."""
     X = make("linear").problem.X
-    noisy = lagc_jax.minibatch(
-        lagc_jax.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY
-    )
+    noisy = lj.minibatch(lj.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY)
     gap = jax.jit(lambda noisy: descend(noisy, 0.01, 1000))(noisy)
     assert gap[-1] < 1e-25 * gap[0]
 
 
 def test_keys_of_the_old_form_are_taken():
     problem = make("linear").problem
-    old = lagc_jax.minibatch(problem, B, jax.random.PRNGKey(7))
-    new = lagc_jax.minibatch(problem, B, KEY)
+    old = lj.minibatch(problem, B, jax.random.PRNGKey(7))
+    new = lj.minibatch(problem, B, KEY)
     theta = jnp.ones(D)
     np.testing.assert_array_equal(old.group_oracle(1)(theta, 2), new.group_oracle(1)(theta, 2))
 
@@ -347,19 +345,19 @@ def test_keys_of_the_old_form_are_taken():
 def test_bad_input_is_refused(problem, changes, message):
     arguments = dict(problem=problem, batch_size=1, key=KEY) | changes
     with pytest.raises(ValueError, match=message):
-        lagc_jax.minibatch(**arguments)
+        lj.minibatch(**arguments)
 
 
 def test_problems_without_samples_are_refused():
     data = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
-    general = lagc_jax.general_problem(
+    general = lj.general_problem(
         weighted_squares, data, jnp.zeros(1), smoothness=np.ones(2), optimum=0.0
     )
     with pytest.raises(ValueError, match="sampler=None; give general_problem a `sampler`"):
-        lagc_jax.minibatch(general, 1, KEY)
+        lj.minibatch(general, 1, KEY)
 
-    class Own(lagc_jax.Problem):
+    class Own(lj.Problem):
         pass
 
     with pytest.raises(ValueError, match="Own has no samples to draw from; define its `sample`"):
-        lagc_jax.minibatch(Own(), 1, KEY)
+        lj.minibatch(Own(), 1, KEY)

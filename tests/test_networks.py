@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 
 M, N, D, H, C = 4, 6, 3, 5, 3
 L2 = 0.01
@@ -23,13 +23,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def network():
-    return lagc_jax.initial_network(jax.random.key(0), (D, H, C))
+    return lj.initial_network(jax.random.key(0), (D, H, C))
 
 
 @pytest.fixture(scope="module")
 def problem(data, network):
     X, y, weights = data
-    return lagc_jax.network_problem(X, y, network, l2=L2, weights=weights)
+    return lj.network_problem(X, y, network, l2=L2, weights=weights)
 
 
 def plain_gradient(X, y, weights, network, activation):
@@ -58,7 +58,7 @@ def plain_gradient(X, y, weights, network, activation):
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_loss_and_gradients_are_those_of_backpropagation(data, network, activation):
     X, y, weights = data
-    problem = lagc_jax.network_problem(
+    problem = lj.network_problem(
         X, y, network, l2=L2, weights=weights, activation=activation, smoothness=np.ones(M)
     )
     theta = problem.flatten(network)
@@ -86,11 +86,11 @@ def test_training_classifies_and_is_recorded(data, problem, network, trigger):
     seen = weights.ravel() > 0
 
     def record(theta):
-        logits = lagc_jax.network_logits(theta, X.reshape(-1, D))
-        return lagc_jax.classification_accuracy(logits[seen], y.ravel()[seen])
+        logits = lj.network_logits(theta, X.reshape(-1, D))
+        return lj.classification_accuracy(logits[seen], y.ravel()[seen])
 
-    scheme = lagc_jax.lag(M, xi=0.05, trigger=trigger)
-    path = lagc_jax.descend(
+    scheme = lj.lag(M, xi=0.05, trigger=trigger)
+    path = lj.descend(
         problem, scheme, num_iterations=300, step_size=0.1, theta0=network, record=record
     )
     assert not path.diverged
@@ -102,19 +102,19 @@ def test_training_classifies_and_is_recorded(data, problem, network, trigger):
 
 
 def test_initial_network_is_glorots_and_follows_the_key():
-    (W, b), (V, c) = lagc_jax.initial_network(jax.random.key(1), (200, 100, 10))
+    (W, b), (V, c) = lj.initial_network(jax.random.key(1), (200, 100, 10))
     assert not b.any()
     assert not c.any()
     # 20,000 normal draws: the sample variance is within 4 % (four standard errors, 99.99 %).
     np.testing.assert_allclose(np.var(W), 2 / 300, rtol=0.04)
     np.testing.assert_allclose(np.var(V), 2 / 110, rtol=4 * np.sqrt(2 / 1000))
-    again = lagc_jax.initial_network(jax.random.key(1), (200, 100, 10))
+    again = lj.initial_network(jax.random.key(1), (200, 100, 10))
     np.testing.assert_array_equal(W, again[0][0])
 
 
 def test_single_precision_is_kept(data, network):
     X, y, weights = data
-    single = lagc_jax.network_problem(
+    single = lj.network_problem(
         X.astype(np.float32), y, network, weights=weights, smoothness=np.ones(M)
     )
     theta = single.flatten(network)
@@ -135,10 +135,10 @@ def test_single_precision_is_kept(data, network):
 def test_bad_input_is_refused(network, changes, message):
     arguments = dict(X=np.ones((M, N, D)), y=np.zeros((M, N)), network=network) | changes
     with pytest.raises(ValueError, match=message):
-        lagc_jax.network_problem(**arguments)
+        lj.network_problem(**arguments)
 
 
 def test_bad_sizes_are_refused():
     for sizes, message in (((3,), r"sizes=\(3,\) has no layer"), ((3, 0), "sizes=0 is too small")):
         with pytest.raises(ValueError, match=message):
-            lagc_jax.initial_network(jax.random.key(0), sizes)
+            lj.initial_network(jax.random.key(0), sizes)

@@ -99,8 +99,8 @@ def test_batches_of_paths_are_their_trajectories_however_many_there_are(problem)
         )  # fmt: skip
 
     few, many = batch(5), batch(size + 3)
-    assert np.array_equal(few.wall_clock.samples, many.wall_clock.samples[:, :5])
-    assert np.array_equal(few.counts.timeouts.samples, many.counts.timeouts.samples[:, :5])
+    assert np.array_equal(few.costs.time.samples, many.costs.time.samples[:, :5])
+    assert np.array_equal(few.costs.timeouts.samples, many.costs.timeouts.samples[:, :5])
     assert np.isinf(many.mean[1])
     assert np.isinf(many.quantiles[1]).all()
     for i in range(5):
@@ -109,8 +109,8 @@ def test_batches_of_paths_are_their_trajectories_however_many_there_are(problem)
             step_size=0.03, cluster=cluster,
         )  # fmt: skip
         cost = lj.complexity(run, 1.0)
-        np.testing.assert_allclose(few.wall_clock.samples[0, i], cost.wall_clock, rtol=1e-12)
-        assert few.counts.communication.samples[0, i] == cost.communication
+        np.testing.assert_allclose(few.costs.time.samples[0, i], cost.wall_clock, rtol=1e-12)
+        assert few.costs.communication.samples[0, i] == cost.communication
 
 
 def test_constant_overheads_are_direct_exact_and_refused_elsewhere():

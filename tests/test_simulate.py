@@ -226,7 +226,7 @@ def test_a_batch_of_realisations_summarises_simulate_with_folded_keys(problem, d
     for a, accuracy in enumerate(accuracies):
         costs = [lj.complexity(one, accuracy) for one in runs]
         for field in ("iterations", "communication", "computation"):
-            assert getattr(batch, field)[a] == getattr(costs[0], field)
+            assert getattr(batch.costs, field).mean[a] == getattr(costs[0], field)
         clock = np.array([one.wall_clock for one in costs])
         if np.isinf(clock[0]):
             assert np.isinf(batch.mean[a])

@@ -93,7 +93,7 @@ def test_paths_that_stop_early_are_the_same_without_jit(small):
 def test_nothing_is_known_of_the_spread_of_one_realisation(small):
     batch = CALLS["one realisation"](small, None)
     assert np.isinf(batch.variance).all()
-    assert np.isinf(batch.wall_clock.standard_error).all()
+    assert np.isinf(batch.costs.time.standard_error).all()
     assert np.isinf(batch.curve.variance).all()
 
 

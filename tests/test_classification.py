@@ -261,10 +261,8 @@ def build(**changes):
     [
         (dict(y=np.array([[0, 1], [-1, 0]])), r"y holds the class -1.0; give whole numbers from 0"),
         (dict(y=np.array([[0, 1], [0.5, 0]])), r"y holds the class 0.5; give whole numbers from 0"),
-        (
-            dict(y=np.array([[1, 2], [2, 1]])),
-            r"no sample of class 0 but of class 2; count from 0, or",
-        ),
+        (dict(y=np.array([[1, 2], [2, 1]])),
+         r"no sample of class 0 but of class 2; count from 0, or"),
         (dict(num_classes=2), r"y holds the class 2.0; give whole numbers from 0 to 1"),
         (dict(num_classes=1), r"num_classes=1 is too small; give"),
         (dict(weights=np.ones(2)), r"weights has shape \(2,\); give \(2, 2\)"),
@@ -273,7 +271,7 @@ def build(**changes):
         (dict(y=np.zeros((2, 2)), l2=0.0), r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
         (dict(X=np.full((2, 2, 1), np.nan)), r"X\[0, 0, 0\]=nan is not finite"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)

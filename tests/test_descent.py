@@ -181,20 +181,16 @@ def test_a_step_at_a_time_follows_a_schedule_as_well():
 
 
 WRONG_STEPS = [
-    (
-        {"step_size": np.ones(K + 1)},
-        r"step_size has shape \(31,\); give a scalar, or one number an",
-    ),
+    ({"step_size": np.ones(K + 1)},
+     r"step_size has shape \(31,\); give a scalar, or one number an"),
     ({"step_size": [-0.1] * K}, "must be positive and finite; give step_size > 0"),
-    (
-        {"step_size": lambda k: 0.1 if k < 3 else 0.01},
-        r"step_size is a function that branches on k",
-    ),
+    ({"step_size": lambda k: 0.1 if k < 3 else 0.01},
+     r"step_size is a function that branches on k"),
     ({"optimizer": optax.sgd(0.1)}, r"optimizer is given without step_size.*; give its step size"),
     ({"optimizer": optax.sgd, "step_size": 0.1}, r"optimizer=<.*sgd.*> is no optax transformation"),
     ({"record": 3}, r"record=3 is no function; give"),
     ({"record": lambda theta: "text"}, r"record gives 'text'; give an array"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG_STEPS)

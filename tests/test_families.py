@@ -261,22 +261,18 @@ def test_every_family_simulates(problem):
         (lambda: Lognormal(np.nan, 1.0), r"location=nan is not finite"),
         (lambda: Lognormal(0.0, 0.0), r"scale=0.0 must be positive .*; give scale > 0"),
         (lambda: Gamma("1", 1.0), r"scale='1' is not a real number"),
-        (
-            lambda: Hyperexponential(1.0, 2.0, 0.1),
-            r"slow_rate=2.0 exceeds rate=1.0; give slow_rate",
-        ),
+        (lambda: Hyperexponential(1.0, 2.0, 0.1),
+         r"slow_rate=2.0 exceeds rate=1.0; give slow_rate"),
         (lambda: Hyperexponential(1.0, 0.5, 1.5), r"slow_share=1.5 must lie in \[0, 1\]; give"),
         (lambda: Hyperexponential(1.0, 0.5, np.nan), r"slow_share=nan must lie in \[0, 1\]; give"),
         (lambda: Discrete([1.0, 0.0]), r"values=.* must be positive .*; give values > 0"),
         (lambda: Discrete([]), r"values=\[\] is empty; give"),
         (lambda: Discrete([1.0, 2.0], [0.5, 0.6]), r"probabilities=.* add up to .*; divide"),
         (lambda: Discrete([1.0, 2.0], [1.5, -0.5]), r"probabilities=.* must lie in \[0, 1\]; give"),
-        (
-            lambda: Discrete([1.0, 2.0], [1.0]),
-            r"probabilities has shape \(1,\) but values .*; give",
-        ),
+        (lambda: Discrete([1.0, 2.0], [1.0]),
+         r"probabilities has shape \(1,\) but values .*; give"),
     ],
-)
+)  # fmt: skip
 def test_bad_parameters_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -151,13 +151,11 @@ def test_general_problem_passes_through_jit(general):
         (dict(data=jnp.ones((0, 1))), "data has leading axes"),
         (dict(optimum=np.nan), "optimum=nan is not finite"),
         (dict(smoothness=np.ones(1), optimum=0.0), r"smoothness has shape \(1,\); give \(2,\)"),
-        (
-            dict(smoothness=np.array([1.0, 0.0]), optimum=0.0),
-            "smoothness=.* must be positive and finite",
-        ),
+        (dict(smoothness=np.array([1.0, 0.0]), optimum=0.0),
+         "smoothness=.* must be positive and finite"),
         (dict(loss=lambda theta, part: jnp.sum(theta)), "no optimum found.*give optimum="),
     ],
-)
+)  # fmt: skip
 def test_general_problem_refuses(changes, message):
     part = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)))
     arguments = dict(loss=squares, data=part, theta0=jnp.ones(1)) | changes

@@ -43,10 +43,8 @@ SCHEMES = [
     (lambda: lj.lag(12, xi=np.r_[-1, np.ones(9)]), r"xi=.* not negative; give xi >= 0"),
     (lambda: lj.lag(12, memory=0), r"memory=0 is too small; give a whole number >= 1"),
     (lambda: lj.lag(12, memory=2.5), r"memory=2.5 is not a whole number; give an int"),
-    (
-        lambda: lj.lagc(12, 4, 2, trigger="worker"),
-        r"trigger='worker' needs .* redundancy=2 .*; give trigger='server' or redundancy=3",
-    ),
+    (lambda: lj.lagc(12, 4, 2, trigger="worker"),
+     r"trigger='worker' needs .* redundancy=2 .*; give trigger='server' or redundancy=3"),
     (lambda: lj.lag(12, trigger="lazy"), r"trigger='lazy' is unknown; give one of"),
     (lambda: lj.gd(2.5), r"num_workers=2.5 is not a whole number; give an int"),
     (lambda: lj.gd(True), r"num_workers=True .*; give"),
@@ -55,7 +53,7 @@ SCHEMES = [
     (lambda: lj.gd(-12), r"num_workers=-12 is too small; give"),
     (lambda: lj.grouping(12, 4.0), r"num_groups=4.0 is not a whole number; give an int"),
     (lambda: lj.gc(12, np.float64(2)), r"redundancy=.*2.0.* is not a whole number; give"),
-]
+]  # fmt: skip
 
 DELAYS = [
     (lambda v=v, call=call: call(v), rf"{name}=.* must be positive and finite; give {name} > 0")
@@ -71,64 +69,38 @@ DELAYS = [
 ]
 
 PROBLEMS = [
-    (
-        lambda: lj.linear_regression(X, Y[:3]),
-        r"y has shape \(3, 2\) but X has 4 partitions .*; give y of shape \(4, 2\)",
-    ),
-    (
-        lambda: lj.linear_regression(X, Y[:, :1]),
-        r"y has shape \(4, 1\) but X .* 2 rows; give y of shape \(4, 2\)",
-    ),
+    (lambda: lj.linear_regression(X, Y[:3]),
+     r"y has shape \(3, 2\) but X has 4 partitions .*; give y of shape \(4, 2\)"),
+    (lambda: lj.linear_regression(X, Y[:, :1]),
+     r"y has shape \(4, 1\) but X .* 2 rows; give y of shape \(4, 2\)"),
     (lambda: lj.linear_regression(X[0], Y), r"X has shape \(2, 1\); give \(M, N, d\)"),
     (lambda: lj.linear_regression(X[:0], Y[:0]), r"X has shape \(0, 2, 1\); give"),
-    (
-        lambda: lj.linear_regression(np.float32(1e20) * X.astype(np.float32), Y),
-        r"X has squares beyond float32; give it in smaller units",
-    ),
-    (
-        lambda: lj.logistic_regression(1e200 * X, SIGNS, l2=1.0),
-        r"X has squares beyond float64; give it in smaller units",
-    ),
-    (
-        lambda: lj.linear_regression(X, 1e200 * Y),
-        r"y has squares beyond float64; give it in smaller units",
-    ),
+    (lambda: lj.linear_regression(np.float32(1e20) * X.astype(np.float32), Y),
+     r"X has squares beyond float32; give it in smaller units"),
+    (lambda: lj.logistic_regression(1e200 * X, SIGNS, l2=1.0),
+     r"X has squares beyond float64; give it in smaller units"),
+    (lambda: lj.linear_regression(X, 1e200 * Y),
+     r"y has squares beyond float64; give it in smaller units"),
     (lambda: lj.linear_regression(0 * X, Y), r"X has only zeros; give features that vary"),
-    (
-        lambda: lj.linear_regression(replaced(X, NAN), Y),
-        r"X\[1, 0, 0\]=nan is not finite; remove or replace",
-    ),
-    (
-        lambda: lj.linear_regression(X, replaced(Y, INF)),
-        r"y\[1, 0\]=inf is not finite; remove or replace",
-    ),
-    (
-        lambda: lj.logistic_regression(replaced(X, -INF), SIGNS, l2=1.0),
-        r"X\[1, 0, 0\]=-inf is not finite; remove or replace",
-    ),
-    (
-        lambda: lj.logistic_regression(X, replaced(SIGNS, 0), l2=1.0),
-        r"y holds the label 0.0; give labels in \{-1, \+1\}",
-    ),
-    (
-        lambda: lj.logistic_regression(X, replaced(SIGNS, 2), l2=1.0),
-        r"y holds the label 2.0; give labels in \{-1, \+1\}",
-    ),
-    (
-        lambda: lj.logistic_regression(X, replaced(SIGNS, NAN), l2=1.0),
-        r"y\[1, 0\]=nan is not finite; remove or replace",
-    ),
+    (lambda: lj.linear_regression(replaced(X, NAN), Y),
+     r"X\[1, 0, 0\]=nan is not finite; remove or replace"),
+    (lambda: lj.linear_regression(X, replaced(Y, INF)),
+     r"y\[1, 0\]=inf is not finite; remove or replace"),
+    (lambda: lj.logistic_regression(replaced(X, -INF), SIGNS, l2=1.0),
+     r"X\[1, 0, 0\]=-inf is not finite; remove or replace"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, 0), l2=1.0),
+     r"y holds the label 0.0; give labels in \{-1, \+1\}"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, 2), l2=1.0),
+     r"y holds the label 2.0; give labels in \{-1, \+1\}"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, NAN), l2=1.0),
+     r"y\[1, 0\]=nan is not finite; remove or replace"),
     (lambda: lj.logistic_regression(X, SIGNS, l2=-1.0), r"l2=-1.0 must be .*; give l2 >= 0"),
     (lambda: lj.logistic_regression(X, SIGNS, l2=NAN), r"l2=nan must be .*; give l2 >= 0"),
-    (
-        lambda: lj.logistic_regression(X, np.ones((4, 2)), l2=0.0),
-        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
-    ),
-    (
-        lambda: lj.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
-        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
-    ),
-]
+    (lambda: lj.logistic_regression(X, np.ones((4, 2)), l2=0.0),
+     r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
+    (lambda: lj.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
+     r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
+]  # fmt: skip
 
 
 def synthetic(**arguments):
@@ -136,25 +108,21 @@ def synthetic(**arguments):
 
 
 PROBLEMS += [
-    (
-        synthetic(num_workers=5, num_features=4),
-        r"num_features=4 is less than num_workers=5; .* give num_features >= num_workers",
-    ),
+    (synthetic(num_workers=5, num_features=4),
+     r"num_features=4 is less than num_workers=5; .* give num_features >= num_workers"),
     (synthetic(num_workers=2.5), r"num_workers=2.5 is not a whole number; give"),
     (synthetic(num_features="50"), r"num_features='50' is not a whole number; give"),
     (synthetic(growth=0.0), r"growth=0.0 must be positive and finite; give growth > 0"),
     (synthetic(growth=NAN), r"growth=nan must be positive and finite; give growth > 0"),
     (synthetic(noise=-0.1), r"noise=-0.1 must be finite and not negative; give noise >= 0"),
     (synthetic(noise=INF), r"noise=inf must be finite and not negative; give noise >= 0"),
-]
+]  # fmt: skip
 
 CODES = [
-    (
-        lambda: lj.fractional_repetition(6, 4),
-        r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition",
-    ),
+    (lambda: lj.fractional_repetition(6, 4),
+     r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition"),
     (lambda: lj.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES)
@@ -179,23 +147,17 @@ RUNS = [
     (dict(theta0=0.0), r"theta0 has shape \(\); give \(1,\)"),
     (dict(theta0=np.array([NAN])), r"theta0\[0\]=nan is not finite; remove or replace"),
     (dict(theta0=np.array([INF])), r"theta0\[0\]=inf is not finite; remove or replace"),
-    (
-        dict(scheme=lj.gd(3)),
-        r"problem has 4 partitions but .* num_workers=3; give one partition a worker",
-    ),
-]
+    (dict(scheme=lj.gd(3)),
+     r"problem has 4 partitions but .* num_workers=3; give one partition a worker"),
+]  # fmt: skip
 CLOCKS = [
     (dict(sampler="sorted"), r"sampler='sorted' is unknown; give one of"),
-    (
-        dict(sampler="direct", delays=UNEQUAL),
-        r"sampler='direct' needs identical delays; give sampler='workers'",
-    ),
+    (dict(sampler="direct", delays=UNEQUAL),
+     r"sampler='direct' needs identical delays; give sampler='workers'"),
     (dict(delays=lj.Exponential(np.ones(3))), r"delays.rate has shape \(3,\); give \(\) or \(4,\)"),
-    (
-        dict(delays=lj.Pareto(1.0, np.full((4, 4), 1.5))),
-        r"delays.shape has shape \(4, 4\); give \(\) or \(4,\)",
-    ),
-]
+    (dict(delays=lj.Pareto(1.0, np.full((4, 4), 1.5))),
+     r"delays.shape has shape \(4, 4\); give \(\) or \(4,\)"),
+]  # fmt: skip
 BATCHES = [
     (dict(num_realisations=0), r"num_realisations=0 is too small; give a whole number >= 1"),
     (dict(num_realisations=2.5), r"num_realisations=2.5 is not a whole number; give an int"),
@@ -212,19 +174,13 @@ BATCHES = [
     (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
 ]
 CODED = [
-    (
-        dict(code=lj.fractional_repetition(4, 2)),
-        r"code is given but exact_recovery=True; give exact_recovery=False",
-    ),
-    (
-        dict(code=lj.fractional_repetition(4, 2), exact_recovery=False),
-        r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1",
-    ),
-    (
-        dict(sampler="direct", exact_recovery=False),
-        r"sampler='direct' has no arrival order; give sampler='workers'",
-    ),
-]
+    (dict(code=lj.fractional_repetition(4, 2)),
+     r"code is given but exact_recovery=True; give exact_recovery=False"),
+    (dict(code=lj.fractional_repetition(4, 2), exact_recovery=False),
+     r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1"),
+    (dict(sampler="direct", exact_recovery=False),
+     r"sampler='direct' has no arrival order; give sampler='workers'"),
+]  # fmt: skip
 
 
 def simulate(problem, **changes):
@@ -360,33 +316,21 @@ def test_bad_accuracies_are_refused(small, accuracy):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda p: lj.expected_wall_clock(lj.gd(4), lj.Exponential(1.0), np.ones((3, 2), bool)),
-            r"selected has shape \(3, 2\); give \(K, 4\)",
-        ),
-        (
-            lambda p: lj.expected_wall_clock(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
-            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
-        ),
-        (
-            lambda p: lj.wall_clock_variance(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
-            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
-        ),
-        (
-            lambda p: iteration_costs(lj.gd(4), lj.Exponential(1.0), 5),
-            r"num_selected=5 must be whole numbers from 0 to 4",
-        ),
-        (
-            lambda p: iteration_bound(p, lj.lag(4, xi=0.2), 1e-8),
-            r"xi=0.2 has no guarantee with memory=10; give one number below 1/memory=0.1",
-        ),
+        (lambda p: lj.expected_wall_clock(lj.gd(4), lj.Exponential(1.0), np.ones((3, 2), bool)),
+         r"selected has shape \(3, 2\); give \(K, 4\)"),
+        (lambda p: lj.expected_wall_clock(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+         r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
+        (lambda p: lj.wall_clock_variance(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+         r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
+        (lambda p: iteration_costs(lj.gd(4), lj.Exponential(1.0), 5),
+         r"num_selected=5 must be whole numbers from 0 to 4"),
+        (lambda p: iteration_bound(p, lj.lag(4, xi=0.2), 1e-8),
+         r"xi=0.2 has no guarantee with memory=10; give one number below 1/memory=0.1"),
         (lambda p: communication_bound(p, lj.lag(4, xi=np.arange(10.0))), r"xi=.* increases in d"),
-        (
-            lambda p: communication_bound(p, lj.lag(4), step_size=0.0),
-            r"step_size=0.0 must be positive and finite; give",
-        ),
+        (lambda p: communication_bound(p, lj.lag(4), step_size=0.0),
+         r"step_size=0.0 must be positive and finite; give"),
     ],
-)
+)  # fmt: skip
 def test_bad_requests_of_exact_answers_are_refused(small, call, message):
     with pytest.raises(ValueError, match=message):
         call(small)

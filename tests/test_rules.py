@@ -65,52 +65,59 @@ def constants(sizes):
     return reference.smoothness(DATA, sizes)
 
 
-SGD, AMSGRAD = reference_rules.sgd, reference_rules.amsgrad
+AMSGRAD = reference_rules.amsgrad
 SILENCE, LIFE = 6, 9  # of their own, beside the window D
+
+
+def loop(rule, groups, xi, server, *rest):
+    """The loop of a rule, given the gradient and the losses, with a server of its own."""
+
+    def run(gradient, **lost):
+        made = server() if callable(server) else server
+        return rule(gradient, groups, START, K, xi, D, made, *rest, **lost)
+
+    return run
+
+
+def sgd():
+    return reference_rules.sgd(ALPHA)
+
+
+def adam():
+    return AMSGRAD(0.05)
+
+
+# Scheme, loop and step size.
 LOOPS = {
     "lasg, worker": (
-        lj.lasg(M, 3.0, D),
-        lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, SGD(ALPHA), D, **lost
-        ),
-        ALPHA,
+        lj.lasg(M, 3.0, D), loop(reference_rules.lasg_wk2, M, 3.0, sgd, D), ALPHA,
     ),
     "lasg, server": (
         lj.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
-        lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, M, START, K, 30.0, D, SGD(ALPHA), SILENCE, constants(M), **lost
-        ),
-        ALPHA,
+        loop(reference_rules.lasg_ps, M, 30.0, sgd, SILENCE, constants(M)), ALPHA,
     ),
     "cada1": (
         lj.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
-        lambda gradient, **lost: reference_rules.cada1(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, LIFE, **lost
-        ),
-        0.05,
+        loop(reference_rules.cada1, M, 3.0, adam, SILENCE, LIFE), 0.05,
     ),
     "cada2": (
         lj.cada(M, 3.0, D, silence=SILENCE),
-        lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, **lost
-        ),
-        0.05,
+        loop(reference_rules.lasg_wk2, M, 3.0, adam, SILENCE), 0.05,
     ),
     "g-cada": (
-        lj.g_cada(M, 3, 50.0, D),
-        lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), D, constants(3), **lost
-        ),
-        0.05,
+        lj.g_cada(M, 3, 50.0, D), loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)), 0.05,
     ),
     "laq": (
         lj.laq(M, 3, 0.2, D, silence=SILENCE),
-        lambda gradient, **lost: reference_rules.laq(
-            gradient, M, START, K, 0.2, D, ALPHA, 3, SILENCE, **lost
-        ),
-        ALPHA,
+        loop(reference_rules.laq, M, 0.2, ALPHA, 3, SILENCE), ALPHA,
     ),
-}
+}  # fmt: skip
+
+
+def assert_decided(left, right):
+    """No decision of a loop is within rounding of the other."""
+    larger = np.maximum(left, right)
+    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
 
 
 def descend(scheme, problem=STOCHASTIC, step_size=0.05, **arguments):
@@ -135,15 +142,12 @@ def whole_run(name):
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_path_is_that_of_its_papers_loop(name, samples):
     scheme, loop, step_size = LOOPS[name]
-    source = full_gradient if samples == "all" else sampled_gradient
-    theta, uploads, left, right = loop(source(scheme.num_groups))
     if samples == "all":
-        path = whole_run(name)
+        gradient, path = full_gradient, whole_run(name)
     else:
-        path = descend(scheme, STOCHASTIC, step_size, record=identity)
-    # No decision of the loop is within rounding of the other, and some go either way.
-    larger = np.maximum(left, right)
-    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
+        gradient, path = sampled_gradient, descend(scheme, step_size=step_size, record=identity)
+    theta, uploads, left, right = loop(gradient(scheme.num_groups))
+    assert_decided(left, right)
     assert 0 < uploads[1:].mean() < 1
     assert np.array_equal(path.selected, uploads)
     # Some tens of steps of some tens of roundings; AMSGrad divides by small numbers.
@@ -156,22 +160,16 @@ def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     n, load = scheme.group_size, scheme.load
     timeout, times = 3.0 * load, np.random.default_rng(0).exponential(2.5 * n, (K, M))
     times[:7, 0] = np.inf  # never heard of at first
-    late = (load * times).reshape(K, -1, n).min(-1) > timeout
+    fastest = (load * times).reshape(K, -1, n).min(-1)
+    late = fastest > timeout
     theta, uploads, left, right = loop(
         sampled_gradient(scheme.num_groups), lost=lambda k, g: late[k, g]
     )
     run = lj.simulate(
-        STOCHASTIC,
-        scheme,
-        lj.Trace.from_array(times, resample="replay"),
-        jax.random.key(0),
-        num_iterations=K,
-        step_size=step_size,
-        record=lambda point: point,
-        cluster=lj.Cluster(timeout=timeout),
-    )
-    larger = np.maximum(left, right)
-    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
+        STOCHASTIC, scheme, lj.Trace.from_array(times, resample="replay"), jax.random.key(0),
+        num_iterations=K, step_size=step_size, record=identity, cluster=lj.Cluster(timeout=timeout),
+    )  # fmt: skip
+    assert_decided(left, right)
     assert np.array_equal(run.selected, uploads)
     assert np.array_equal(run.received, uploads * ~late)
     working = np.ones_like(late) if scheme.trigger.everyone_works else uploads.astype(bool)
@@ -180,7 +178,6 @@ def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     assert np.array_equal(run.bits[1:], arrived * scheme.trigger.message_bits(START.size))
     assert np.array_equal(run.timeouts[1:], np.cumsum(np.sum(working & late, axis=1)))
     assert 0 < (uploads * late).sum() < uploads.sum() < uploads.size
-    fastest = (load * times).reshape(K, -1, n).min(-1)
     spent = np.where(working, np.minimum(fastest, timeout), 0).max(1)
     np.testing.assert_allclose(run.wall_clock[1:], np.cumsum(spent), rtol=1e-12)
     np.testing.assert_allclose(run.recorded, theta, rtol=1e-8, atol=1e-10)
@@ -204,16 +201,15 @@ def test_costs_are_exact(name):
 
 
 def test_two_gradients_take_twice_the_time():
-    twice, once = lj.lasg(M, 1.0), lj.lag(M, 1.0, trigger="worker")
     selected = jnp.ones((K, M), bool)
-    for sampler in ("direct", "workers"):
-        clocks = [
-            jax.jit(clock_of(scheme, EXPONENTIAL, sampler=sampler).along(selected).whole)(
-                jax.random.key(0)
-            )
-            for scheme in (twice, once)
-        ]
-        np.testing.assert_allclose(clocks[0], 2 * clocks[1], rtol=1e-14)
+
+    @jax.jit
+    def times(scheme):
+        clocks = [clock_of(scheme, EXPONENTIAL, sampler=way) for way in ("direct", "workers")]
+        return jnp.stack([clock.along(selected).whole(jax.random.key(0)) for clock in clocks])
+
+    once = times(lj.lag(M, 1.0, trigger="worker"))
+    np.testing.assert_allclose(times(lj.lasg(M, 1.0)), 2 * once, rtol=1e-14)
 
 
 # Least squares, whose gradient is a product that no compiler fuses with what a rule does with it:
@@ -221,9 +217,9 @@ def test_two_gradients_take_twice_the_time():
 @pytest.mark.parametrize("trigger", ["cada1", "cada2"])
 def test_cada_without_a_threshold_is_distributed_amsgrad_bit_for_bit(trigger):
     path = descend(lj.cada(M, xi=0.0, trigger=trigger), SQUARES)
-    adam = descend(lj.gd(M), SQUARES, optimizer=lj.amsgrad(0.05))
+    plain = dataclasses.replace(lj.gd(M), optimizer=lj.amsgrad)
     assert path.selected.all()
-    assert np.array_equal(path.gap, adam.gap)
+    assert np.array_equal(path.gap, descend(plain, SQUARES).gap)
 
 
 def test_lasg_without_a_threshold_is_stochastic_gradient_descent_bit_for_bit():
@@ -249,15 +245,14 @@ def test_laq_with_many_bits_is_lag():
     np.testing.assert_allclose(laq.gap, lag.gap, rtol=1e-7)
 
 
-def test_an_infinite_threshold_uploads_only_when_it_is_forced():
-    for trigger in ("lasg-server", "lasg-worker", "cada1"):
-        scheme = lj.lasg(M, 1e30, D, trigger=trigger)
-        expected = np.zeros((K, M), bool)
-        if trigger == "cada1":
-            expected[::D] = True  # everybody when the snapshot is renewed
-        else:
-            expected[:: D + 1] = True  # D iterations without an upload, then one
-        assert np.array_equal(descend(scheme, step_size=1e-3).selected, expected)
+@pytest.mark.parametrize(
+    # D iterations without an upload, then one; everybody when the snapshot is renewed.
+    ("trigger", "period"), [("lasg-server", D + 1), ("lasg-worker", D + 1), ("cada1", D)]
+)  # fmt: skip
+def test_an_infinite_threshold_uploads_only_when_it_is_forced(trigger, period):
+    path = descend(lj.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
+    expected = np.broadcast_to(np.arange(K)[:, None] % period == 0, (K, M))
+    assert np.array_equal(path.selected, expected)
 
 
 def test_quantised_vectors_lie_on_their_grid_to_half_a_step():

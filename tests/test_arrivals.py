@@ -37,10 +37,6 @@ SCHEMES = {
 }
 
 
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
-
-
 @pytest.mark.parametrize(
     ("name", "link"),
     [
@@ -62,7 +58,7 @@ def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
     work = np.asarray(draw_work(scheme, FAILING, cluster, KEY, K))
     assert np.isinf(work).any()
     expected = reference_cluster.run(
-        data_of(problem), work, scheme.num_groups, scheme.redundancy, scheme.trigger.name,
+        reference.data_of(problem), work, scheme.num_groups, scheme.redundancy, scheme.trigger.name,
         float(scheme.xi), scheme.memory, 0.03, plain, 6.0,
     )  # fmt: skip
     assert expected.timeouts[-1] > 0

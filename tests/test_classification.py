@@ -35,19 +35,9 @@ def theta():
 
 
 @pytest.mark.parametrize("num_groups", GROUPS)
-def test_group_gradients_and_constants_are_those_of_the_definition(
-    data, multinomial, theta, num_groups
-):
-    gradients = multinomial.group_gradients(num_groups)(multinomial.flatten(theta))
-    expected = [
-        reference.group_gradient(data, num_groups, g, theta).ravel() for g in range(num_groups)
-    ]
-    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
-    np.testing.assert_allclose(
-        multinomial.group_smoothness(num_groups),
-        reference.smoothness(data, num_groups),
-        rtol=ROUNDING,
-    )
+def test_group_constants_are_those_of_the_definition(data, multinomial, num_groups):
+    expected = reference.smoothness(data, num_groups)
+    np.testing.assert_allclose(multinomial.group_smoothness(num_groups), expected, rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("l2", [0.0, L2])

@@ -44,10 +44,6 @@ def run_of(problem, scheme, **changes):
     return lj.simulate(problem, scheme, DELAYS, KEY, **arguments)
 
 
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
-
-
 def decodes(rows):
     """Whether the ones vector is a combination of the rows, by least squares."""
     if not len(rows):
@@ -129,7 +125,9 @@ def test_trajectories_are_those_of_loops(problem, name):
     scheme = SCHEMES[name]
     run = run_of(problem, scheme)
     work = np.asarray(draw_work(scheme, DELAYS, None, KEY, K))
-    gap, selected, (time, downlink, uplink, computation) = loop(data_of(problem), scheme, work)
+    gap, selected, (time, downlink, uplink, computation) = loop(
+        reference.data_of(problem), scheme, work
+    )
     assert np.array_equal(run.selected, selected)
     assert np.array_equal(run.uplink, uplink)
     assert np.array_equal(run.downlink, downlink)

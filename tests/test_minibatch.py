@@ -130,13 +130,15 @@ def grouped(gradients, num_groups):
 
 
 @pytest.mark.parametrize("num_groups", GROUPS)
-def test_every_group_at_a_point_of_its_own(case, num_groups):
-    points = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
-    gradients = jax.jit(case.problem.group_gradients(num_groups))(points)
-    expected = [
-        grouped(case.partition_gradients(point), num_groups)[g] for g, point in enumerate(points)
-    ]
-    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
+def test_group_gradients_at_one_point_and_at_points_of_their_own(case, num_groups):
+    gradients = jax.jit(case.problem.group_gradients(num_groups))
+    own = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
+    for points in (case.theta, own):
+        expected = [
+            grouped(case.partition_gradients(point), num_groups)[g]
+            for g, point in enumerate(np.broadcast_to(points, own.shape))
+        ]
+        np.testing.assert_allclose(gradients(points), expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_points_of_their_own_cost_one_evaluation(case):
@@ -151,82 +153,27 @@ def test_points_of_their_own_cost_one_evaluation(case):
     assert own <= one + 5 * M * case.theta.size
 
 
-def frozen(case, num_groups):
-    """The gradients of all groups at one point, as written before points could differ."""
-    problem, exact = case.problem, jax.lax.Precision.HIGHEST
-
-    def cut(array):
-        return array.reshape(num_groups, -1, *array.shape[1:])
-
-    def merge(array):
-        return array.reshape(num_groups, -1, *array.shape[2:])
-
-    def linear():
-        X, tilt = merge(problem.X), cut(problem.tilt).sum(1)
-        gram = None if problem.gram is None else cut(problem.gram).sum(1)
-        if gram is None and X.shape[2] <= 2 * X.shape[1]:
-            gram = jnp.einsum("gni,gnj->gij", X, X, precision=exact)
-        if gram is not None:
-            return lambda t: tilt + jnp.matmul(gram, t - problem.minimizer, precision=exact)
-
-        def through_data(theta):
-            residual = jnp.matmul(X, theta - problem.minimizer, precision=exact)
-            return tilt + jnp.einsum("gn,gnd->gd", residual, X, precision=exact)
-
-        return through_data
-
-    def logistic(theta):
-        signed, weights = merge(problem.signed), merge(problem.weights)
-        slope = weights * jax.nn.sigmoid(jnp.matmul(signed, theta, precision=exact))
-        gradients = jnp.einsum("gn,gnd->gd", slope, signed, precision=exact)
-        return gradients + problem.l2 * (M // num_groups) * theta
-
-    def multinomial(theta):
-        X, labels, weights = merge(problem.X), merge(problem.labels), merge(problem.weights)
-        logits = jnp.matmul(X, theta.reshape(D, C), precision=exact)
-        target = jax.nn.one_hot(labels, C, dtype=logits.dtype)
-        slope = weights[..., None] * (jax.nn.softmax(logits) - target)
-        summed = jnp.einsum("gnd,gnc->gdc", X, slope, precision=exact)
-        return summed.reshape(num_groups, -1) + problem.l2 * (M // num_groups) * theta
-
-    def general(theta):
-        def loss(theta, group):
-            parameters = problem.unravel(theta)
-            return jnp.sum(jax.vmap(lambda part: problem.loss_fn(parameters, part))(group))
-
-        return jax.vmap(jax.grad(loss), in_axes=(None, 0))(theta, jax.tree.map(cut, problem.data))
-
-    if case.kind in ("linear", "wide"):
-        return linear()
-    return dict(logistic=logistic, multinomial=multinomial).get(case.kind, general)
-
-
-def test_one_point_for_all_is_bit_for_bit_what_it_was(case):
-    """Under jit, alone and in a batch, and through the oracle of a problem that draws nothing."""
-    num_groups = 2
-    before = frozen(case, num_groups)
-    now, oracle = case.problem.group_gradients(num_groups), case.problem.group_oracle(num_groups)
+def test_the_oracle_of_a_problem_that_draws_nothing_is_its_gradient_bit_for_bit(case):
+    """Alone and in a batch."""
+    gradients, oracle = case.problem.group_gradients(2), case.problem.group_oracle(2)
     points = jnp.stack([case.theta, -2 * case.theta])
-    for transform in (jax.jit, lambda function: lambda theta: jax.jit(jax.vmap(function))(points)):
-        expected = transform(before)(points[0])
-        np.testing.assert_array_equal(transform(now)(points[0]), expected)
-        with_k = transform(lambda theta: oracle(theta, jnp.int32(3)))
-        np.testing.assert_array_equal(with_k(points[0]), expected)
+    for point, mapped in ((points[0], lambda function: function), (points, jax.vmap)):
+        drawn = jax.jit(mapped(lambda theta: oracle(theta, jnp.int32(3))))(point)
+        np.testing.assert_array_equal(drawn, jax.jit(mapped(gradients))(point))
 
 
 def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
     noisy = lj.minibatch(case.problem, B, KEY)
-    for num_groups in GROUPS:
+    own = np.random.default_rng(2).normal(size=(M, case.theta.size))
+    for num_groups, points in ((1, case.theta), (2, case.theta), (M, case.theta), (M, own)):
         oracle = jax.jit(noisy.group_oracle(num_groups))
         for k in (0, 5):
             rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
-            expected = grouped(case.partition_gradients(case.theta, rows), num_groups)
-            np.testing.assert_allclose(
-                oracle(case.theta, k), expected, rtol=ROUNDING, atol=ROUNDING
-            )
-    points = np.random.default_rng(2).normal(size=(M, case.theta.size))
-    expected = [case.partition_gradients(point, rows)[m] for m, point in enumerate(points)]
-    np.testing.assert_allclose(oracle(points, 5), expected, rtol=ROUNDING, atol=ROUNDING)
+            expected = [
+                grouped(case.partition_gradients(point, rows), num_groups)[g]
+                for g, point in enumerate(np.broadcast_to(points, (num_groups, points.shape[-1])))
+            ]
+            np.testing.assert_allclose(oracle(points, k), expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_mean_over_all_rows_is_the_exact_gradient(case):

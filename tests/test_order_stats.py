@@ -1,6 +1,5 @@
 """Order statistics against closed forms, SciPy's quadrature and draws."""
 
-import itertools
 import warnings
 from functools import partial
 
@@ -8,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, special, stats
+import reference
+from scipy import special, stats
 
 from lagc_jax import (
     Exponential,
@@ -106,35 +106,10 @@ FAMILIES = [
 SHAPES = [(4, 2, 1), (4, 2, 3), (12, 5, 1), (6, 3, 2), (12, 11, 5), (30, 4, 8)]
 
 
-def moments_by_quadrature(time_of_survival, n, r, s):
-    """Mean and variance of T by adaptive quadrature over its probability.
-
-    `T` has the distribution function `I_Phi(F, r)^s`; the integral runs over the logarithm of the
-    upper probability `q = exp(-v)`, so that the heavy tail is smooth.
-    """
-
-    def time(v):
-        upper = -np.expm1(np.log1p(-np.exp(-v)) / s)  # of one group
-        return r * time_of_survival(special.betaincinv(r, n - r + 1, upper))
-
-    def integral(function):
-        knots = [0.0, 1e-6, 1e-3, 0.1, 1, 3, 10, 30, 100, 300]
-        parts = [
-            integrate.quad(
-                lambda v: function(time(v)) * np.exp(-v), a, b, epsabs=1e-12, epsrel=1e-11
-            )
-            for a, b in itertools.pairwise(knots)
-        ]
-        return sum(value for value, _ in parts)
-
-    mean = integral(lambda t: t)
-    return mean, integral(lambda t: (t - mean) ** 2)
-
-
 @pytest.mark.parametrize(("n", "r", "s"), SHAPES)
 @pytest.mark.parametrize(("delays", "time_of_survival"), FAMILIES)
 def test_iteration_moments_agree_with_quadrature(delays, time_of_survival, n, r, s):
-    mean, variance = moments_by_quadrature(time_of_survival, n, r, s)
+    mean, variance = reference.moments_by_quadrature(time_of_survival, n, r, s)
     # What is asked of SciPy's quadrature is 1e-11 a panel, and its inverse of the incomplete beta
     # function is good to some 1e-13.
     np.testing.assert_allclose(jit_mean(delays, n, r, s), mean, rtol=1e-11)

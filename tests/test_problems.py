@@ -56,19 +56,6 @@ def logistic_minimizer(X, y, l2):
 
 @pytest.mark.parametrize("sizes", [TALL, WIDE])
 @pytest.mark.parametrize("num_groups", GROUPS)
-def test_linear_group_gradients_are_those_of_the_definition(sizes, num_groups):
-    X, y = draw(*sizes)
-    theta = np.linspace(-1, 1, sizes[1])
-    gradients = lj.linear_regression(X, y).group_gradients(num_groups)(jnp.asarray(theta))
-    expected = [
-        x.T @ (x @ theta - t)
-        for x, t in zip(merged(X, num_groups), merged(y, num_groups), strict=True)
-    ]
-    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
-
-
-@pytest.mark.parametrize("sizes", [TALL, WIDE])
-@pytest.mark.parametrize("num_groups", GROUPS)
 def test_linear_group_constants_are_largest_eigenvalues(sizes, num_groups):
     X, y = draw(*sizes)
     problem = lj.linear_regression(X, y)
@@ -180,20 +167,12 @@ def test_fewer_rows_than_features_are_solved_without_residual():
 
 
 @pytest.mark.parametrize("num_groups", GROUPS)
-def test_logistic_group_gradients_and_constants(num_groups):
+def test_logistic_group_constants(num_groups):
     X, y = draw(7, 4)
-    y = labels(y)
-    problem = lj.logistic_regression(X, y, l2=0.3)
-    theta = np.linspace(-1, 1, 4)
+    problem = lj.logistic_regression(X, labels(y), l2=0.3)
     n = M // num_groups
-    gradients, constants = [], []
-    for x, sign in zip(merged(X, num_groups), merged(y, num_groups), strict=True):
-        gradients.append(x.T @ (-sign * expit(-sign * (x @ theta))) + n * 0.3 * theta)
-        constants.append(np.linalg.eigvalsh(x.T @ x)[-1] / 4 + n * 0.3)
-    np.testing.assert_allclose(
-        problem.group_gradients(num_groups)(jnp.asarray(theta)), gradients, rtol=1e-11
-    )
-    np.testing.assert_allclose(problem.group_smoothness(num_groups), constants, rtol=ROUNDING)
+    expected = [np.linalg.eigvalsh(x.T @ x)[-1] / 4 + n * 0.3 for x in merged(X, num_groups)]
+    np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])

@@ -105,7 +105,8 @@ LOOPS = {
         loop(reference_rules.lasg_wk2, M, 3.0, adam, SILENCE), 0.05,
     ),
     "g-cada": (
-        lj.g_cada(M, 3, 50.0, D), loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)), 0.05,
+        lj.g_cada(M, 3, 50.0, D), loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)),
+        0.05,
     ),
     "laq": (
         lj.laq(M, 3, 0.2, D, silence=SILENCE),

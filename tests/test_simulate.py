@@ -26,10 +26,6 @@ def assert_close(run, expected, rtol=1e-10):
         )
 
 
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
-
-
 def member(batch, i):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[i], batch)
 
@@ -156,8 +152,10 @@ def test_complexity_of_a_batch_is_that_of_its_members(problem):
 def test_a_large_xi_with_few_groups_diverges_and_says_so(problem):
     scheme, iterations = lj.g_lag(M, 2, xi=1.0), 200
     result = lj.simulate(problem, scheme, PARETO, KEY, num_iterations=iterations)
-    alpha = 1 / reference.smoothness(data_of(problem), 1)[0]
-    expected = reference.run_path(data_of(problem), 2, "server", 1.0, 10, alpha, iterations)
+    alpha = 1 / reference.smoothness(reference.data_of(problem), 1)[0]
+    expected = reference.run_path(
+        reference.data_of(problem), 2, "server", 1.0, 10, alpha, iterations
+    )
     assert reference.tie_margin(expected) > 1e-6
     assert bool(result.diverged)
     assert np.array_equal(result.selected, expected.selected)
@@ -170,7 +168,13 @@ def test_a_large_xi_with_few_groups_diverges_and_says_so(problem):
 def test_an_overflowing_path_keeps_its_finite_part(problem, scheme):
     result = lj.simulate(problem, scheme, PARETO, KEY, num_iterations=K, step_size=1e40)
     expected = reference.run_path(
-        data_of(problem), scheme.num_groups, scheme.trigger.name, scheme.xi, scheme.memory, 1e40, K
+        reference.data_of(problem),
+        scheme.num_groups,
+        scheme.trigger.name,
+        scheme.xi,
+        scheme.memory,
+        1e40,
+        K,
     )
     finite = np.isfinite(expected.gap)
     assert 3 <= finite.sum() < K
@@ -307,7 +311,7 @@ def test_heavy_ball_replaces_plain_descent(problem):
         step_size=alpha,
         optimizer=optax.sgd(alpha, momentum=0.9),
     )
-    data, theta = data_of(problem), [np.zeros(8)]
+    data, theta = reference.data_of(problem), [np.zeros(8)]
     velocity = np.zeros(8)
     for k in range(K):
         velocity = 0.9 * velocity + reference.group_gradient(data, 1, 0, theta[k])

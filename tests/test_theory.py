@@ -206,7 +206,7 @@ def test_table_1_is_made_of_loops_over_the_paths(problem, accuracy):
         accuracy=accuracy,
         num_iterations=iterations,
     )
-    data = reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
+    data = reference.data_of(problem)
     alpha = 1 / reference.smoothness(data, 1)[0]
     assert list(table.index) == list(ALL)
     for name, scheme in ALL.items():

@@ -37,24 +37,20 @@ SCHEMES = {
 }
 
 
+def simulate(problem, name, delays=FAILING, key=KEY, **changes):
+    arguments = dict(num_iterations=K, step_size=0.03) | changes
+    return lj.simulate(problem, SCHEMES[name], delays, key, **arguments)
+
+
 @pytest.mark.parametrize(
     ("name", "link"),
-    [
-        ("gd", "shared"),
-        ("gc", "own"),
-        ("gc", "shared"),
-        ("lagc", "none"),
-        ("lagc", "shared"),
-        ("g-lag, worker", "own"),
-        ("g-lag, worker", "shared"),
-    ],
-)
+    [("gd", "shared"), ("gc", "own"), ("gc", "shared"), ("lagc", "none"), ("lagc", "shared"),
+     ("g-lag, worker", "own"), ("g-lag, worker", "shared")],
+)  # fmt: skip
 def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
     scheme, (made, plain) = SCHEMES[name], LINKS[link]
     cluster = lj.Cluster(startup=0.1, link=made, timeout=6.0)
-    run = lj.simulate(
-        problem, scheme, FAILING, KEY, num_iterations=K, step_size=0.03, cluster=cluster
-    )
+    run = simulate(problem, name, cluster=cluster)
     work = np.asarray(draw_work(scheme, FAILING, cluster, KEY, K))
     assert np.isinf(work).any()
     expected = reference_cluster.run(
@@ -73,40 +69,33 @@ def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
 
 @pytest.mark.parametrize("name", ["lagc", "g-lag, worker"])
 def test_a_timeout_that_never_strikes_changes_nothing(problem, name):
-    arguments = dict(num_iterations=K, step_size=0.03, sampler="workers")
-    delays = lj.Failures(lj.Exponential(1.0))
-    plain = lj.simulate(problem, SCHEMES[name], delays.delays, KEY, **arguments)
-    patient = lj.simulate(
-        problem, SCHEMES[name], delays, KEY, **arguments, cluster=lj.Cluster(timeout=1e9)
-    )
+    delays, cluster = lj.Failures(lj.Exponential(1.0)), lj.Cluster(timeout=1e9)
+    plain = simulate(problem, name, delays.delays, sampler="workers")
+    patient = simulate(problem, name, delays, sampler="workers", cluster=cluster)
     assert patient.timeouts[-1] == 0
     for field in ("selected", "received", "wall_clock", "downlink", "uplink", "computation"):
         assert np.array_equal(getattr(patient, field), getattr(plain, field)), field
 
 
 def test_batches_of_paths_are_their_trajectories_however_many_there_are(problem):
-    scheme, cluster = SCHEMES["lagc"], lj.Cluster(timeout=6.0)
-    size = BLOCK
+    cluster = lj.Cluster(timeout=6.0)
 
-    def batch(count):
+    def costs(count):
         return lj.simulate_batch(
-            problem, scheme, FAILING, KEY, num_iterations=K, num_realisations=count,
+            problem, SCHEMES["lagc"], FAILING, KEY, num_iterations=K, num_realisations=count,
             accuracies=(1.0, 1e-300), step_size=0.03, keep_samples=True, cluster=cluster,
-        )  # fmt: skip
+        ).costs  # fmt: skip
 
-    few, many = batch(5), batch(size + 3)
-    assert np.array_equal(few.costs.time.samples, many.costs.time.samples[:, :5])
-    assert np.array_equal(few.costs.timeouts.samples, many.costs.timeouts.samples[:, :5])
-    assert np.isinf(many.mean[1])
-    assert np.isinf(many.quantiles[1]).all()
+    few, many = costs(5), costs(BLOCK + 3)
+    assert np.array_equal(few.time.samples, many.time.samples[:, :5])
+    assert np.array_equal(few.timeouts.samples, many.timeouts.samples[:, :5])
+    assert np.isinf(many.time.mean[1])
+    assert np.isinf(many.time.quantiles[1]).all()
     for i in range(5):
-        run = lj.simulate(
-            problem, scheme, FAILING, jax.random.fold_in(KEY, i), num_iterations=K,
-            step_size=0.03, cluster=cluster,
-        )  # fmt: skip
+        run = simulate(problem, "lagc", key=jax.random.fold_in(KEY, i), cluster=cluster)
         cost = lj.complexity(run, 1.0)
-        np.testing.assert_allclose(few.costs.time.samples[0, i], cost.wall_clock, rtol=1e-12)
-        assert few.costs.communication.samples[0, i] == cost.communication
+        np.testing.assert_allclose(few.time.samples[0, i], cost.wall_clock, rtol=1e-12)
+        assert few.communication.samples[0, i] == cost.communication
 
 
 def test_constant_overheads_are_direct_exact_and_refused_elsewhere():
@@ -139,7 +128,7 @@ def test_independent_partitions_are_sums_of_draws():
 
 
 def test_bursts_follow_their_chain_across_chunk_borders():
-    enter, leave, count = 0.1, 0.3, 40_000
+    enter, leave, count = 0.1, 0.3, 20_000
     bursty = lj.Bursty(lj.Exponential(1.0), 10.0, enter, leave)
     bad = jax.jit(jax.vmap(lambda chunk: bursty.bad_in_chunk(KEY, chunk, (64, count))))
     states = np.asarray(bad(jnp.arange(2)), int).reshape(128, count)
@@ -222,9 +211,11 @@ def test_files_hold_the_array(tmp_path):
     frame.loc[1, "b"] = np.nan
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
-    expected = np.where(np.isnan(frame), np.inf, frame)
-    assert np.array_equal(lj.Trace.from_csv(tmp_path / "t.csv").times, expected)
-    assert np.array_equal(lj.Trace.from_parquet(tmp_path / "t.parquet").times, expected)
+    for made in (
+        lj.Trace.from_csv(tmp_path / "t.csv"),
+        lj.Trace.from_parquet(tmp_path / "t.parquet"),
+    ):
+        assert np.array_equal(made.times, np.where(np.isnan(frame), np.inf, frame))
 
 
 @pytest.mark.parametrize(
@@ -276,11 +267,7 @@ def test_a_replay_that_wraps_around_says_so(problem):
 
 def test_vmap_over_a_cluster_is_a_loop(problem):
     def one(timeout):
-        cluster = lj.Cluster(timeout=timeout)
-        return lj.simulate(
-            problem, SCHEMES["lagc"], FAILING, KEY, num_iterations=K, step_size=0.03,
-            cluster=cluster,
-        )  # fmt: skip
+        return simulate(problem, "lagc", cluster=lj.Cluster(timeout=timeout))
 
     together = jax.vmap(one)(np.array([3.0, 8.0]))
     for i, timeout in enumerate((3.0, 8.0)):

@@ -41,10 +41,8 @@ def test_general_gradients_and_loss_are_those_of_the_regression(general, linear)
     for num_groups in (1, 3, 6):
         np.testing.assert_allclose(
             jax.jit(general.group_gradients(num_groups))(theta),
-            linear.group_gradients(num_groups)(theta),
-            rtol=1e-12,
-            atol=1e-12,
-        )
+            linear.group_gradients(num_groups)(theta), rtol=1e-12, atol=1e-12,
+        )  # fmt: skip
     np.testing.assert_allclose(general.loss(theta), linear.loss(theta), rtol=1e-12)
     np.testing.assert_allclose(general.gap(theta), linear.gap(theta), rtol=1e-12)
 

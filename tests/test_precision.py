@@ -73,14 +73,9 @@ def test_float32_trajectories_agree_with_float64(problems, name):
 def test_float32_times_have_the_exact_mean(problems):
     scheme, R = SCHEMES["LAGC"], 2000
     batch = lj.simulate_batch(
-        problems[0],
-        scheme,
-        lj.Exponential(jnp.float32(1.0)),
-        jax.random.key(0),
-        num_iterations=K,
-        num_realisations=R,
-        accuracies=(3e-4 * float(problems[0].gap(jnp.zeros(8, jnp.float32))),),
-    )
+        problems[0], scheme, lj.Exponential(jnp.float32(1.0)), jax.random.key(0), num_iterations=K,
+        num_realisations=R, accuracies=(3e-4 * float(problems[0].gap(jnp.zeros(8, jnp.float32))),),
+    )  # fmt: skip
     clock, spread = jax.jit(
         lambda delays: (
             lj.expected_wall_clock(scheme, delays, batch.selected),
@@ -106,14 +101,9 @@ def test_outputs_have_the_dtype_of_problem_and_delays(problems, precision, exact
     scheme = lj.lagc(M, 2, 2, xi=np.full(10, 0.1, other))
     start = dict(theta0=np.ones(8, other), step_size=other(1e-2))
     run = lj.simulate(
-        problem,
-        scheme,
-        delays,
-        jax.random.key(0),
-        num_iterations=3,
-        exact_recovery=exact_recovery,
+        problem, scheme, delays, jax.random.key(0), num_iterations=3, exact_recovery=exact_recovery,
         **start,
-    )
+    )  # fmt: skip
     assert dtypes(run, ("gap", "theta", "wall_clock")) == {jnp.dtype(precision)}
     assert dtypes(run, ("downlink", "uplink", "computation")) == {jnp.result_type(int)}
     assert dtypes(run, ("selected", "diverged")) == {jnp.dtype(bool)}
@@ -139,12 +129,9 @@ def test_logistic_and_general_problems_keep_float32():
 
     data = (X, y.astype(np.float32))
     general = lj.general_problem(
-        loss,
-        data,
-        jnp.zeros(2, jnp.float32),
-        smoothness=reference.smoothness,
+        loss, data, jnp.zeros(2, jnp.float32), smoothness=reference.smoothness,
         optimum=float(reference.optimum),
-    )
+    )  # fmt: skip
     for problem in (logistic, general):
         assert problem.smoothness.dtype == jnp.float32
         gap = jax.jit(problem.gap)(jnp.asarray(theta, jnp.float32))
@@ -170,12 +157,9 @@ def run_python(script):
     """Run a script in a fresh interpreter, without x64 and with warnings as errors."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+        [sys.executable, "-W", "error", "-c", script], env=environment, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)

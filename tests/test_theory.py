@@ -200,12 +200,9 @@ def test_iteration_costs_take_many_numbers_of_groups():
 def test_table_1_is_made_of_loops_over_the_paths(problem, accuracy):
     iterations = 40
     table = theory.table1(
-        problem,
-        ALL,
-        {"low": EXPONENTIAL, "high": PARETO},
-        accuracy=accuracy,
+        problem, ALL, {"low": EXPONENTIAL, "high": PARETO}, accuracy=accuracy,
         num_iterations=iterations,
-    )
+    )  # fmt: skip
     data = reference.data_of(problem)
     alpha = 1 / reference.smoothness(data, 1)[0]
     assert list(table.index) == list(ALL)

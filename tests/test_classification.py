@@ -139,32 +139,30 @@ def test_path_is_that_of_the_definition(data, multinomial, trigger):
     np.testing.assert_allclose(run.gap, expected.gap, rtol=1e-9, atol=1e-12)
 
 
+@jax.jit
+def answers(problem, flat):
+    return problem.gap(flat), problem.group_gradients(2)(flat), problem.group_smoothness(2)
+
+
 @pytest.mark.parametrize("kind", ["binary", "multinomial"])
 def test_weights_count_samples_and_zeros_leave_no_trace(data, theta, kind):
     """A weight of two is a sample twice, a weight of zero is no sample, whatever its label."""
-    y = np.where(data.y > 1, 1, -1) if kind == "binary" else data.y
-    weights = np.ones((M, N))
-    weights[:, 0] = 2.0
+    build, y, point = lj.multinomial_regression, data.y, theta
+    if kind == "binary":
+        build, y, point = lj.logistic_regression, np.where(data.y > 1, 1, -1), theta[:, 0]
+    weights = np.zeros((M, N + 2))
+    weights[:, :N], weights[:, 0] = 1.0, 2.0
     X = np.concatenate([data.X, np.full((M, 2, D), 7.0)], axis=1)
     labels = np.pad(y, ((0, 0), (0, 2)), constant_values=99)
-    weighted = np.pad(weights, ((0, 0), (0, 2)))
-    build = lj.logistic_regression
-    point = theta[:, 0]
-    if kind == "multinomial":
-        build, point = lj.multinomial_regression, theta
-    ours = build(X, labels, l2=L2, weights=weighted)
+    ours = build(X, labels, l2=L2, weights=weights)
     repeated = np.concatenate([data.X, data.X[:, :1]], axis=1)
     plain = build(repeated, np.concatenate([y, y[:, :1]], axis=1), l2=L2)
-    flat = plain.flatten(point)
-    for answer in (
-        lambda p: p.optimum,
-        lambda p: p.smoothness,
-        lambda p: p.total_smoothness,
-        lambda p: p.group_smoothness(2),
-        lambda p: p.group_gradients(3)(flat),
-        lambda p: p.gap(flat),
+    for name in ("optimum", "smoothness", "total_smoothness"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(plain, name), rtol=1e-11)
+    for got, expected in zip(
+        answers(ours, plain.flatten(point)), answers(plain, plain.flatten(point)), strict=True
     ):
-        np.testing.assert_allclose(answer(ours), answer(plain), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_single_precision(data, theta):
@@ -172,30 +170,26 @@ def test_single_precision(data, theta):
     single = lj.multinomial_regression(X, data.y, l2=L2)
     double = lj.multinomial_regression(X.astype(np.float64), data.y, l2=L2)
     flat = single.flatten(theta)
-    gap, gradients = single.gap(flat), single.group_gradients(2)(flat)
+    gap, gradients, _ = answers(single, flat)
     for leaf in (gap, gradients, single.smoothness, single.minimizer, single.tilt):
         assert leaf.dtype == jnp.float32
-    np.testing.assert_allclose(gap, double.gap(flat.astype(float)), rtol=1e-5)
-    np.testing.assert_allclose(
-        gradients, double.group_gradients(2)(flat.astype(float)), rtol=1e-5, atol=1e-5
-    )
+    exact_gap, exact_gradients, _ = answers(double, np.float64(flat))
+    np.testing.assert_allclose(gap, exact_gap, rtol=1e-5)
+    np.testing.assert_allclose(gradients, exact_gradients, rtol=1e-5, atol=1e-5)
     # Near the stored optimum the gap of 1e-8, next to a loss of 40, keeps five digits.
-    near = single.minimizer + jnp.float32(1e-5) * flat
-    assert 0 < double.gap(near.astype(float)) < 1e-7
-    np.testing.assert_allclose(single.gap(near), double.gap(near.astype(float)), rtol=1e-3)
+    near = np.asarray(single.minimizer) + np.float32(1e-5) * np.asarray(flat)
+    exact_gap = answers(double, np.float64(near))[0]
+    assert 0 < exact_gap < 1e-7
+    np.testing.assert_allclose(answers(single, near)[0], exact_gap, rtol=1e-3)
 
 
 def test_problem_passes_through_jit_and_vmap(multinomial, data, theta):
     other = lj.multinomial_regression(2 * data.X, data.y, l2=L2)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), multinomial, other)
     flat = multinomial.flatten(theta)
-
-    def answers(problem):
-        return problem.gap(flat), problem.group_gradients(2)(flat)
-
-    batched = jax.jit(jax.vmap(answers))(both)
+    batched = jax.vmap(answers, in_axes=(0, None))(both, flat)
     for i, problem in enumerate((multinomial, other)):
-        for got, expected in zip(batched, answers(problem), strict=True):
+        for got, expected in zip(batched, answers(problem, flat), strict=True):
             np.testing.assert_allclose(got[i], expected, rtol=1e-11, atol=1e-12)
 
 
@@ -215,35 +209,27 @@ def test_accuracy_is_recorded_along_the_path(data, multinomial):
     def record(W):
         return {"accuracy": lj.classification_accuracy(X @ W, y), "W": W, "one": 1}
 
-    scheme, K = lj.gc(M, 2), 40
-    path = lj.descend(multinomial, scheme, num_iterations=K, record=record)
+    scheme, run = lj.gc(M, 2), dict(num_iterations=40, record=record)
+    path = lj.descend(multinomial, scheme, **run)
     W = np.asarray(path.recorded["W"])
-    assert W.shape == (K + 1, D, C)
+    assert W.shape == (41, D, C)
     np.testing.assert_array_equal(W[0], 0)
     np.testing.assert_array_equal(W[-1], path.theta)
     shares = [np.mean((X @ w).argmax(1) == y) for w in W]
     np.testing.assert_allclose(path.recorded["accuracy"], shares, rtol=ROUNDING)
-    gap = [multinomial.gap(multinomial.flatten(w)) for w in W]
+    gap = jax.jit(jax.vmap(lambda w: multinomial.gap(multinomial.flatten(w))))(W)
     np.testing.assert_allclose(path.gap, gap, rtol=ROUNDING)
 
-    target = float(path.gap[20])
-    short = lj.descend(multinomial, scheme, num_iterations=K, record=record, accuracy=target)
+    short = lj.descend(multinomial, scheme, accuracy=float(path.gap[20]), **run)
     np.testing.assert_allclose(short.recorded["W"][:33], W[:33], rtol=1e-9)
     assert np.isnan(short.recorded["accuracy"][33:]).all()
     assert np.isnan(short.recorded["W"][33:]).all()
     assert short.recorded["one"].tolist() == [1] * 33 + [0] * 8
     delays, key = lj.Exponential(1.0), jax.random.key(0)
     for exact in (True, False):
-        run = lj.simulate(
-            multinomial, scheme, delays, key, num_iterations=K, exact_recovery=exact, record=record
-        )
-        np.testing.assert_allclose(run.recorded["W"], W, rtol=1e-7, atol=1e-10)
-    assert lj.descend(multinomial, scheme, num_iterations=K).recorded is None
-
-
-def build(**changes):
-    arguments = dict(X=np.ones((2, 2, 1)), y=np.array([[0, 1], [2, 0]]), l2=1.0) | changes
-    return lj.multinomial_regression(**arguments)
+        coded = lj.simulate(multinomial, scheme, delays, key, exact_recovery=exact, **run)
+        np.testing.assert_allclose(coded.recorded["W"], W, rtol=1e-7, atol=1e-10)
+    assert lj.descend(multinomial, scheme, num_iterations=40).recorded is None
 
 
 @pytest.mark.parametrize(
@@ -251,8 +237,7 @@ def build(**changes):
     [
         (dict(y=np.array([[0, 1], [-1, 0]])), r"y holds the class -1.0; give whole numbers from 0"),
         (dict(y=np.array([[0, 1], [0.5, 0]])), r"y holds the class 0.5; give whole numbers from 0"),
-        (dict(y=np.array([[1, 2], [2, 1]])),
-         r"no sample of class 0 but of class 2; count from 0, or"),
+        (dict(y=np.array([[1, 2], [2, 1]])), r"no sample of class 0 but of class 2; count from 0"),
         (dict(num_classes=2), r"y holds the class 2.0; give whole numbers from 0 to 1"),
         (dict(num_classes=1), r"num_classes=1 is too small; give"),
         (dict(weights=np.ones(2)), r"weights has shape \(2,\); give \(2, 2\)"),
@@ -261,10 +246,11 @@ def build(**changes):
         (dict(y=np.zeros((2, 2)), l2=0.0), r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
         (dict(X=np.full((2, 2, 1), np.nan)), r"X\[0, 0, 0\]=nan is not finite"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused(changes, message):
+    arguments = dict(X=np.ones((2, 2, 1)), y=np.array([[0, 1], [2, 0]]), l2=1.0) | changes
     with pytest.raises(ValueError, match=message):
-        build(**changes)
+        lj.multinomial_regression(**arguments)
 
 
 def test_starts_of_another_form_are_refused(multinomial):

@@ -55,18 +55,12 @@ def logistic_minimizer(X, y, l2):
 
 
 @pytest.mark.parametrize("sizes", [TALL, WIDE])
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_linear_group_constants_are_largest_eigenvalues(sizes, num_groups):
-    X, y = draw(*sizes)
-    problem = lj.linear_regression(X, y)
-    expected = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
-    np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
-
-
-@pytest.mark.parametrize("sizes", [TALL, WIDE])
 def test_linear_constants_optimum_and_loss(sizes):
     X, y = draw(*sizes)
     problem = lj.linear_regression(X, y)
+    for num_groups in GROUPS:
+        expected = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
+        np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
     flat = X.reshape(-1, sizes[1])
     eigenvalues = np.linalg.eigvalsh(flat.T @ flat)
     minimizer = np.linalg.lstsq(flat, y.reshape(-1))[0]
@@ -97,15 +91,13 @@ def test_synthetic_smoothness_grows_as_lag_prescribes():
     problem = lj.synthetic_linear_regression(jax.random.key(3), 5, 8, growth=1.4)
     assert problem.X.shape == (5, 8, 8)
     np.testing.assert_allclose(problem.smoothness, (1.4 ** np.arange(5) + 1) ** 2, rtol=1e-12)
-
-
-def test_synthetic_defaults_are_those_of_the_study():
-    problem = lj.synthetic_linear_regression(jax.random.key(0))
+    problem = lj.synthetic_linear_regression(jax.random.key(0))  # of the study
+    smoothness = (1.3 ** np.arange(12) + 1) ** 2
     assert problem.X.shape == (12, 50, 50)
-    np.testing.assert_allclose(problem.smoothness, (1.3 ** np.arange(12) + 1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(problem.smoothness, smoothness, rtol=1e-12)
     # q_m are orthonormal: X_m^T X_m = (L_m - 1) q_m q_m^T + I, so the sum has these eigenvalues.
-    eigenvalues = M * 2 + (1.3 ** np.arange(12) + 1) ** 2 - 1
-    np.testing.assert_allclose(problem.total_smoothness, eigenvalues.max(), rtol=1e-12)
+    largest = (M * 2 + smoothness - 1).max()
+    np.testing.assert_allclose(problem.total_smoothness, largest, rtol=1e-12)
     np.testing.assert_allclose(problem.strong_convexity, 12.0, rtol=1e-12)
 
 
@@ -166,40 +158,27 @@ def test_fewer_rows_than_features_are_solved_without_residual():
     np.testing.assert_allclose(problem.strong_convexity, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_logistic_group_constants(num_groups):
-    X, y = draw(7, 4)
-    problem = lj.logistic_regression(X, labels(y), l2=0.3)
-    n = M // num_groups
-    expected = [np.linalg.eigvalsh(x.T @ x)[-1] / 4 + n * 0.3 for x in merged(X, num_groups)]
-    np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
-
-
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_logistic_optimum_loss_and_gap(l2):
+def test_logistic_constants_optimum_loss_and_gap(l2):
     X, y = draw(7, 4)
     y = labels(y)
     problem = lj.logistic_regression(X, y, l2=l2)
-    found = minimize_or_fail(X, y, l2)
+    for num_groups in GROUPS:
+        norms = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
+        expected = np.array(norms) / 4 + M // num_groups * l2
+        np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
+    found = logistic_minimizer(X, y, l2)
+    assert np.linalg.norm(found.jac) < 1e-6
     # A gradient of 1e-6 at SciPy's point leaves it within 1e-6 of the optimum, its value 1e-12.
     np.testing.assert_allclose(problem.minimizer, found.x, atol=1e-6)
     np.testing.assert_allclose(problem.optimum, found.fun, rtol=ROUNDING)
     assert float(problem.strong_convexity) == pytest.approx(M * l2)
     theta = np.linspace(-1, 1, 4)
-    np.testing.assert_allclose(
-        problem.loss(jnp.asarray(theta)), logistic(X, y, l2, theta), rtol=ROUNDING
-    )
+    loss = logistic(X, y, l2, theta)
+    np.testing.assert_allclose(problem.loss(jnp.asarray(theta)), loss, rtol=ROUNDING)
     # Far away a partition's softplus must not overflow.
-    far = 1e3 * theta
-    np.testing.assert_allclose(
-        problem.gap(jnp.asarray(far)), logistic(X, y, l2, far) - problem.optimum, rtol=ROUNDING
-    )
-
-
-def minimize_or_fail(X, y, l2):
-    found = logistic_minimizer(X, y, l2)
-    assert np.linalg.norm(found.jac) < 1e-6
-    return found
+    far = logistic(X, y, l2, 1e3 * theta) - problem.optimum
+    np.testing.assert_allclose(problem.gap(jnp.asarray(1e3 * theta)), far, rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-7])

@@ -108,8 +108,9 @@ def test_synthetic_without_noise_is_solved_exactly():
 
 
 @partial(jax.jit, static_argnums=2)
-def group_answers(problem, theta, num_groups):
-    return problem.group_gradients(num_groups)(theta), problem.group_smoothness(num_groups)
+def answers(problem, theta, sizes=(1, 3, 6)):
+    groups = [(problem.group_gradients(G)(theta), problem.group_smoothness(G)) for G in sizes]
+    return groups, problem.total_smoothness, problem.gap(theta)
 
 
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
@@ -117,7 +118,6 @@ def group_answers(problem, theta, num_groups):
 def test_rows_of_zeros_change_nothing(kind, sizes):
     X, y = draw(*sizes)
     padded_X = np.concatenate([X, np.zeros((M, 2, sizes[1]))], axis=1)
-    theta = jnp.linspace(-1, 1, sizes[1])
     if kind == "linear":
         plain = lj.linear_regression(X, y)
         padded = lj.linear_regression(padded_X, np.pad(y, ((0, 0), (0, 2))))
@@ -126,13 +126,11 @@ def test_rows_of_zeros_change_nothing(kind, sizes):
         plain = lj.logistic_regression(X, labels(y), l2=0.3)
         sign = np.pad(labels(y), ((0, 0), (0, 2)), constant_values=1)
         padded = lj.logistic_regression(padded_X, sign, l2=0.3)
-    for num_groups in (1, 3, 6):
-        ours = group_answers(padded, theta, num_groups)
-        theirs = group_answers(plain, theta, num_groups)
-        for got, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(got, expected, rtol=ROUNDING, atol=ROUNDING)
-    np.testing.assert_allclose(padded.total_smoothness, plain.total_smoothness, rtol=ROUNDING)
-    np.testing.assert_allclose(padded.gap(theta), plain.gap(theta), rtol=1e-10)
+    *ours, gap = jax.tree.leaves(answers(padded, np.linspace(-1, 1, sizes[1])))
+    *theirs, expected = jax.tree.leaves(answers(plain, np.linspace(-1, 1, sizes[1])))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=ROUNDING, atol=ROUNDING)
+    np.testing.assert_allclose(gap, expected, rtol=1e-10)
 
 
 def test_rank_deficient_data_have_the_smallest_nonzero_curvature():
@@ -200,24 +198,17 @@ def test_logistic_gap_near_the_optimum_is_the_quadratic_form(distance):
 
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
 def test_problems_pass_through_jit_and_vmap(kind):
-    X, y = draw(7, 4)
-    more_X, more_y = draw(7, 4, seed=1)
-
     def build(X, y):
         if kind == "linear":
             return lj.linear_regression(X, y)
         return lj.logistic_regression(X, labels(y), l2=0.3)
 
-    one, other = build(X, y), build(more_X, more_y)
-
-    def answers(problem, theta):
-        return problem.gap(theta), problem.group_gradients(2)(theta), problem.group_smoothness(3)
-
-    theta = jnp.linspace(-1, 1, 4)
-    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), one, other)
-    batched = jax.jit(jax.vmap(answers, in_axes=(0, None)))(both, theta)
-    for i, problem in enumerate((one, other)):
-        for got, expected in zip(batched, answers(problem, theta), strict=True):
+    problems, theta = [build(*draw(7, 4, seed)) for seed in (0, 1)], np.linspace(-1, 1, 4)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+    batched = jax.vmap(answers, in_axes=(0, None))(both, theta)
+    for i, problem in enumerate(problems):
+        leaves = map(jax.tree.leaves, (batched, answers(problem, theta)))
+        for got, expected in zip(*leaves, strict=True):
             np.testing.assert_allclose(got[i], expected, rtol=1e-11, atol=1e-12)
 
 

@@ -41,25 +41,6 @@ def test_xi_may_be_a_vector():
     assert np.array_equal(scheme.xi_vector, [0.3, 0.2, 0.1])
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: lj.grouping(12, 5),  # 5 does not divide 12
-        lambda: lj.gc(12, 13),  # more partitions than the group has
-        lambda: lj.lagc(12, 4, 0),
-        lambda: lj.lagc(12, 4, 2, trigger="worker"),  # 1 < r < n
-        lambda: lj.lagc(12, 4, 1, trigger="always or never"),
-        lambda: lj.lag(12, xi=-0.1),
-        lambda: lj.lag(12, xi=np.array([0.1, 0.2]), memory=3),
-        lambda: lj.gd(0),
-        lambda: lj.gd(2.5),
-    ],
-)
-def test_sizes_that_do_not_fit_are_refused(make):
-    with pytest.raises(ValueError, match=r"\w"):
-        make()
-
-
 def test_worker_trigger_needs_workers_that_know_their_group_s_gradient():
     # The definition asks for r = n: with r = 1 < n a worker knows one partition of several.
     with pytest.raises(ValueError, match="redundancy=1"):

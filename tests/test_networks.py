@@ -53,7 +53,7 @@ def test_loss_is_that_of_the_definition_and_gradients_add_up_to_its(data, networ
     loss, slope = jax.jit(jax.value_and_grad(problem.loss))(theta)
     np.testing.assert_allclose(loss, plain_loss(*data, network, activation), rtol=1e-12)
     gradients = jax.jit(problem.group_gradients(2))(theta)
-    np.testing.assert_allclose(gradients.sum(0), slope, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(gradients.sum(0), slope, rtol=1e-11)
     assert float(problem.optimum) == 0
 
 

@@ -63,6 +63,14 @@ class Case(NamedTuple):
             total *= count[:, None] / rows.shape[1]
         return total if self.kind in ("linear", "wide", "general") else total + L2 * theta
 
+    def group_gradients(self, points, num_groups, rows=None):
+        """The same of groups, at one point or at points of their own (G, d)."""
+        gradients = [
+            self.partition_gradients(point, rows).reshape(num_groups, M // num_groups, -1).sum(1)
+            for point in np.broadcast_to(points, (num_groups, self.theta.size))
+        ]
+        return np.array(gradients)[np.arange(num_groups), np.arange(num_groups)]
+
     def drawn(self, key, batch_size):
         """The rows (M, B) that `sample` draws with this key."""
         return rows_drawn(key, jnp.asarray(self.weights), batch_size)
@@ -125,19 +133,12 @@ def case(request):
     return make(request.param)
 
 
-def grouped(gradients, num_groups):
-    return gradients.reshape(num_groups, -1, gradients.shape[-1]).sum(1)
-
-
 @pytest.mark.parametrize("num_groups", GROUPS)
 def test_group_gradients_at_one_point_and_at_points_of_their_own(case, num_groups):
     gradients = jax.jit(case.problem.group_gradients(num_groups))
     own = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
     for points in (case.theta, own):
-        expected = [
-            grouped(case.partition_gradients(point), num_groups)[g]
-            for g, point in enumerate(np.broadcast_to(points, own.shape))
-        ]
+        expected = case.group_gradients(points, num_groups)
         np.testing.assert_allclose(gradients(points), expected, rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -169,10 +170,7 @@ def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
         oracle = jax.jit(noisy.group_oracle(num_groups))
         for k in (0, 5):
             rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
-            expected = [
-                grouped(case.partition_gradients(point, rows), num_groups)[g]
-                for g, point in enumerate(np.broadcast_to(points, (num_groups, points.shape[-1])))
-            ]
+            expected = case.group_gradients(points, num_groups, rows)
             np.testing.assert_allclose(oracle(points, k), expected, rtol=ROUNDING, atol=ROUNDING)
 
 

@@ -6,6 +6,7 @@ definitions (1 system, 2 iteration, 4 costs, 5 computing times, 6 bounds).
 """
 
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -23,6 +24,11 @@ class Data(NamedTuple):
     X: np.ndarray
     y: np.ndarray
     l2: float = 0.0
+
+
+def data_of(problem):
+    """The data of a linear regression."""
+    return Data("linear", np.asarray(problem.X), np.asarray(problem.y))
 
 
 class Path(NamedTuple):
@@ -234,6 +240,30 @@ def iteration_moment(power, family, parameters, s, n, redundancy):
     # Cut at 4, where the bulk ends: the adaptive rule then sees the bulk and the tail apart.
     ends = (0, 4), (4, math.inf)
     return sum(integrate.quad(integrand, *ab, epsabs=0, epsrel=1e-11)[0] for ab in ends)
+
+
+def moments_by_quadrature(isf, n, redundancy, s, mean_size=1.0, variance_size=1.0):
+    """Mean and variance of an iteration's time, of any law of tau, over its log survival.
+
+    `isf` is the inverse survival function of tau; the sizes are those of what is integrated. The
+    integral runs over v, survival exp(-v), so that the heavy tail is smooth (section 5).
+    """
+
+    def time(v):
+        upper = -np.expm1(np.log1p(-np.exp(-v)) / s)  # of one group
+        return redundancy * isf(special.betaincinv(redundancy, n - redundancy + 1, upper))
+
+    def integral(function, size):
+        knots = [1e-13, 1e-10, 1e-7, 1e-5, 1e-3, 0.1, 1, 3, 10, 30, 100, 300]
+        return sum(
+            integrate.quad(
+                lambda v: function(time(v)) * np.exp(-v), a, b, epsabs=1e-12 * size, epsrel=1e-11
+            )[0]
+            for a, b in itertools.pairwise(knots)
+        )
+
+    mean = integral(lambda t: t, mean_size)
+    return mean, integral(lambda t: (t - mean) ** 2, variance_size)
 
 
 def expected_clock(family, parameters, selected, workers, redundancy, trigger):

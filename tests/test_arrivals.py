@@ -10,7 +10,7 @@ import pytest
 import reference
 import reference_cluster
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.batch import BLOCK
 from lagc_jax.clock import clock_of
 from lagc_jax.cluster import collect, sample_work
@@ -20,52 +20,41 @@ M, K, KEY = 6, 70, jax.random.key(3)
 # Compiled whole, which takes less than compiling every operation of theirs.
 draw_work = jax.jit(sample_work, static_argnums=4)
 draw_times = jax.jit(sample_worker_times, static_argnums=(2, 3))
-FAILING = lagc_jax.Failures(lagc_jax.Exponential(1.0), once=0.2, forever=0.005)
+FAILING = lj.Failures(lj.Exponential(1.0), once=0.2, forever=0.005)
 LINKS = {
     "none": (None, None),
-    "own": (
-        lagc_jax.Link(0.3, 4.0, 1.0, 2.0),
-        dict(latency=0.3, down=0.25, up=0.5),
-    ),
+    "own": (lj.Link(0.3, 4.0, 1.0, 2.0), dict(latency=0.3, down=0.25, up=0.5)),
     "shared": (
-        lagc_jax.Link(0.1, 4.0, 1.0, 2.0, shared=True),
+        lj.Link(0.1, 4.0, 1.0, 2.0, shared=True),
         dict(latency=0.1, down=0.25, up=0.5, shared=True),
     ),
 }
 SCHEMES = {
-    "gd": lagc_jax.gd(M),
-    "gc": lagc_jax.gc(M, 3),
-    "lagc": lagc_jax.lagc(M, 2, 2, xi=0.2, memory=4),
-    "g-lag, worker": lagc_jax.g_lag(M, 3, xi=0.02, memory=4, trigger="worker"),
+    "gd": lj.gd(M),
+    "gc": lj.gc(M, 3),
+    "lagc": lj.lagc(M, 2, 2, xi=0.2, memory=4),
+    "g-lag, worker": lj.g_lag(M, 3, xi=0.02, memory=4, trigger="worker"),
 }
 
 
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
+def simulate(problem, name, delays=FAILING, key=KEY, **changes):
+    arguments = dict(num_iterations=K, step_size=0.03) | changes
+    return lj.simulate(problem, SCHEMES[name], delays, key, **arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "link"),
-    [
-        ("gd", "shared"),
-        ("gc", "own"),
-        ("gc", "shared"),
-        ("lagc", "none"),
-        ("lagc", "shared"),
-        ("g-lag, worker", "own"),
-        ("g-lag, worker", "shared"),
-    ],
-)
+    [("gd", "shared"), ("gc", "own"), ("gc", "shared"), ("lagc", "none"), ("lagc", "shared"),
+     ("g-lag, worker", "own"), ("g-lag, worker", "shared")],
+)  # fmt: skip
 def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
     scheme, (made, plain) = SCHEMES[name], LINKS[link]
-    cluster = lagc_jax.Cluster(startup=0.1, link=made, timeout=6.0)
-    run = lagc_jax.simulate(
-        problem, scheme, FAILING, KEY, num_iterations=K, step_size=0.03, cluster=cluster
-    )
+    cluster = lj.Cluster(startup=0.1, link=made, timeout=6.0)
+    run = simulate(problem, name, cluster=cluster)
     work = np.asarray(draw_work(scheme, FAILING, cluster, KEY, K))
     assert np.isinf(work).any()
     expected = reference_cluster.run(
-        data_of(problem), work, scheme.num_groups, scheme.redundancy, scheme.trigger.name,
+        reference.data_of(problem), work, scheme.num_groups, scheme.redundancy, scheme.trigger.name,
         float(scheme.xi), scheme.memory, 0.03, plain, 6.0,
     )  # fmt: skip
     assert expected.timeouts[-1] > 0
@@ -80,74 +69,67 @@ def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
 
 @pytest.mark.parametrize("name", ["lagc", "g-lag, worker"])
 def test_a_timeout_that_never_strikes_changes_nothing(problem, name):
-    arguments = dict(num_iterations=K, step_size=0.03, sampler="workers")
-    delays = lagc_jax.Failures(lagc_jax.Exponential(1.0))
-    plain = lagc_jax.simulate(problem, SCHEMES[name], delays.delays, KEY, **arguments)
-    patient = lagc_jax.simulate(
-        problem, SCHEMES[name], delays, KEY, **arguments, cluster=lagc_jax.Cluster(timeout=1e9)
-    )
+    delays, cluster = lj.Failures(lj.Exponential(1.0)), lj.Cluster(timeout=1e9)
+    plain = simulate(problem, name, delays.delays, sampler="workers")
+    patient = simulate(problem, name, delays, sampler="workers", cluster=cluster)
     assert patient.timeouts[-1] == 0
     for field in ("selected", "received", "wall_clock", "downlink", "uplink", "computation"):
         assert np.array_equal(getattr(patient, field), getattr(plain, field)), field
 
 
 def test_batches_of_paths_are_their_trajectories_however_many_there_are(problem):
-    scheme, cluster = SCHEMES["lagc"], lagc_jax.Cluster(timeout=6.0)
-    size = BLOCK
+    cluster = lj.Cluster(timeout=6.0)
 
-    def batch(count):
-        return lagc_jax.simulate_batch(
-            problem, scheme, FAILING, KEY, num_iterations=K, num_realisations=count,
+    def costs(count):
+        return lj.simulate_batch(
+            problem, SCHEMES["lagc"], FAILING, KEY, num_iterations=K, num_realisations=count,
             accuracies=(1.0, 1e-300), step_size=0.03, keep_samples=True, cluster=cluster,
-        )  # fmt: skip
+        ).costs  # fmt: skip
 
-    few, many = batch(5), batch(size + 3)
-    assert np.array_equal(few.wall_clock.samples, many.wall_clock.samples[:, :5])
-    assert np.array_equal(few.counts.timeouts.samples, many.counts.timeouts.samples[:, :5])
-    assert np.isinf(many.mean[1])
-    assert np.isinf(many.quantiles[1]).all()
+    few, many = costs(5), costs(BLOCK + 3)
+    assert np.array_equal(few.time.samples, many.time.samples[:, :5])
+    assert np.array_equal(few.timeouts.samples, many.timeouts.samples[:, :5])
+    assert np.isinf(many.time.mean[1])
+    assert np.isinf(many.time.quantiles[1]).all()
     for i in range(5):
-        run = lagc_jax.simulate(
-            problem, scheme, FAILING, jax.random.fold_in(KEY, i), num_iterations=K,
-            step_size=0.03, cluster=cluster,
-        )  # fmt: skip
-        cost = lagc_jax.complexity(run, 1.0)
-        np.testing.assert_allclose(few.wall_clock.samples[0, i], cost.wall_clock, rtol=1e-12)
-        assert few.counts.communication.samples[0, i] == cost.communication
+        run = simulate(problem, "lagc", key=jax.random.fold_in(KEY, i), cluster=cluster)
+        cost = lj.complexity(run, 1.0)
+        np.testing.assert_allclose(few.time.samples[0, i], cost.wall_clock, rtol=1e-12)
+        assert few.communication.samples[0, i] == cost.communication
 
 
 def test_constant_overheads_are_direct_exact_and_refused_elsewhere():
-    scheme, delays = lagc_jax.lagc(M, 2, 2), lagc_jax.Exponential(1.0)
+    scheme, delays = lj.lagc(M, 2, 2), lj.Exponential(1.0)
     selected = np.array([[True, True], [False, False], [True, False]])
-    cluster = lagc_jax.Cluster(startup=0.5, link=LINKS["own"][0])
+    cluster = lj.Cluster(startup=0.5, link=LINKS["own"][0])
     overhead = 0.5 + 2 * 0.3 + 3.0 / 4.0
-    clock = lagc_jax.expected_wall_clock(scheme, delays, selected, cluster)
-    plain = lagc_jax.expected_wall_clock(scheme, delays, selected)
+    clock = lj.expected_wall_clock(scheme, delays, selected, cluster)
+    plain = lj.expected_wall_clock(scheme, delays, selected)
     np.testing.assert_allclose(clock - plain, overhead * np.array([0, 1, 1, 2]), rtol=1e-12)
     for bad in (
-        lagc_jax.Cluster(startup=np.ones(M)),
-        lagc_jax.Cluster(link=LINKS["shared"][0]),
-        lagc_jax.Cluster(independent=True),
-        lagc_jax.Cluster(timeout=1.0),
+        lj.Cluster(startup=np.ones(M)),
+        lj.Cluster(link=LINKS["shared"][0]),
+        lj.Cluster(independent=True),
+        lj.Cluster(timeout=1.0),
     ):
         with pytest.raises(ValueError, match="one constant to every answer"):
             clock_of(scheme, delays, bad, "direct")
         with pytest.raises(ValueError, match="exact moments do not apply"):
-            lagc_jax.expected_wall_clock(scheme, delays, selected, bad)
+            lj.expected_wall_clock(scheme, delays, selected, bad)
 
 
 def test_independent_partitions_are_sums_of_draws():
-    scheme = lagc_jax.gc(M, 3)
-    cluster = lagc_jax.Cluster(independent=True)
-    work = np.asarray(draw_work(scheme, lagc_jax.Exponential(1.0), cluster, KEY, 5000))
+    scheme = lj.gc(M, 3)
+    cluster = lj.Cluster(independent=True)
+    work = np.asarray(draw_work(scheme, lj.Exponential(1.0), cluster, KEY, 5000))
     # Gamma(3): mean and variance 3; five standard errors of 30,000 draws.
     assert abs(work.mean() - 3) < 5 * np.sqrt(3 / work.size)
     assert abs(work.var() - 3) < 5 * np.sqrt((6 * 3 + 2 * 9) / work.size)
 
 
 def test_bursts_follow_their_chain_across_chunk_borders():
-    enter, leave, count = 0.1, 0.3, 40_000
-    bursty = lagc_jax.Bursty(lagc_jax.Exponential(1.0), 10.0, enter, leave)
+    enter, leave, count = 0.1, 0.3, 20_000
+    bursty = lj.Bursty(lj.Exponential(1.0), 10.0, enter, leave)
     bad = jax.jit(jax.vmap(lambda chunk: bursty.bad_in_chunk(KEY, chunk, (64, count))))
     states = np.asarray(bad(jnp.arange(2)), int).reshape(128, count)
     pi = enter / (enter + leave)
@@ -171,7 +153,7 @@ def test_bursts_follow_their_chain_across_chunk_borders():
 
 
 def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
-    failing = lagc_jax.Failures(lagc_jax.Exponential(1.0), forever=0.02)
+    failing = lj.Failures(lj.Exponential(1.0), forever=0.02)
     lost = np.isinf(np.asarray(draw_times(failing, KEY, 128, 20_000)))
     assert (np.diff(lost.astype(int), axis=0) >= 0).all()
     for k in (0, 63, 64, 127):
@@ -180,8 +162,8 @@ def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
 
 
 def test_wrappers_that_do_nothing_leave_the_draws_alone():
-    plain = lagc_jax.Exponential(jnp.float32(1.0))
-    wrapped = lagc_jax.Failures(lagc_jax.Bursty(plain, 1.0, 0.1, 0.1))
+    plain = lj.Exponential(jnp.float32(1.0))
+    wrapped = lj.Failures(lj.Bursty(plain, 1.0, 0.1, 0.1))
     times = draw_times(wrapped, KEY, 70, M)
     assert times.dtype == jnp.float32
     assert np.array_equal(times, draw_times(plain, KEY, 70, M))
@@ -191,7 +173,7 @@ TABLE = np.arange(24.0).reshape(8, 3) + 1
 
 
 def draws(resample, block=1, columns=3):
-    trace = lagc_jax.Trace.from_array(TABLE, resample=resample, block=block)
+    trace = lj.Trace.from_array(TABLE, resample=resample, block=block)
     return np.asarray(draw_times(trace, KEY, 4000, columns))
 
 
@@ -214,9 +196,9 @@ def test_traces_are_drawn_as_they_say():
 def test_missing_entries_are_workers_that_never_answer():
     table = TABLE.copy()
     table[2, 1] = np.nan
-    trace = lagc_jax.Trace.from_array(table, resample="replay")
+    trace = lj.Trace.from_array(table, resample="replay")
     run = jax.jit(collect)(
-        lagc_jax.gc(3, 1), lagc_jax.Cluster(timeout=30.0), draw_times(trace, KEY, 4, 3),
+        lj.gc(3, 1), lj.Cluster(timeout=30.0), draw_times(trace, KEY, 4, 3),
         np.ones((4, 1), bool),
     )  # fmt: skip
     assert run.received[:, 0].tolist() == [True, True, False, True]
@@ -229,9 +211,11 @@ def test_files_hold_the_array(tmp_path):
     frame.loc[1, "b"] = np.nan
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
-    expected = np.where(np.isnan(frame), np.inf, frame)
-    assert np.array_equal(lagc_jax.Trace.from_csv(tmp_path / "t.csv").times, expected)
-    assert np.array_equal(lagc_jax.Trace.from_parquet(tmp_path / "t.parquet").times, expected)
+    for made in (
+        lj.Trace.from_csv(tmp_path / "t.csv"),
+        lj.Trace.from_parquet(tmp_path / "t.parquet"),
+    ):
+        assert np.array_equal(made.times, np.where(np.isnan(frame), np.inf, frame))
 
 
 @pytest.mark.parametrize(
@@ -247,11 +231,11 @@ def test_files_hold_the_array(tmp_path):
 def test_bad_trace_files_are_refused(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        lagc_jax.Trace.from_csv(tmp_path / "t.csv")
+        lj.Trace.from_csv(tmp_path / "t.csv")
 
 
 def trace(**arguments):
-    return lagc_jax.Trace.from_array(TABLE, **arguments)
+    return lj.Trace.from_array(TABLE, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -261,13 +245,13 @@ def trace(**arguments):
         (lambda: trace(resample="x"), r"resample='x' is unknown; give one of"),
         (lambda: trace(resample="worker").check(4), r"3 columns of times for num_workers=4"),
         (lambda: trace(resample="blocks").check(3, 2), r"independent=True needs 2; give"),
-        (lambda: lagc_jax.Failures(FAILING, once=1.1), r"once=1.1 must lie in \[0, 1\]"),
-        (lambda: lagc_jax.Bursty(FAILING, 0.0, 0.1, 0.1), r"slowdown=0.0 must be positive"),
-        (lambda: lagc_jax.Bursty(FAILING, 2.0, 0.0, 0.0), r"are both 0"),
-        (lambda: lagc_jax.Cluster(timeout=0.0), r"timeout=0.0 must be positive"),
-        (lambda: lagc_jax.Cluster(startup=-1.0), r"startup=-1.0 must be finite and not negative"),
-        (lambda: lagc_jax.Link(bandwidth=0.0), r"bandwidth=0.0 must be positive"),
-        (lambda: lagc_jax.Cluster(startup=np.ones(3)).check(4), r"cluster.startup has shape"),
+        (lambda: lj.Failures(FAILING, once=1.1), r"once=1.1 must lie in \[0, 1\]"),
+        (lambda: lj.Bursty(FAILING, 0.0, 0.1, 0.1), r"slowdown=0.0 must be positive"),
+        (lambda: lj.Bursty(FAILING, 2.0, 0.0, 0.0), r"are both 0"),
+        (lambda: lj.Cluster(timeout=0.0), r"timeout=0.0 must be positive"),
+        (lambda: lj.Cluster(startup=-1.0), r"startup=-1.0 must be finite and not negative"),
+        (lambda: lj.Link(bandwidth=0.0), r"bandwidth=0.0 must be positive"),
+        (lambda: lj.Cluster(startup=np.ones(3)).check(4), r"cluster.startup has shape"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
@@ -276,18 +260,14 @@ def test_bad_arguments_are_refused(call, message):
 
 
 def test_a_replay_that_wraps_around_says_so(problem):
-    replay = lagc_jax.Trace.from_array(np.ones((5, M)), resample="replay")
+    replay = lj.Trace.from_array(np.ones((5, M)), resample="replay")
     with pytest.warns(RuntimeWarning, match="starts anew"):
-        lagc_jax.simulate(problem, SCHEMES["gd"], replay, KEY, num_iterations=6)
+        lj.simulate(problem, SCHEMES["gd"], replay, KEY, num_iterations=6)
 
 
 def test_vmap_over_a_cluster_is_a_loop(problem):
     def one(timeout):
-        cluster = lagc_jax.Cluster(timeout=timeout)
-        return lagc_jax.simulate(
-            problem, SCHEMES["lagc"], FAILING, KEY, num_iterations=K, step_size=0.03,
-            cluster=cluster,
-        )  # fmt: skip
+        return simulate(problem, "lagc", cluster=lj.Cluster(timeout=timeout))
 
     together = jax.vmap(one)(np.array([3.0, 8.0]))
     for i, timeout in enumerate((3.0, 8.0)):

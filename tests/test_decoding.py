@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax._pytree import pytree
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
@@ -20,19 +20,19 @@ from lagc_jax.theory import iteration_bound, iteration_costs
 M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03
 # Compiled whole, which takes less than compiling every operation of it.
 draw_work = jax.jit(sample_work, static_argnums=4)
-DELAYS = lagc_jax.Exponential(1.0)
-BALANCED = np.asarray(lagc_jax.balanced_assignment(jax.random.key(1), M, 4))
-CYCLIC = lagc_jax.cyclic_repetition(M, 3)
+DELAYS = lj.Exponential(1.0)
+BALANCED = np.asarray(lj.balanced_assignment(jax.random.key(1), M, 4))
+CYCLIC = lj.cyclic_repetition(M, 3)
 # Redundancy, the matrix, what the loop does, and the scheme.
 SCHEMES = {
-    "first decodable, blocks": lagc_jax.first_decodable(M, 3),
-    "first decodable, cyclic": lagc_jax.first_decodable(M, 4),
-    "fastest k": lagc_jax.fastest_k(M, 4),
-    "stochastic": lagc_jax.stochastic_gc(M, 4, 3, BALANCED),
-    "least squares": lagc_jax.approximate_gc(M, 4, num_waited=3),
-    "deadline": lagc_jax.approximate_gc(M, 3, deadline=2.0),
-    "first blocks": lagc_jax.erasure_head(M, 2, num_waited=4),
-    "deadline, lazy groups": lagc_jax.Scheme(
+    "first decodable, blocks": lj.first_decodable(M, 3),
+    "first decodable, cyclic": lj.first_decodable(M, 4),
+    "fastest k": lj.fastest_k(M, 4),
+    "stochastic": lj.stochastic_gc(M, 4, 3, BALANCED),
+    "least squares": lj.approximate_gc(M, 4, num_waited=3),
+    "deadline": lj.approximate_gc(M, 3, deadline=2.0),
+    "first blocks": lj.erasure_head(M, 2, num_waited=4),
+    "deadline, lazy groups": lj.Scheme(
         M, 2, 2, 0.5, 4, "server",
         decoding=LeastSquares([[1, 1, 0], [0, 1, 1], [1, 0, 1]], deadline=2.5),
     ),
@@ -41,11 +41,7 @@ SCHEMES = {
 
 def run_of(problem, scheme, **changes):
     arguments = dict(num_iterations=K, step_size=STEP) | changes
-    return lagc_jax.simulate(problem, scheme, DELAYS, KEY, **arguments)
-
-
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
+    return lj.simulate(problem, scheme, DELAYS, KEY, **arguments)
 
 
 def decodes(rows):
@@ -60,7 +56,7 @@ def loop_iteration(decoding, arrival):
     """Time, number of messages and partition weights of one group, by the definitions."""
     n = len(arrival)
     order = sorted(range(n), key=lambda w: (arrival[w], w))
-    if isinstance(decoding, lagc_jax.FirstDecodable):
+    if isinstance(decoding, lj.FirstDecodable):
         B, taken = np.asarray(decoding.code.encoding), []
         for w in order:
             if np.linalg.matrix_rank(B[[*taken, w]]) > len(taken):
@@ -129,7 +125,9 @@ def test_trajectories_are_those_of_loops(problem, name):
     scheme = SCHEMES[name]
     run = run_of(problem, scheme)
     work = np.asarray(draw_work(scheme, DELAYS, None, KEY, K))
-    gap, selected, (time, downlink, uplink, computation) = loop(data_of(problem), scheme, work)
+    gap, selected, (time, downlink, uplink, computation) = loop(
+        reference.data_of(problem), scheme, work
+    )
     assert np.array_equal(run.selected, selected)
     assert np.array_equal(run.uplink, uplink)
     assert np.array_equal(run.downlink, downlink)
@@ -142,37 +140,40 @@ def test_trajectories_are_those_of_loops(problem, name):
         assert 0 < selected.sum() < selected.size
 
 
-def test_fastest_of_all_is_gradient_descent_bit_for_bit(problem):
-    plain = run_of(problem, lagc_jax.gd(M), sampler="workers")
-    everyone = run_of(problem, lagc_jax.fastest_k(M, M))
-    for field in ("gap", "theta", "wall_clock", "downlink", "uplink", "computation"):
-        assert np.array_equal(getattr(plain, field), getattr(everyone, field)), field
+BLOCKS, CYCLIC_FIRST, FASTEST, DEADLINE = (
+    SCHEMES[name]
+    for name in ("first decodable, blocks", "first decodable, cyclic", "fastest k", "deadline")
+)
+LIMITS = {
+    "fastest of all is gd": (lj.fastest_k(M, M), lj.gd(M)),
+    "first decodable with blocks is grouping": (BLOCKS, lj.grouping(M, 2)),
+    "erasure head without a limit is grouping": (lj.erasure_head(M, 3, M), lj.grouping(M, 2)),
+}
 
 
-def test_first_decodable_with_blocks_is_grouping_bit_for_bit(problem):
-    blocks = run_of(problem, SCHEMES["first decodable, blocks"])
-    groups = run_of(problem, lagc_jax.grouping(M, M // 3), sampler="workers")
-    for field in ("wall_clock", "downlink", "uplink", "computation"):
-        assert np.array_equal(getattr(blocks, field), getattr(groups, field)), field
-    # The same path: sums of two groups' gradients and of the whole differ by rounding.
-    np.testing.assert_allclose(blocks.gap, groups.gap, rtol=1e-9)
-
-
-def test_erasure_head_without_a_limit_is_grouping_bit_for_bit(problem):
-    blocks = run_of(problem, lagc_jax.erasure_head(M, 3, num_waited=M))
-    groups = run_of(problem, lagc_jax.grouping(M, M // 3), sampler="workers")
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_are_other_schemes_bit_for_bit(problem, name):
+    scheme, other = LIMITS[name]
+    run, plain = run_of(problem, scheme), run_of(problem, other, sampler="workers")
     for field in ("wall_clock", "downlink", "computation"):
-        assert np.array_equal(getattr(blocks, field), getattr(groups, field)), field
-    np.testing.assert_allclose(blocks.gap, groups.gap, rtol=1e-9)
-    assert blocks.uplink[-1] > groups.uplink[-1]  # what a block sends again arrives
+        assert np.array_equal(getattr(run, field), getattr(plain, field)), field
+    if "erasure" in name:
+        assert run.uplink[-1] > plain.uplink[-1]  # what a block sends again arrives
+    else:
+        assert np.array_equal(run.uplink, plain.uplink)
+    if "gd" in name:
+        assert np.array_equal(run.gap, plain.gap)
+        assert np.array_equal(run.theta, plain.theta)
+    # The same path: sums of two groups' gradients and of the whole differ by rounding.
+    np.testing.assert_allclose(run.gap, plain.gap, rtol=1e-9)
 
 
-@pytest.mark.parametrize("code", [lagc_jax.fractional_repetition(8, 2), CYCLIC,
-                                  lagc_jax.cyclic_repetition(8, 4)])  # fmt: skip
+@pytest.mark.parametrize("code", [lj.fractional_repetition(8, 2), CYCLIC,
+                                  lj.cyclic_repetition(8, 4)])  # fmt: skip
 def test_first_decodable_is_never_later_than_any_f_workers(code):
     n, waited = code.group_size, code.num_waited
     times = jax.random.exponential(KEY, (500, n))
-    known, taken = jax.jit(lagc_jax.FirstDecodable(code).wait)(times)
+    known, taken = jax.jit(lj.FirstDecodable(code).wait)(times)
     latest, _ = first(times, waited)
     assert (known <= latest).all()
     assert (known < latest).any()
@@ -186,38 +187,42 @@ def test_first_decodable_is_never_later_than_any_f_workers(code):
 
 
 def test_a_code_that_never_decodes_takes_for_ever():
-    identity = lagc_jax.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
-    known, _ = jax.jit(lagc_jax.FirstDecodable(identity).wait)(jnp.arange(1.0, 7.0))
+    identity = lj.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
+    known, _ = jax.jit(lj.FirstDecodable(identity).wait)(jnp.arange(1.0, 7.0))
     assert np.isinf(known)
 
 
 def test_coded_messages_of_the_first_decodable_set_give_the_gradient(problem):
-    scheme = SCHEMES["first decodable, cyclic"]
-    sent, told = run_of(problem, scheme, exact_recovery=False), run_of(problem, scheme)
+    sent = run_of(problem, CYCLIC_FIRST, exact_recovery=False)
+    told = run_of(problem, CYCLIC_FIRST)
     assert np.array_equal(sent.uplink, told.uplink)
     # Condition of the code times rounding, over K steps.
     np.testing.assert_allclose(sent.gap, told.gap, rtol=1e-9)
 
 
+def taken_of(num_waited):
+    """All sets of that many workers, bool (S, M)."""
+    sets = np.array(list(itertools.combinations(range(M), num_waited)))
+    return (sets[..., None] == np.arange(M)).any(1)
+
+
 def test_stochastic_weights_are_unbiased_over_all_sets():
     decoding = SCHEMES["stochastic"].decoding
-    sets = np.array(list(itertools.combinations(range(M), decoding.num_waited)))
-    taken = (sets[..., None] == np.arange(M)).any(1)
-    np.testing.assert_allclose(decoding.weights(taken).mean(0), 1, rtol=1e-12)
+    weights = decoding.weights(taken_of(decoding.num_waited))
+    np.testing.assert_allclose(weights.mean(0), 1, rtol=1e-12)
 
 
 def test_least_squares_of_enough_workers_of_a_gradient_code_is_exact():
+    weights = jax.jit(lambda decoding, taken: decoding.weights(taken))
     decoding = LeastSquares(CYCLIC.encoding, num_waited=CYCLIC.num_waited)
-    sets = np.array(list(itertools.combinations(range(M), CYCLIC.num_waited)))
-    taken = (sets[..., None] == np.arange(M)).any(1)
-    np.testing.assert_allclose(decoding.weights(taken), 1, atol=1e-10)
-    everyone = jnp.ones((1, M), bool)
-    np.testing.assert_allclose(LeastSquares(BALANCED, M).weights(everyone), 1, atol=1e-12)
-    assert (decoding.weights(~everyone) == 0).all()
+    everyone = np.ones((1, M), bool)
+    np.testing.assert_allclose(weights(decoding, taken_of(CYCLIC.num_waited)), 1, atol=1e-10)
+    np.testing.assert_allclose(weights(LeastSquares(BALANCED, M), everyone), 1, atol=1e-12)
+    assert (weights(decoding, ~everyone) == 0).all()
 
 
 def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
-    run = run_of(problem, lagc_jax.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
+    run = run_of(problem, lj.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
     assert (run.gap == run.gap[0]).all()
     assert run.uplink[-1] == 0
     np.testing.assert_allclose(run.wall_clock, 1e-9 * np.arange(4), rtol=1e-12)
@@ -225,7 +230,7 @@ def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
 
 def test_deadlines_are_batched(problem):
     def last(deadline):
-        return run_of(problem, lagc_jax.approximate_gc(M, 3, deadline=deadline)).wall_clock[-1]
+        return run_of(problem, lj.approximate_gc(M, 3, deadline=deadline)).wall_clock[-1]
 
     together = jax.vmap(last)(np.array([1.0, 4.0]))
     np.testing.assert_allclose(together, [last(1.0), last(4.0)], rtol=1e-12)
@@ -234,7 +239,7 @@ def test_deadlines_are_batched(problem):
 def test_assignments_are_regular_and_pairwise_balanced_on_average():
     keys, n, r = jax.random.split(KEY, 2000), 7, 3
     drawn = np.asarray(
-        jax.jit(jax.vmap(lambda key: lagc_jax.balanced_assignment(key, n, r)))(keys), np.int64
+        jax.jit(jax.vmap(lambda key: lj.balanced_assignment(key, n, r)))(keys), np.int64
     )
     assert (drawn.sum(1) == r).all()
     assert (drawn.sum(2) == r).all()
@@ -244,112 +249,92 @@ def test_assignments_are_regular_and_pairwise_balanced_on_average():
     assert (abs(shared.mean(0) - r * (r - 1) / (n - 1)) < 5 * error).all()
 
 
-@pytest.mark.parametrize("name", ["first decodable, cyclic", "deadline"])
-def test_batches_are_their_trajectories(problem, name):
-    scheme, R = SCHEMES[name], 5
-    batch = lagc_jax.simulate_batch(
-        problem, scheme, DELAYS, KEY, num_iterations=K, num_realisations=R, accuracies=(1e-2,),
-        step_size=STEP, keep_samples=True,
+@pytest.mark.parametrize("scheme", [CYCLIC_FIRST, DEADLINE])
+def test_batches_are_their_trajectories(problem, scheme):
+    sizes = dict(num_iterations=K, step_size=STEP)
+    batch = lj.simulate_batch(
+        problem, scheme, DELAYS, KEY, num_realisations=5, accuracies=(1e-2,), keep_samples=True,
+        **sizes,
     )  # fmt: skip
-    runs = [
-        lagc_jax.simulate(
-            problem, scheme, DELAYS, jax.random.fold_in(KEY, i), num_iterations=K, step_size=STEP
-        )
-        for i in range(R)
-    ]
-    costs = [lagc_jax.complexity(run, 1e-2) for run in runs]
-    assert np.isfinite([cost.wall_clock for cost in costs]).all()
-    np.testing.assert_allclose(
-        batch.wall_clock.samples[0], [cost.wall_clock for cost in costs], rtol=1e-12
-    )
-    messages = [cost.communication for cost in costs]
-    assert np.array_equal(batch.counts.communication.samples[0], messages)
+    keys = [jax.random.fold_in(KEY, i) for i in range(5)]
+    runs = [lj.simulate(problem, scheme, DELAYS, key, **sizes) for key in keys]
+    costs = [lj.complexity(run, 1e-2) for run in runs]
+    times, messages = zip(*((cost.wall_clock, cost.communication) for cost in costs), strict=True)
+    assert np.isfinite(times).all()
+    np.testing.assert_allclose(batch.costs.time.samples[0], times, rtol=1e-12)
+    assert np.array_equal(batch.costs.communication.samples[0], messages)
     assert len(set(map(float, messages))) > 1
     np.testing.assert_allclose(batch.gap, np.mean([run.gap for run in runs], axis=0), rtol=1e-9)
 
 
 def test_timeouts_and_links_of_a_decoding():
-    blocks = SCHEMES["first decodable, blocks"]
     work = jnp.array([[1.0, 2.0, 3.0, 9.0, 8.0, 7.0], [1.0, 2.0, 3.0, 4.0, 8.0, 7.0]])
     selected = np.ones((2, 1), bool)
-    run = jax.jit(collect)(blocks, lagc_jax.Cluster(timeout=5.0), work, selected)
+    run = jax.jit(collect)(BLOCKS, lj.Cluster(timeout=5.0), work, selected)
     assert run.time.tolist() == [5.0, 4.0]
     assert run.received[:, 0].tolist() == [False, True]
     assert run.uplink.tolist() == [1, 2]
     assert run.timeouts.tolist() == [1, 0]
     # Only the two messages that are taken share the link: downloads are free, uploads take 2.
-    link = lagc_jax.Link(0.0, 1.0, 0.0, 2.0, shared=True)
-    run = jax.jit(collect)(blocks, lagc_jax.Cluster(link=link), work, selected)
+    link = lj.Link(0.0, 1.0, 0.0, 2.0, shared=True)
+    run = jax.jit(collect)(BLOCKS, lj.Cluster(link=link), work, selected)
     assert run.time.tolist() == [9.0, 6.0]
 
 
 # A rule that takes two gradients of every partition, in groups where r = 1 and r = n.
-LOADED = {
-    "lasg": lagc_jax.lasg(M, 0.1),
-    "g-cada": lagc_jax.g_cada(M, 2, 0.1, trigger="cada2", load=6),
-}
-PLAIN = {"lasg": lagc_jax.gd(M), "g-cada": lagc_jax.grouping(M, 2)}
+LOADED = {"lasg": lj.lasg(M, 0.1), "g-cada": lj.g_cada(M, 2, 0.1, trigger="cada2", load=6)}
+PLAIN = {"lasg": lj.gd(M), "g-cada": lj.grouping(M, 2)}
 
 
 @pytest.mark.parametrize("name", LOADED)
 @pytest.mark.parametrize("rates", [1.0, np.linspace(0.5, 2.0, M)], ids=["alike", "unequal"])
 def test_twice_the_gradients_take_twice_the_time(name, rates):
-    delays, selected = lagc_jax.Exponential(rates), np.ones((3, PLAIN[name].num_groups), bool)
-    twice, once = (
-        [
-            clock_of(scheme, delays).mean(scheme.working(selected)),
-            clock_of(scheme, delays).variance(scheme.working(selected)),
-            draw_work(scheme, delays, None, KEY, 3),
-            iteration_costs(scheme, DELAYS).time,
-            iteration_costs(scheme, DELAYS).computation,
+    selected = np.ones((70, PLAIN[name].num_groups), bool)
+    samplers = ["direct", "workers"] if np.ndim(rates) == 0 else ["workers"]
+
+    @jax.jit
+    def answers(scheme, delays):
+        clock, costs = clock_of(scheme, delays), iteration_costs(scheme, DELAYS)
+        sampled = [clock_of(scheme, delays, sampler=sampler) for sampler in samplers]
+        return [
+            clock.variance(scheme.working(selected)),
+            clock.mean(scheme.working(selected)),
+            sample_work(scheme, delays, None, KEY, 3),
+            costs.time,
+            costs.computation,
+            *(one.along(jnp.asarray(selected)).whole(KEY) for one in sampled),
         ]
-        for scheme in (LOADED[name], PLAIN[name])
-    )
-    for factor, loaded, plain in zip((2, 4, 2, 2, 2), twice, once, strict=True):
-        np.testing.assert_allclose(loaded, factor * plain, rtol=1e-12)
 
-
-@pytest.mark.parametrize("sampler", ["direct", "workers"])
-def test_sampled_times_have_the_load(sampler):
-    selected = jnp.ones((70, 2), bool)
-    twice, once = (
-        jax.jit(clock_of(scheme["g-cada"], DELAYS, sampler=sampler).along(selected).whole)(KEY)
-        for scheme in (LOADED, PLAIN)
-    )
-    np.testing.assert_allclose(twice, 2 * once, rtol=1e-12)
+    twice, once = (answers(schemes[name], lj.Exponential(rates)) for schemes in (LOADED, PLAIN))
+    np.testing.assert_allclose(twice[0], 4 * once[0], rtol=1e-12)
+    for loaded, plain in zip(twice[1:], once[1:], strict=True):
+        np.testing.assert_allclose(loaded, 2 * plain, rtol=1e-12)
 
 
 def test_independent_gradients_are_as_many_draws():
-    assert lagc_jax.Cluster(independent=True).draws(LOADED["g-cada"]) == 6
+    assert lj.Cluster(independent=True).draws(LOADED["g-cada"]) == 6
 
 
 @pytest.mark.parametrize(
     "family",
-    [
-        lagc_jax.Pareto(1.0, 1.5),
-        lagc_jax.Discrete([1.0, 3.0], [0.9, 0.1]),
-        lagc_jax.Exponential(np.linspace(0.5, 2.0, M)),
-    ],
-    ids=["pareto", "discrete", "unequal"],
+    [lj.Pareto(1.0, 1.5), lj.Discrete([1.0, 3.0], [0.9, 0.1]), lj.Exponential(np.arange(1.0, 7.0))],
 )
 def test_expected_times_of_the_fastest_k_are_order_statistics(family):
-    scheme, k = lagc_jax.fastest_k(M, 4), 4
-    clock = lagc_jax.expected_wall_clock(scheme, family, np.ones((1, 1), bool))
+    scheme, k = lj.fastest_k(M, 4), 4
+    clock = lj.expected_wall_clock(scheme, family, np.ones((1, 1), bool))
     if family.identical:
-        expected = lagc_jax.order_statistic_mean(family, k, M)
-        np.testing.assert_allclose(clock[1], expected, rtol=1e-10)
-    work = np.asarray(draw_work(scheme, family, None, KEY, 20_000))
-    drawn = np.sort(work, axis=1)[:, k - 1]
+        np.testing.assert_allclose(clock[1], lj.order_statistic_mean(family, k, M), rtol=1e-10)
+    drawn = np.sort(draw_work(scheme, family, None, KEY, 20_000), axis=1)[:, k - 1]
     assert abs(drawn.mean() - clock[1]) < 5 * drawn.std() / np.sqrt(len(drawn))
 
 
 def test_scaled_delays_are_the_scaled_family():
-    law, n, r = order_law(lagc_jax.fastest_k(M, 3), lagc_jax.Pareto(1.0, 1.5))
+    law, n, r = order_law(lj.fastest_k(M, 3), lj.Pareto(1.0, 1.5))
     assert isinstance(law, Scaled)
     assert (n, r) == (M, 4)
-    same, _, _ = order_law(lagc_jax.gc(M, 4), DELAYS)
+    same, _, _ = order_law(lj.gc(M, 4), DELAYS)
     assert same is DELAYS
-    scaled, plain = Scaled(lagc_jax.Pareto(1.0, 1.5), 2.0), lagc_jax.Pareto(2.0, 1.5)
+    scaled, plain = Scaled(lj.Pareto(1.0, 1.5), 2.0), lj.Pareto(2.0, 1.5)
     x = np.array([0.0, 0.5, 30.0])
     for name in ("inverse_hazard", "log_inverse_hazard"):
         np.testing.assert_allclose(getattr(scaled, name)(x), getattr(plain, name)(x), rtol=1e-14)
@@ -358,9 +343,9 @@ def test_scaled_delays_are_the_scaled_family():
 
 
 def test_an_infinite_mean_of_the_fastest_names_what_counts():
-    pareto = lagc_jax.Pareto(1.0, 0.4)
+    pareto = lj.Pareto(1.0, 0.4)
     with pytest.warns(RuntimeWarning, match=r"r \* shape = 0.8 <= 1, where r = n - F \+ 1 = 2"):
-        iteration_costs(lagc_jax.fastest_k(M, 5), pareto)
+        iteration_costs(lj.fastest_k(M, 5), pareto)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -396,37 +381,32 @@ WRONG = [
 @pytest.mark.parametrize(("parts", "message"), WRONG)
 def test_a_decoding_that_gives_the_wrong_thing_is_told_what_to_give(problem, parts, message):
     with pytest.raises(ValueError, match=message):
-        run_of(problem, lagc_jax.Scheme(M, 1, 1, decoding=Own(*parts)))
-    assert run_of(problem, lagc_jax.Scheme(M, 1, 1, decoding=Own(*RIGHT))).uplink[-1] == 3 * K
+        run_of(problem, lj.Scheme(M, 1, 1, decoding=Own(*parts)))
+    assert run_of(problem, lj.Scheme(M, 1, 1, decoding=Own(*RIGHT))).uplink[-1] == 3 * K
 
 
 BAD = [
-    (lambda: lagc_jax.erasure_head(M, 4, 2), r"decoding has blocks of 4 workers; give the scheme"),
-    (lambda: lagc_jax.erasure_head(M, 2, 7), r"num_waited=7 exceeds the 6 workers of a group"),
-    (lambda: dataclasses.replace(lagc_jax.gc(M, 2), decoding=NoTree()), r"is no pytree; decorate"),
-    (lambda: lagc_jax.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
-    (lambda: lagc_jax.fastest_k(M, 0), r"num_waited=0 is too small; give"),
-    (lambda: lagc_jax.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),
-    (lambda: lagc_jax.stochastic_gc(M, 7, 3), r"redundancy=7 exceeds group_size=6; give"),
-    (lambda: lagc_jax.stochastic_gc(M, 3, 3, BALANCED), r"assignment has up to 4 .*; give red"),
-    (lambda: lagc_jax.stochastic_gc(M, 2, 3, 2 * np.eye(M)), r"assignment holds 2.0; give 0 and 1"),
-    (
-        lambda: Rescaled(np.array([[1, 0], [1, 0]]), 1),
-        r"column 1 of assignment is zero; give a worker to every partition",
-    ),
-    (lambda: lagc_jax.approximate_gc(M, 3), r"num_waited=None and deadline=None; give exactly one"),
-    (lambda: lagc_jax.approximate_gc(M, 3, 2, 1.0), r"num_waited=2 and deadline=1.0; give exactly"),
-    (lambda: lagc_jax.approximate_gc(M, 0, 2), r"redundancy=0 is too small; give"),
-    (lambda: lagc_jax.approximate_gc(M, 3, deadline=0.0), r"deadline=0.0 must be positive"),
-    (lambda: lagc_jax.approximate_gc(M, 3, deadline=np.ones(2)), r"deadline has shape \(2,\)"),
-    (lambda: lagc_jax.approximate_gc(M, 1, 2, encoding=np.eye(5)), r"encoding has shape \(5, 5\)"),
+    (lambda: lj.erasure_head(M, 4, 2), r"decoding has blocks of 4 workers; give the scheme"),
+    (lambda: lj.erasure_head(M, 2, 7), r"num_waited=7 exceeds the 6 workers of a group"),
+    (lambda: dataclasses.replace(lj.gc(M, 2), decoding=NoTree()), r"is no pytree; decorate"),
+    (lambda: lj.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
+    (lambda: lj.fastest_k(M, 0), r"num_waited=0 is too small; give"),
+    (lambda: lj.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),
+    (lambda: lj.stochastic_gc(M, 7, 3), r"redundancy=7 exceeds group_size=6; give"),
+    (lambda: lj.stochastic_gc(M, 3, 3, BALANCED), r"assignment has up to 4 .*; give red"),
+    (lambda: lj.stochastic_gc(M, 2, 3, 2 * np.eye(M)), r"assignment holds 2.0; give 0 and 1"),
+    (lambda: Rescaled(np.array([[1, 0], [1, 0]]), 1), r"column 1 of assignment is zero; give a w"),
+    (lambda: lj.approximate_gc(M, 3), r"num_waited=None and deadline=None; give exactly one"),
+    (lambda: lj.approximate_gc(M, 3, 2, 1.0), r"num_waited=2 and deadline=1.0; give exactly"),
+    (lambda: lj.approximate_gc(M, 0, 2), r"redundancy=0 is too small; give"),
+    (lambda: lj.approximate_gc(M, 3, deadline=0.0), r"deadline=0.0 must be positive"),
+    (lambda: lj.approximate_gc(M, 3, deadline=np.ones(2)), r"deadline has shape \(2,\)"),
+    (lambda: lj.approximate_gc(M, 1, 2, encoding=np.eye(5)), r"encoding has shape \(5, 5\)"),
     (lambda: LeastSquares(np.ones(3), 1), r"encoding has shape \(3,\); give \(n, n\)"),
-    (lambda: lagc_jax.first_decodable(M, 2, CYCLIC), r"decoding.code has group_size=6 and red"),
-    (
-        lambda: lagc_jax.Scheme(M, 1, M, 1.0, 4, "worker", decoding=Rescaled(np.ones((M, M)), 3)),
-        r"trigger='worker' needs .* decoding=Rescaled does not recover; give trigger='server'",
-    ),
-]
+    (lambda: lj.first_decodable(M, 2, CYCLIC), r"decoding.code has group_size=6 and red"),
+    (lambda: lj.Scheme(M, 1, M, 1.0, 4, "worker", decoding=Rescaled(np.ones((M, M)), 3)),
+     r"trigger='worker' needs .* decoding=Rescaled does not recover; give trigger='server'"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("build", "message"), BAD)
@@ -436,53 +416,30 @@ def test_bad_parts_are_refused(build, message):
 
 
 def shared_link(problem, simulate, **sizes):
-    cluster = lagc_jax.Cluster(link=lagc_jax.Link(shared=True))
-    return simulate(
-        problem, SCHEMES["fastest k"], DELAYS, KEY, num_iterations=2, cluster=cluster, **sizes
-    )
+    cluster = lj.Cluster(link=lj.Link(shared=True))
+    return simulate(problem, FASTEST, DELAYS, KEY, num_iterations=2, cluster=cluster, **sizes)
 
 
 RUNS = [
-    (
-        lambda p: lagc_jax.descend(p, SCHEMES["deadline"], num_iterations=2),
-        r"decoding=LeastSquares is not exact, .* give the scheme and delays to simulate",
-    ),
-    (
-        lambda p: lagc_jax.step(p, SCHEMES["fastest k"], lagc_jax.init(p, SCHEMES["fastest k"])),
-        r"decoding=Rescaled is not exact",
-    ),
-    (
-        lambda p: run_of(p, SCHEMES["fastest k"], sampler="direct"),
-        r"sampler='direct' does not say who arrives, as decoding=Rescaled needs; give sampler=",
-    ),
-    (
-        lambda p: run_of(p, SCHEMES["fastest k"], exact_recovery=False),
-        r"decoding=Rescaled has weights of its own; give exact_recovery=True",
-    ),
-    (
-        lambda p: run_of(p, SCHEMES["first decodable, blocks"], exact_recovery=False, code=CYCLIC),
-        r"code is given but the scheme's decoding has one; give code=None",
-    ),
-    (lambda p: shared_link(p, lagc_jax.simulate), r"decoding=Rescaled needs messages that arrive"),
-    (
-        lambda p: shared_link(p, lagc_jax.simulate_batch, num_realisations=2),
-        r"decoding=Rescaled needs messages that arrive",
-    ),
-    (
-        lambda _: iteration_costs(SCHEMES["deadline"], DELAYS),
-        r"decoding=LeastSquares takes no fixed number of messages.*; sample with simulate",
-    ),
-    (
-        lambda _: lagc_jax.expected_wall_clock(
-            SCHEMES["first decodable, blocks"], DELAYS, np.ones((2, 1), bool)
-        ),
-        r"decoding=FirstDecodable takes no fixed .* use grouping",
-    ),
-    (
-        lambda p: iteration_bound(p, SCHEMES["fastest k"], 1e-3),
-        r"decoding=Rescaled is not exact, so the bounds of full gradients do not hold",
-    ),
-]
+    (lambda p: lj.descend(p, DEADLINE, num_iterations=2),
+     r"decoding=LeastSquares is not exact, .* give the scheme and delays to simulate"),
+    (lambda p: lj.step(p, FASTEST, lj.init(p, FASTEST)), r"decoding=Rescaled is not exact"),
+    (lambda p: run_of(p, FASTEST, sampler="direct"),
+     r"sampler='direct' does not say who arrives, as decoding=Rescaled needs; give sampler="),
+    (lambda p: run_of(p, FASTEST, exact_recovery=False),
+     r"decoding=Rescaled has weights of its own; give exact_recovery=True"),
+    (lambda p: run_of(p, BLOCKS, exact_recovery=False, code=CYCLIC),
+     r"code is given but the scheme's decoding has one; give code=None"),
+    (lambda p: shared_link(p, lj.simulate), r"decoding=Rescaled needs messages that arrive"),
+    (lambda p: shared_link(p, lj.simulate_batch, num_realisations=2),
+     r"decoding=Rescaled needs messages that arrive"),
+    (lambda _: iteration_costs(DEADLINE, DELAYS),
+     r"decoding=LeastSquares takes no fixed number of messages.*; sample with simulate"),
+    (lambda _: lj.expected_wall_clock(BLOCKS, DELAYS, np.ones((2, 1), bool)),
+     r"decoding=FirstDecodable takes no fixed .* use grouping"),
+    (lambda p: iteration_bound(p, FASTEST, 1e-3),
+     r"decoding=Rescaled is not exact, so the bounds of full gradients do not hold"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("call", "message"), RUNS)

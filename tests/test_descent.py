@@ -7,7 +7,7 @@ import optax
 import pytest
 import reference
 
-import lagc_jax
+import lagc_jax as lj
 
 M, K = 6, 30
 FALLING = np.array([0.9, 0.5, 0.3, 0.1])  # a vector xi, D = 4
@@ -17,21 +17,21 @@ PROBLEMS = {
     "logistic": lambda seed: reference.random_data("logistic", seed),
 }
 SCHEMES = {
-    "gd": lagc_jax.gd(M),
-    "gc": lagc_jax.gc(M, 3),
-    "grouping": lagc_jax.grouping(M, 2),
-    "lag, server": lagc_jax.lag(M, xi=0.5, memory=4),
-    "lag, worker": lagc_jax.lag(M, xi=FALLING, memory=4, trigger="worker"),
-    "lagc": lagc_jax.lagc(M, 2, 2, xi=FALLING / 4, memory=4),
-    "g-lag, server": lagc_jax.g_lag(M, 3, xi=FALLING, memory=4),
-    "g-lag, worker": lagc_jax.g_lag(M, 2, xi=0.05, trigger="worker"),
+    "gd": lj.gd(M),
+    "gc": lj.gc(M, 3),
+    "grouping": lj.grouping(M, 2),
+    "lag, server": lj.lag(M, xi=0.5, memory=4),
+    "lag, worker": lj.lag(M, xi=FALLING, memory=4, trigger="worker"),
+    "lagc": lj.lagc(M, 2, 2, xi=FALLING / 4, memory=4),
+    "g-lag, server": lj.g_lag(M, 3, xi=FALLING, memory=4),
+    "g-lag, worker": lj.g_lag(M, 2, xi=0.05, trigger="worker"),
 }
 
 
 def make_problem(data):
     if data.kind == "linear":
-        return lagc_jax.linear_regression(data.X, data.y)
-    return lagc_jax.logistic_regression(data.X, data.y, l2=data.l2)
+        return lj.linear_regression(data.X, data.y)
+    return lj.logistic_regression(data.X, data.y, l2=data.l2)
 
 
 def reference_path(data, scheme, alpha=None, **kwargs):
@@ -40,12 +40,16 @@ def reference_path(data, scheme, alpha=None, **kwargs):
     return reference.run_path(data, G, scheme.trigger.name, scheme.xi, D, alpha, K, **kwargs)
 
 
+def simulate(problem, scheme, **changes):
+    delays, key = lj.Pareto(1.0, 1.5), jax.random.key(3)
+    return lj.simulate(problem, scheme, delays, key, num_iterations=K, **changes)
+
+
 def assert_same_gap(data, gap, expected):
     # Both sides round sums of some tens of terms, hence 1e-10 of the gap itself. The reference
     # subtracts two logistic losses, which costs a few units in the last place of the loss.
-    floor = (
-        0.0 if data.kind == "linear" else 1e-14 * reference.loss(data, np.zeros(data.X.shape[2]))
-    )
+    eps = 0.0 if data.kind == "linear" else 1e-14
+    floor = eps * reference.loss(data, np.zeros(data.X.shape[2]))
     np.testing.assert_allclose(gap, expected, rtol=1e-10, atol=floor)
 
 
@@ -56,13 +60,7 @@ def test_path_and_counts_are_those_of_plain_loops(name, kind):
     for seed in (0, 1):
         data = PROBLEMS[kind](seed)
         expected = reference_path(data, scheme)
-        run = lagc_jax.simulate(
-            make_problem(data),
-            scheme,
-            lagc_jax.Exponential(1.0),
-            jax.random.key(0),
-            num_iterations=K,
-        )
+        run = simulate(make_problem(data), scheme)
         # Neither side of a trigger is within rounding of the other, so equality is meaningful.
         assert reference.tie_margin(expected) > 1e-6
         assert run.selected[0].all()
@@ -75,32 +73,34 @@ def test_path_and_counts_are_those_of_plain_loops(name, kind):
             assert np.array_equal(counted, count)
 
 
+STEPPING = jax.jit(lj.step)
+
+
 @pytest.mark.parametrize("name", ["lag, worker", "lagc"])
 def test_steps_one_at_a_time_make_the_same_path(name):
     scheme, data = SCHEMES[name], PROBLEMS["linear, gram"](1)
     problem, expected = make_problem(data), reference_path(data, scheme)
-    whole = lagc_jax.descend(problem, scheme, num_iterations=K)
-    state = lagc_jax.init(problem, scheme)
-    step = jax.jit(lagc_jax.step)
+    whole, gap = lj.descend(problem, scheme, num_iterations=K), jax.jit(problem.gap)
+    state = lj.init(problem, scheme)
     for k in range(K):
-        state = step(problem, scheme, state)
+        state = STEPPING(problem, scheme, state)
         assert int(state.k) == k + 1
         assert np.array_equal(state.uploaded, whole.selected[k])
         # The same operations in another order of fusion: 1e-12 of the iterates' size.
         np.testing.assert_allclose(state.theta, expected.theta[k + 1], rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(problem.gap(state.theta), whole.gap[k + 1], rtol=1e-10)
+        np.testing.assert_allclose(gap(state.theta), whole.gap[k + 1], rtol=1e-10)
 
 
 def test_state_holds_what_the_trigger_needs():
     scheme, data = SCHEMES["lagc"], PROBLEMS["linear, gram"](0)
     problem, expected = make_problem(data), reference_path(data, scheme)
-    state, step = lagc_jax.init(problem, scheme), jax.jit(lagc_jax.step)
+    state = lj.init(problem, scheme)
+    assert np.array_equal(state.differences, np.zeros(4))  # none before the start
     for _ in range(7):
-        state = step(problem, scheme, state)
+        state = STEPPING(problem, scheme, state)
     theta = expected.theta
-    for d in range(1, 5):
-        difference = np.sum((theta[8 - d] - theta[7 - d]) ** 2)
-        np.testing.assert_allclose(state.differences[d - 1], difference, rtol=1e-10)
+    differences = [np.sum((theta[8 - d] - theta[7 - d]) ** 2) for d in range(1, 5)]
+    np.testing.assert_allclose(state.differences, differences, rtol=1e-10)
     for g in range(2):
         last = max(k for k in range(7) if expected.selected[k, g])
         np.testing.assert_allclose(state.stale_iterates[g], theta[last], rtol=1e-10, atol=1e-13)
@@ -109,20 +109,12 @@ def test_state_holds_what_the_trigger_needs():
     np.testing.assert_allclose(state.group_smoothness, reference.smoothness(data, 2), rtol=1e-12)
 
 
-def test_differences_before_the_start_are_zero():
-    data = PROBLEMS["linear, gram"](0)
-    state = lagc_jax.init(make_problem(data), SCHEMES["lagc"])
-    assert np.array_equal(state.differences, np.zeros(4))
-
-
 @pytest.mark.parametrize("kind", ["linear, gram", "logistic"])
 def test_a_path_may_start_elsewhere_and_take_another_step_size(kind):
     data, scheme = PROBLEMS[kind](0), SCHEMES["g-lag, server"]
     theta0, alpha = np.linspace(-1, 2, 5), 0.7 / reference.smoothness(data, 1)[0]
     expected = reference_path(data, scheme, alpha, theta0=theta0)
-    path = lagc_jax.descend(
-        make_problem(data), scheme, num_iterations=K, step_size=alpha, theta0=theta0
-    )
+    path = lj.descend(make_problem(data), scheme, num_iterations=K, step_size=alpha, theta0=theta0)
     assert reference.tie_margin(expected) > 1e-6
     assert np.array_equal(path.selected, expected.selected)
     assert_same_gap(data, path.gap, expected.gap)
@@ -132,13 +124,8 @@ def test_a_path_may_start_elsewhere_and_take_another_step_size(kind):
 def test_an_optax_transformation_replaces_the_server_s_step(name):
     data, scheme = PROBLEMS["linear, gram"](0), SCHEMES[name]
     alpha = 0.1 / reference.smoothness(data, 1)[0]
-    path = lagc_jax.descend(
-        make_problem(data),
-        scheme,
-        num_iterations=K,
-        step_size=alpha,
-        optimizer=optax.sgd(alpha, momentum=0.9),
-    )
+    ball = optax.sgd(alpha, momentum=0.9)
+    path = lj.descend(make_problem(data), scheme, num_iterations=K, step_size=alpha, optimizer=ball)
     # Heavy ball along the selections made: every group's gradient where it was last used.
     theta, velocity, used = [np.zeros(5)], np.zeros(5), [None] * scheme.num_groups
     for k in range(K):
@@ -169,7 +156,7 @@ SCHEDULED = {
 def test_the_trigger_takes_the_step_size_of_the_iteration(name, given):
     data, scheme = reference.random_data("linear", 0), SCHEMES[name]
     expected, constant = reference_path(data, scheme, STEPS), reference_path(data, scheme)
-    path = lagc_jax.descend(make_problem(data), scheme, num_iterations=K, **SCHEDULED[given])
+    path = lj.descend(make_problem(data), scheme, num_iterations=K, **SCHEDULED[given])
     assert reference.tie_margin(expected) > 1e-6
     assert np.array_equal(path.selected, expected.selected)
     assert_same_gap(data, path.gap, expected.gap)
@@ -180,22 +167,16 @@ def test_the_trigger_takes_the_step_size_of_the_iteration(name, given):
 def test_a_step_at_a_time_follows_a_schedule_as_well():
     data, scheme = reference.random_data("linear", 0), SCHEMES["lag, server"]
     problem, expected = make_problem(data), reference_path(data, scheme, STEPS)
-    state, step = lagc_jax.init(problem, scheme, STEPS), jax.jit(lagc_jax.step)
+    state = lj.init(problem, scheme, STEPS)
     for k in range(15):
-        state = step(problem, scheme, state)
+        state = STEPPING(problem, scheme, state)
         assert np.array_equal(state.uploaded, expected.selected[k])
 
 
 WRONG_STEPS = [
-    (
-        {"step_size": np.ones(K + 1)},
-        r"step_size has shape \(31,\); give a scalar, or one number an",
-    ),
+    ({"step_size": np.ones(K + 1)}, r"step_size has shape \(31,\); give a scalar, or one number"),
     ({"step_size": [-0.1] * K}, "must be positive and finite; give step_size > 0"),
-    (
-        {"step_size": lambda k: 0.1 if k < 3 else 0.01},
-        r"step_size is a function that branches on k",
-    ),
+    ({"step_size": lambda k: 0.1 if k < 3 else 0.01}, r"is a function that branches on k"),
     ({"optimizer": optax.sgd(0.1)}, r"optimizer is given without step_size.*; give its step size"),
     ({"optimizer": optax.sgd, "step_size": 0.1}, r"optimizer=<.*sgd.*> is no optax transformation"),
     ({"record": 3}, r"record=3 is no function; give"),
@@ -204,58 +185,35 @@ WRONG_STEPS = [
 
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG_STEPS)
-def test_wrong_step_sizes_optimisers_and_records_are_refused(wrong, message):
-    problem = make_problem(reference.random_data("linear", 0))
+def test_wrong_step_sizes_optimisers_and_records_are_refused(problem, wrong, message):
     with pytest.raises(ValueError, match=message):
-        lagc_jax.descend(problem, lagc_jax.lag(M), num_iterations=K, **wrong)
+        lj.descend(problem, lj.lag(M), num_iterations=K, **wrong)
     with pytest.raises(ValueError, match=message):
-        lagc_jax.simulate(
-            problem, lagc_jax.lag(M), lagc_jax.Exponential(1.0), jax.random.key(0),
-            num_iterations=K, **wrong,
-        )  # fmt: skip
+        simulate(problem, lj.lag(M), **wrong)
 
 
 COINCIDE = {
-    "lagc with one group and xi=0 is gc": (lagc_jax.lagc(M, 1, 3, xi=0.0), lagc_jax.gc(M, 3)),
-    "lagc with one worker a group is lag": (
-        lagc_jax.lagc(M, M, 1, xi=0.2, memory=4),
-        lagc_jax.lag(M, xi=0.2, memory=4),
-    ),
-    "lagc with whole groups is g-lag": (
-        lagc_jax.lagc(M, 2, 3, xi=0.2),
-        lagc_jax.g_lag(M, 2, xi=0.2),
-    ),
-    "lagc with whole groups and xi=0 is grouping": (
-        lagc_jax.lagc(M, 2, 3, xi=0.0),
-        lagc_jax.grouping(M, 2),
-    ),
+    "lagc with one group and xi=0 is gc": (lj.lagc(M, 1, 3, xi=0.0), lj.gc(M, 3)),
+    "lagc with one worker a group is lag": (lj.lagc(M, M, 1, xi=0.2), lj.lag(M, xi=0.2)),
+    "lagc with whole groups is g-lag": (lj.lagc(M, 2, 3, xi=0.2), lj.g_lag(M, 2, xi=0.2)),
+    "lagc with whole groups and xi=0 is grouping": (lj.lagc(M, 2, 3, xi=0.0), lj.grouping(M, 2)),
     "g-lag with one worker a group is lag": (
-        lagc_jax.g_lag(M, M, xi=0.05, trigger="worker"),
-        lagc_jax.lag(M, xi=0.05, trigger="worker"),
+        lj.g_lag(M, M, xi=0.05, trigger="worker"), lj.lag(M, xi=0.05, trigger="worker"),
     ),
-    "lag with xi=0 is gd": (lagc_jax.lag(M, xi=0.0), lagc_jax.gd(M)),
-    "grouping with one worker a group is gd": (lagc_jax.grouping(M, M), lagc_jax.gd(M)),
-    "grouping with one group is gc with r=M": (lagc_jax.grouping(M, 1), lagc_jax.gc(M, M)),
-}
+    "lag with xi=0 is gd": (lj.lag(M, xi=0.0), lj.gd(M)),
+    "grouping with one worker a group is gd": (lj.grouping(M, M), lj.gd(M)),
+    "grouping with one group is gc with r=M": (lj.grouping(M, 1), lj.gc(M, M)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COINCIDE)
 def test_corners_of_the_family_coincide_bit_for_bit(problem, name):
-    runs = [
-        lagc_jax.simulate(
-            problem, scheme, lagc_jax.Pareto(1.0, 1.5), jax.random.key(3), num_iterations=K
-        )
-        for scheme in COINCIDE[name]
-    ]
-    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, *runs)))
+    runs = [simulate(problem, scheme) for scheme in COINCIDE[name]]
+    assert jax.tree.all(jax.tree.map(np.array_equal, *runs))
 
 
 def test_gc_without_redundancy_is_gd(problem):
-    delays, key = lagc_jax.Pareto(1.0, 1.5), jax.random.key(3)
-    runs = [
-        lagc_jax.simulate(problem, scheme, delays, key, num_iterations=K)
-        for scheme in (lagc_jax.gc(M, 1), lagc_jax.gd(M))
-    ]
+    runs = [simulate(problem, scheme) for scheme in (lj.gc(M, 1), lj.gd(M))]
     # One group or six: the sum over the partitions is rounded in another order.
     np.testing.assert_allclose(runs[0].gap, runs[1].gap, rtol=1e-10)
     for field in ("wall_clock", "downlink", "uplink", "computation"):
@@ -264,11 +222,11 @@ def test_gc_without_redundancy_is_gd(problem):
 
 @pytest.mark.parametrize("iterations", [20, 64, 150])
 def test_a_path_that_stops_at_its_accuracy_is_the_beginning_of_the_whole_path(problem, iterations):
-    scheme = lagc_jax.g_lag(6, 2, xi=0.1, memory=4)
+    scheme = lj.g_lag(6, 2, xi=0.1, memory=4)
     steps = jnp.array([0.003, 0.03, 0.3])  # slow, fast and divergent
 
     def run(step, accuracy):
-        return lagc_jax.descend(
+        return lj.descend(
             problem, scheme, num_iterations=iterations, step_size=step, accuracy=accuracy
         )
 

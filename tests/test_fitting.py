@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, fit, quantile_frame
 from lagc_jax.delays.fitting import ESTIMATORS, _polygamma
 from lagc_jax.plots.paper import plot_quantiles
@@ -104,7 +104,7 @@ def test_parameters_are_recovered(truth):
 def test_missing_times_are_left_out(table):
     gaps = np.full((N, 2), np.nan)
     gaps[np.arange(N), np.arange(N) % 2] = TIMES
-    for times in (gaps, np.nan_to_num(gaps, nan=np.inf), lagc_jax.Trace.from_array(gaps)):
+    for times in (gaps, np.nan_to_num(gaps, nan=np.inf), lj.Trace.from_array(gaps)):
         np.testing.assert_array_equal(fit(times)["AIC"], table["AIC"])
 
 

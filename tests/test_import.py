@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-import lagc_jax
+import lagc_jax as lj
 
 PROGRAM = """
 import sys
 import jax, numpy, optax
 before = set(sys.modules)
-import lagc_jax
+import lagc_jax as lj
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(loaded - set(sys.stdlib_module_names) - {name.partition(".")[0] for name in before}))
 print(*sorted(name for name in sys.modules if name.startswith(("lagc_jax.exp", "lagc_jax.plots"))))
@@ -26,9 +26,9 @@ def test_import_loads_nothing_heavy():
 def test_names_that_load_late_are_there_and_listed():
     from lagc_jax.experiments import advice, store
 
-    assert lagc_jax.design is advice.design
-    assert lagc_jax.Design is advice.Design
-    assert lagc_jax.load_results is store.load_results
+    assert lj.design is advice.design
+    assert lj.Design is advice.Design
+    assert lj.load_results is store.load_results
     assert set(lagc_jax.__all__) <= set(dir(lagc_jax))
     assert all(hasattr(lagc_jax, name) for name in lagc_jax.__all__)
     assert not hasattr(lagc_jax, "desing")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs
 
 NAN, INF = float("nan"), float("inf")
@@ -24,137 +24,105 @@ def replaced(array, value):
 
 @pytest.fixture(scope="module")
 def small():
-    return lagc_jax.linear_regression(X, Y)
+    return lj.linear_regression(X, Y)
 
 
 SCHEMES = [
-    (lambda: lagc_jax.lagc(12, 5, 1), r"num_groups=5 does not divide num_workers=12; give"),
-    (lambda: lagc_jax.grouping(12, 5), r"num_groups=5 does not divide num_workers=12; give"),
-    (lambda: lagc_jax.g_lag(12, 24), r"num_groups=24 does not divide num_workers=12; give"),
-    (lambda: lagc_jax.gc(12, 0), r"redundancy=0 is too small; give a whole number >= 1"),
-    (lambda: lagc_jax.lagc(12, 4, -1), r"redundancy=-1 is too small; give"),
-    (lambda: lagc_jax.gc(12, 13), r"redundancy=13 exceeds the 12 .*; give 1 <= redundancy <="),
-    (lambda: lagc_jax.lagc(12, 4, 4), r"redundancy=4 exceeds the 3 .*; give 1 <= redundancy <="),
-    (lambda: lagc_jax.lag(12, xi=-0.1), r"xi=-0.1 must be .* not negative; give xi >= 0"),
-    (lambda: lagc_jax.lag(12, xi=NAN), r"xi=nan must be finite .*; give xi >= 0"),
-    (lambda: lagc_jax.lag(12, xi=INF), r"xi=inf must be finite .*; give xi >= 0"),
-    (lambda: lagc_jax.lag(12, xi="1"), r"xi='1' is not a real number .*; give"),
-    (lambda: lagc_jax.lag(12, xi=np.ones(3)), r"xi has shape \(3,\); give .*memory=10"),
-    (lambda: lagc_jax.lag(12, xi=np.r_[-1, np.ones(9)]), r"xi=.* not negative; give xi >= 0"),
-    (lambda: lagc_jax.lag(12, memory=0), r"memory=0 is too small; give a whole number >= 1"),
-    (lambda: lagc_jax.lag(12, memory=2.5), r"memory=2.5 is not a whole number; give an int"),
-    (
-        lambda: lagc_jax.lagc(12, 4, 2, trigger="worker"),
-        r"trigger='worker' needs .* redundancy=2 .*; give trigger='server' or redundancy=3",
-    ),
-    (lambda: lagc_jax.lag(12, trigger="lazy"), r"trigger='lazy' is unknown; give one of"),
-    (lambda: lagc_jax.gd(2.5), r"num_workers=2.5 is not a whole number; give an int"),
-    (lambda: lagc_jax.gd(True), r"num_workers=True .*; give"),
-    (lambda: lagc_jax.gd("3"), r"num_workers='3' is not a whole number; give an int"),
-    (lambda: lagc_jax.gd(0), r"num_workers=0 is too small; give"),
-    (lambda: lagc_jax.gd(-12), r"num_workers=-12 is too small; give"),
-    (lambda: lagc_jax.grouping(12, 4.0), r"num_groups=4.0 is not a whole number; give an int"),
-    (lambda: lagc_jax.gc(12, np.float64(2)), r"redundancy=.*2.0.* is not a whole number; give"),
-]
+    (lambda: lj.lagc(12, 5, 1), r"num_groups=5 does not divide num_workers=12; give"),
+    (lambda: lj.grouping(12, 5), r"num_groups=5 does not divide num_workers=12; give"),
+    (lambda: lj.g_lag(12, 24), r"num_groups=24 does not divide num_workers=12; give"),
+    (lambda: lj.gc(12, 0), r"redundancy=0 is too small; give a whole number >= 1"),
+    (lambda: lj.lagc(12, 4, -1), r"redundancy=-1 is too small; give"),
+    (lambda: lj.gc(12, 13), r"redundancy=13 exceeds the 12 .*; give 1 <= redundancy <="),
+    (lambda: lj.lagc(12, 4, 4), r"redundancy=4 exceeds the 3 .*; give 1 <= redundancy <="),
+    (lambda: lj.lag(12, xi=-0.1), r"xi=-0.1 must be .* not negative; give xi >= 0"),
+    (lambda: lj.lag(12, xi=NAN), r"xi=nan must be finite .*; give xi >= 0"),
+    (lambda: lj.lag(12, xi=INF), r"xi=inf must be finite .*; give xi >= 0"),
+    (lambda: lj.lag(12, xi="1"), r"xi='1' is not a real number .*; give"),
+    (lambda: lj.lag(12, xi=np.ones(3)), r"xi has shape \(3,\); give .*memory=10"),
+    (lambda: lj.lag(12, xi=np.r_[-1, np.ones(9)]), r"xi=.* not negative; give xi >= 0"),
+    (lambda: lj.lag(12, memory=0), r"memory=0 is too small; give a whole number >= 1"),
+    (lambda: lj.lag(12, memory=2.5), r"memory=2.5 is not a whole number; give an int"),
+    (lambda: lj.lagc(12, 4, 2, trigger="worker"),
+     r"trigger='worker' needs .* redundancy=2 .*; give trigger='server' or redundancy=3"),
+    (lambda: lj.lag(12, trigger="lazy"), r"trigger='lazy' is unknown; give one of"),
+    (lambda: lj.gd(2.5), r"num_workers=2.5 is not a whole number; give an int"),
+    (lambda: lj.gd(True), r"num_workers=True .*; give"),
+    (lambda: lj.gd("3"), r"num_workers='3' is not a whole number; give an int"),
+    (lambda: lj.gd(0), r"num_workers=0 is too small; give"),
+    (lambda: lj.gd(-12), r"num_workers=-12 is too small; give"),
+    (lambda: lj.grouping(12, 4.0), r"num_groups=4.0 is not a whole number; give an int"),
+    (lambda: lj.gc(12, np.float64(2)), r"redundancy=.*2.0.* is not a whole number; give"),
+]  # fmt: skip
 
 DELAYS = [
     (lambda v=v, call=call: call(v), rf"{name}=.* must be positive and finite; give {name} > 0")
     for name, call in (
-        ("rate", lagc_jax.Exponential),
-        ("scale", lambda scale: lagc_jax.Pareto(scale, 1.5)),
-        ("shape", lambda shape: lagc_jax.Pareto(1.0, shape)),
+        ("rate", lj.Exponential),
+        ("scale", lambda scale: lj.Pareto(scale, 1.5)),
+        ("shape", lambda shape: lj.Pareto(1.0, shape)),
     )
     for v in (0.0, -1.0, NAN, INF, np.array([1.0, 0.0]))
 ] + [
-    (lambda: lagc_jax.Exponential("1"), r"rate='1' is not a real number .*; give"),
-    (lambda: lagc_jax.Pareto(None, 1.5), r"scale=None is not a real number .*; give"),
+    (lambda: lj.Exponential("1"), r"rate='1' is not a real number .*; give"),
+    (lambda: lj.Pareto(None, 1.5), r"scale=None is not a real number .*; give"),
 ]
 
 PROBLEMS = [
-    (
-        lambda: lagc_jax.linear_regression(X, Y[:3]),
-        r"y has shape \(3, 2\) but X has 4 partitions .*; give y of shape \(4, 2\)",
-    ),
-    (
-        lambda: lagc_jax.linear_regression(X, Y[:, :1]),
-        r"y has shape \(4, 1\) but X .* 2 rows; give y of shape \(4, 2\)",
-    ),
-    (lambda: lagc_jax.linear_regression(X[0], Y), r"X has shape \(2, 1\); give \(M, N, d\)"),
-    (lambda: lagc_jax.linear_regression(X[:0], Y[:0]), r"X has shape \(0, 2, 1\); give"),
-    (
-        lambda: lagc_jax.linear_regression(np.float32(1e20) * X.astype(np.float32), Y),
-        r"X has squares beyond float32; give it in smaller units",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(1e200 * X, SIGNS, l2=1.0),
-        r"X has squares beyond float64; give it in smaller units",
-    ),
-    (
-        lambda: lagc_jax.linear_regression(X, 1e200 * Y),
-        r"y has squares beyond float64; give it in smaller units",
-    ),
-    (lambda: lagc_jax.linear_regression(0 * X, Y), r"X has only zeros; give features that vary"),
-    (
-        lambda: lagc_jax.linear_regression(replaced(X, NAN), Y),
-        r"X\[1, 0, 0\]=nan is not finite; remove or replace",
-    ),
-    (
-        lambda: lagc_jax.linear_regression(X, replaced(Y, INF)),
-        r"y\[1, 0\]=inf is not finite; remove or replace",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(replaced(X, -INF), SIGNS, l2=1.0),
-        r"X\[1, 0, 0\]=-inf is not finite; remove or replace",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, 0), l2=1.0),
-        r"y holds the label 0.0; give labels in \{-1, \+1\}",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, 2), l2=1.0),
-        r"y holds the label 2.0; give labels in \{-1, \+1\}",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(X, replaced(SIGNS, NAN), l2=1.0),
-        r"y\[1, 0\]=nan is not finite; remove or replace",
-    ),
-    (lambda: lagc_jax.logistic_regression(X, SIGNS, l2=-1.0), r"l2=-1.0 must be .*; give l2 >= 0"),
-    (lambda: lagc_jax.logistic_regression(X, SIGNS, l2=NAN), r"l2=nan must be .*; give l2 >= 0"),
-    (
-        lambda: lagc_jax.logistic_regression(X, np.ones((4, 2)), l2=0.0),
-        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
-    ),
-    (
-        lambda: lagc_jax.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
-        r"no optimum found: X separates .* l2=0.*; give l2 > 0",
-    ),
-]
+    (lambda: lj.linear_regression(X, Y[:3]),
+     r"y has shape \(3, 2\) but X has 4 partitions .*; give y of shape \(4, 2\)"),
+    (lambda: lj.linear_regression(X, Y[:, :1]),
+     r"y has shape \(4, 1\) but X .* 2 rows; give y of shape \(4, 2\)"),
+    (lambda: lj.linear_regression(X[0], Y), r"X has shape \(2, 1\); give \(M, N, d\)"),
+    (lambda: lj.linear_regression(X[:0], Y[:0]), r"X has shape \(0, 2, 1\); give"),
+    (lambda: lj.linear_regression(np.float32(1e20) * X.astype(np.float32), Y),
+     r"X has squares beyond float32; give it in smaller units"),
+    (lambda: lj.logistic_regression(1e200 * X, SIGNS, l2=1.0),
+     r"X has squares beyond float64; give it in smaller units"),
+    (lambda: lj.linear_regression(X, 1e200 * Y),
+     r"y has squares beyond float64; give it in smaller units"),
+    (lambda: lj.linear_regression(0 * X, Y), r"X has only zeros; give features that vary"),
+    (lambda: lj.linear_regression(replaced(X, NAN), Y),
+     r"X\[1, 0, 0\]=nan is not finite; remove or replace"),
+    (lambda: lj.linear_regression(X, replaced(Y, INF)),
+     r"y\[1, 0\]=inf is not finite; remove or replace"),
+    (lambda: lj.logistic_regression(replaced(X, -INF), SIGNS, l2=1.0),
+     r"X\[1, 0, 0\]=-inf is not finite; remove or replace"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, 0), l2=1.0),
+     r"y holds the label 0.0; give labels in \{-1, \+1\}"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, 2), l2=1.0),
+     r"y holds the label 2.0; give labels in \{-1, \+1\}"),
+    (lambda: lj.logistic_regression(X, replaced(SIGNS, NAN), l2=1.0),
+     r"y\[1, 0\]=nan is not finite; remove or replace"),
+    (lambda: lj.logistic_regression(X, SIGNS, l2=-1.0), r"l2=-1.0 must be .*; give l2 >= 0"),
+    (lambda: lj.logistic_regression(X, SIGNS, l2=NAN), r"l2=nan must be .*; give l2 >= 0"),
+    (lambda: lj.logistic_regression(X, np.ones((4, 2)), l2=0.0),
+     r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
+    (lambda: lj.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
+     r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
+]  # fmt: skip
 
 
 def synthetic(**arguments):
-    return lambda: lagc_jax.synthetic_linear_regression(jax.random.key(0), **arguments)
+    return lambda: lj.synthetic_linear_regression(jax.random.key(0), **arguments)
 
 
 PROBLEMS += [
-    (
-        synthetic(num_workers=5, num_features=4),
-        r"num_features=4 is less than num_workers=5; .* give num_features >= num_workers",
-    ),
+    (synthetic(num_workers=5, num_features=4),
+     r"num_features=4 is less than num_workers=5; .* give num_features >= num_workers"),
     (synthetic(num_workers=2.5), r"num_workers=2.5 is not a whole number; give"),
     (synthetic(num_features="50"), r"num_features='50' is not a whole number; give"),
     (synthetic(growth=0.0), r"growth=0.0 must be positive and finite; give growth > 0"),
     (synthetic(growth=NAN), r"growth=nan must be positive and finite; give growth > 0"),
     (synthetic(noise=-0.1), r"noise=-0.1 must be finite and not negative; give noise >= 0"),
     (synthetic(noise=INF), r"noise=inf must be finite and not negative; give noise >= 0"),
-]
+]  # fmt: skip
 
 CODES = [
-    (
-        lambda: lagc_jax.fractional_repetition(6, 4),
-        r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition",
-    ),
-    (lambda: lagc_jax.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
-]
+    (lambda: lj.fractional_repetition(6, 4),
+     r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition"),
+    (lambda: lj.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES)
@@ -164,7 +132,7 @@ def test_bad_parts_are_refused(build, message):
 
 
 KEY = jax.random.key(0)
-UNEQUAL = lagc_jax.Exponential(np.array([1.0, 2.0, 1.0, 1.0]))
+UNEQUAL = lj.Exponential(np.array([1.0, 2.0, 1.0, 1.0]))
 # Of `simulate` and `simulate_batch` alike; the first four are also of `descend`.
 RUNS = [
     (dict(num_iterations=0), r"num_iterations=0 is too small; give a whole number >= 1"),
@@ -179,26 +147,17 @@ RUNS = [
     (dict(theta0=0.0), r"theta0 has shape \(\); give \(1,\)"),
     (dict(theta0=np.array([NAN])), r"theta0\[0\]=nan is not finite; remove or replace"),
     (dict(theta0=np.array([INF])), r"theta0\[0\]=inf is not finite; remove or replace"),
-    (
-        dict(scheme=lagc_jax.gd(3)),
-        r"problem has 4 partitions but .* num_workers=3; give one partition a worker",
-    ),
-]
+    (dict(scheme=lj.gd(3)),
+     r"problem has 4 partitions but .* num_workers=3; give one partition a worker"),
+]  # fmt: skip
 CLOCKS = [
     (dict(sampler="sorted"), r"sampler='sorted' is unknown; give one of"),
-    (
-        dict(sampler="direct", delays=UNEQUAL),
-        r"sampler='direct' needs identical delays; give sampler='workers'",
-    ),
-    (
-        dict(delays=lagc_jax.Exponential(np.ones(3))),
-        r"delays.rate has shape \(3,\); give \(\) or \(4,\)",
-    ),
-    (
-        dict(delays=lagc_jax.Pareto(1.0, np.full((4, 4), 1.5))),
-        r"delays.shape has shape \(4, 4\); give \(\) or \(4,\)",
-    ),
-]
+    (dict(sampler="direct", delays=UNEQUAL),
+     r"sampler='direct' needs identical delays; give sampler='workers'"),
+    (dict(delays=lj.Exponential(np.ones(3))), r"delays.rate has shape \(3,\); give \(\) or \(4,\)"),
+    (dict(delays=lj.Pareto(1.0, np.full((4, 4), 1.5))),
+     r"delays.shape has shape \(4, 4\); give \(\) or \(4,\)"),
+]  # fmt: skip
 BATCHES = [
     (dict(num_realisations=0), r"num_realisations=0 is too small; give a whole number >= 1"),
     (dict(num_realisations=2.5), r"num_realisations=2.5 is not a whole number; give an int"),
@@ -215,44 +174,29 @@ BATCHES = [
     (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
 ]
 CODED = [
-    (
-        dict(code=lagc_jax.fractional_repetition(4, 2)),
-        r"code is given but exact_recovery=True; give exact_recovery=False",
-    ),
-    (
-        dict(code=lagc_jax.fractional_repetition(4, 2), exact_recovery=False),
-        r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1",
-    ),
-    (
-        dict(sampler="direct", exact_recovery=False),
-        r"sampler='direct' has no arrival order; give sampler='workers'",
-    ),
-]
+    (dict(code=lj.fractional_repetition(4, 2)),
+     r"code is given but exact_recovery=True; give exact_recovery=False"),
+    (dict(code=lj.fractional_repetition(4, 2), exact_recovery=False),
+     r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1"),
+    (dict(sampler="direct", exact_recovery=False),
+     r"sampler='direct' has no arrival order; give sampler='workers'"),
+]  # fmt: skip
 
 
 def simulate(problem, **changes):
-    arguments = dict(
-        scheme=lagc_jax.gd(4),
-        delays=lagc_jax.Exponential(1.0),
-        key=KEY,
-        num_iterations=2,
-    )
-    return lagc_jax.simulate(problem, **(arguments | changes))
+    arguments = dict(scheme=lj.gd(4), delays=lj.Exponential(1.0), key=KEY, num_iterations=2)
+    return lj.simulate(problem, **(arguments | changes))
 
 
 def simulate_batch(problem, **changes):
     arguments = dict(
-        scheme=lagc_jax.gd(4),
-        delays=lagc_jax.Exponential(1.0),
-        key=KEY,
-        num_iterations=2,
-        num_realisations=2,
+        scheme=lj.gd(4), delays=lj.Exponential(1.0), key=KEY, num_iterations=2, num_realisations=2
     )
-    return lagc_jax.simulate_batch(problem, **(arguments | changes))
+    return lj.simulate_batch(problem, **(arguments | changes))
 
 
 def descend(problem, **changes):
-    return lagc_jax.descend(problem, **(dict(scheme=lagc_jax.gd(4), num_iterations=2) | changes))
+    return lj.descend(problem, **(dict(scheme=lj.gd(4), num_iterations=2) | changes))
 
 
 CALLS = [
@@ -278,11 +222,11 @@ def test_bad_runs_are_refused(small, call, changes, message):
 )
 def test_bad_starts_of_single_steps_are_refused(small, start, message):
     with pytest.raises(ValueError, match=message):
-        lagc_jax.init(small, lagc_jax.gd(4), **start)
+        lj.init(small, lj.gd(4), **start)
 
 
 @dataclasses.dataclass(frozen=True)
-class Unregistered(lagc_jax.Delays):
+class Unregistered(lj.Delays):
     """A family whose class JAX does not know."""
 
     rate: float = 1.0
@@ -290,7 +234,7 @@ class Unregistered(lagc_jax.Delays):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Unfinished(lagc_jax.Delays):
+class Unfinished(lj.Delays):
     """A family without a law."""
 
     rate: float = 1.0
@@ -301,7 +245,7 @@ NO_SOURCES = [
     ("exponential", r"delays is a str, not a source of times; give one of lagc_jax.FAMILIES"),
     (1.0, r"delays is a float, not a source of times; give one of"),
     (None, r"delays is a NoneType, not a source"),
-    (lagc_jax.Exponential, r"delays is the class Exponential, not a source of times"),
+    (lj.Exponential, r"delays is the class Exponential, not a source of times"),
     (np.ones((3, 4)), r"delays is a ndarray, not .*; give lagc_jax.Trace.from_array\(times\)"),
     (Unregistered(), r"delays is a Unregistered, which is no pytree.*register_dataclass"),
     (Unfinished(), r"delays is a Unfinished, which lacks tail_index, hazard, inverse_hazard"),
@@ -310,16 +254,16 @@ ONES = np.ones((2, 4), bool)
 DOORS = {
     "simulate": lambda p, d: simulate(p, delays=d),
     "simulate_batch": lambda p, d: simulate_batch(p, delays=d),
-    "expected_wall_clock": lambda p, d: lagc_jax.expected_wall_clock(lagc_jax.gd(4), d, ONES),
-    "wall_clock_variance": lambda p, d: lagc_jax.wall_clock_variance(lagc_jax.gd(4), d, ONES),
-    "iteration_mean": lambda p, d: lagc_jax.iteration_mean(d, 4, 2, 1),
-    "iteration_cdf": lambda p, d: lagc_jax.iteration_cdf(d, 1.0, 4, 2, 1),
-    "order_statistic_mean": lambda p, d: lagc_jax.order_statistic_mean(d, 1, 4),
-    "sample_iteration_times": lambda p, d: lagc_jax.sample_iteration_times(d, KEY, 4, 2, ONES),
-    "iteration_costs": lambda p, d: iteration_costs(lagc_jax.g_cada(4, 2, xi=1.0), d),
-    "design": lambda p, d: lagc_jax.design(4, d, problem=p),
-    "Bursty": lambda p, d: lagc_jax.Bursty(d, 2.0, 0.1, 0.1),
-    "Failures": lambda p, d: lagc_jax.Failures(d, 0.1),
+    "expected_wall_clock": lambda p, d: lj.expected_wall_clock(lj.gd(4), d, ONES),
+    "wall_clock_variance": lambda p, d: lj.wall_clock_variance(lj.gd(4), d, ONES),
+    "iteration_mean": lambda p, d: lj.iteration_mean(d, 4, 2, 1),
+    "iteration_cdf": lambda p, d: lj.iteration_cdf(d, 1.0, 4, 2, 1),
+    "order_statistic_mean": lambda p, d: lj.order_statistic_mean(d, 1, 4),
+    "sample_iteration_times": lambda p, d: lj.sample_iteration_times(d, KEY, 4, 2, ONES),
+    "iteration_costs": lambda p, d: iteration_costs(lj.g_cada(4, 2, xi=1.0), d),
+    "design": lambda p, d: lj.design(4, d, problem=p),
+    "Bursty": lambda p, d: lj.Bursty(d, 2.0, 0.1, 0.1),
+    "Failures": lambda p, d: lj.Failures(d, 0.1),
 }
 
 
@@ -331,7 +275,7 @@ def test_what_is_no_source_of_times_is_refused_by_every_door(small, door):
 
 
 def test_what_has_no_law_is_refused_where_one_is_needed(small):
-    trace = lagc_jax.Trace.from_array(np.ones((3, 4)))
+    trace = lj.Trace.from_array(np.ones((3, 4)))
     exact = ("expected_wall_clock", "iteration_mean", "sample_iteration_times", "iteration_costs")
     for door in exact:
         with pytest.raises(ValueError, match=r"delays of type Trace have no exact moments; sample"):
@@ -344,10 +288,10 @@ MASKED = np.ma.masked_less(X, 0.5)
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: lagc_jax.linear_regression(MASKED, Y),
-        lambda: lagc_jax.logistic_regression(MASKED, SIGNS, l2=1.0),
-        lambda: lagc_jax.shard(MASKED[2], Y[2], 1, KEY),
-        lambda: lagc_jax.Exponential(np.ma.masked_less([0.0, 1.0], 0.5)),
+        lambda: lj.linear_regression(MASKED, Y),
+        lambda: lj.logistic_regression(MASKED, SIGNS, l2=1.0),
+        lambda: lj.shard(MASKED[2], Y[2], 1, KEY),
+        lambda: lj.Exponential(np.ma.masked_less([0.0, 1.0], 0.5)),
     ],
 )
 def test_masks_are_not_lost(call):
@@ -357,10 +301,10 @@ def test_masks_are_not_lost(call):
 
 @pytest.mark.parametrize("accuracy", [0.0, -1e-8, NAN, INF])
 def test_bad_accuracies_are_refused(small, accuracy):
-    run = lagc_jax.Trajectory(*[jnp.ones(3)] * 11)
+    run = lj.Trajectory(*[jnp.ones(3)] * 11)
     for call in (
-        lambda: lagc_jax.complexity(run, accuracy),
-        lambda: iteration_bound(small, lagc_jax.gd(4), accuracy),
+        lambda: lj.complexity(run, accuracy),
+        lambda: iteration_bound(small, lj.gd(4), accuracy),
     ):
         with pytest.raises(ValueError, match=r"accuracy=.* must be positive and finite; give"):
             call()
@@ -369,38 +313,21 @@ def test_bad_accuracies_are_refused(small, accuracy):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda p: lagc_jax.expected_wall_clock(
-                lagc_jax.gd(4), lagc_jax.Exponential(1.0), np.ones((3, 2), bool)
-            ),
-            r"selected has shape \(3, 2\); give \(K, 4\)",
-        ),
-        (
-            lambda p: lagc_jax.expected_wall_clock(lagc_jax.gd(6), UNEQUAL, np.ones((3, 6), bool)),
-            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
-        ),
-        (
-            lambda p: lagc_jax.wall_clock_variance(lagc_jax.gd(6), UNEQUAL, np.ones((3, 6), bool)),
-            r"delays.rate has shape \(4,\); give \(\) or \(6,\)",
-        ),
-        (
-            lambda p: iteration_costs(lagc_jax.gd(4), lagc_jax.Exponential(1.0), 5),
-            r"num_selected=5 must be whole numbers from 0 to 4",
-        ),
-        (
-            lambda p: iteration_bound(p, lagc_jax.lag(4, xi=0.2), 1e-8),
-            r"xi=0.2 has no guarantee with memory=10; give one number below 1/memory=0.1",
-        ),
-        (
-            lambda p: communication_bound(p, lagc_jax.lag(4, xi=np.arange(10.0))),
-            r"xi=.* increases in d",
-        ),
-        (
-            lambda p: communication_bound(p, lagc_jax.lag(4), step_size=0.0),
-            r"step_size=0.0 must be positive and finite; give",
-        ),
+        (lambda p: lj.expected_wall_clock(lj.gd(4), lj.Exponential(1.0), np.ones((3, 2), bool)),
+         r"selected has shape \(3, 2\); give \(K, 4\)"),
+        (lambda p: lj.expected_wall_clock(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+         r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
+        (lambda p: lj.wall_clock_variance(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+         r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
+        (lambda p: iteration_costs(lj.gd(4), lj.Exponential(1.0), 5),
+         r"num_selected=5 must be whole numbers from 0 to 4"),
+        (lambda p: iteration_bound(p, lj.lag(4, xi=0.2), 1e-8),
+         r"xi=0.2 has no guarantee with memory=10; give one number below 1/memory=0.1"),
+        (lambda p: communication_bound(p, lj.lag(4, xi=np.arange(10.0))), r"xi=.* increases in d"),
+        (lambda p: communication_bound(p, lj.lag(4), step_size=0.0),
+         r"step_size=0.0 must be positive and finite; give"),
     ],
-)
+)  # fmt: skip
 def test_bad_requests_of_exact_answers_are_refused(small, call, message):
     with pytest.raises(ValueError, match=message):
         call(small)

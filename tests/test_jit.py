@@ -27,16 +27,10 @@ def run(scheme=plain, delays=lj.Exponential, cluster=None, sampled=False, **opti
 
     def call(problem, x):
         trajectory = lj.simulate(
-            lj.minibatch(problem, 1, KEY) if sampled else problem,
-            scheme(x),
-            delays(x),
-            jax.random.fold_in(KEY, 1),
-            num_iterations=K,
-            step_size=x,
-            theta0=[x] * M,
-            cluster=None if cluster is None else cluster(x),
-            **options,
-        )
+            lj.minibatch(problem, 1, KEY) if sampled else problem, scheme(x), delays(x),
+            jax.random.fold_in(KEY, 1), num_iterations=K, step_size=x, theta0=[x] * M,
+            cluster=None if cluster is None else cluster(x), **options,
+        )  # fmt: skip
         return trajectory, lj.complexity(trajectory, [x, 2 * x])
 
     return call
@@ -44,17 +38,10 @@ def run(scheme=plain, delays=lj.Exponential, cluster=None, sampled=False, **opti
 
 def batch(scheme, delays=lj.Exponential, cluster=None):
     return lambda problem, x: lj.simulate_batch(
-        problem,
-        scheme(x),
-        delays(x),
-        KEY,
-        num_iterations=K,
-        num_realisations=2,
-        accuracies=[x, 2 * x],
-        iterates=[1],
-        step_size=x,
+        problem, scheme(x), delays(x), KEY, num_iterations=K, num_realisations=2,
+        accuracies=[x, 2 * x], iterates=[1], step_size=x,
         cluster=None if cluster is None else cluster(x),
-    )
+    )  # fmt: skip
 
 
 def steps(scheme):

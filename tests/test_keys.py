@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax import _keys
 from lagc_jax.experiments import Experiment
 from lagc_jax.problems.data import load_digits_split
@@ -16,7 +16,7 @@ from lagc_jax.problems.linear import smooth_regression
 
 IMPLEMENTATIONS = ["threefry2x32", "rbg", "unsafe_rbg"]
 WORKERS = 3
-DELAYS, FIT = lagc_jax.Exponential(1.0), dict(num_iterations=2)
+DELAYS, FIT = lj.Exponential(1.0), dict(num_iterations=2)
 BORDER = (0, -1), (1, 0)  # chunk and iteration on either side
 
 
@@ -27,7 +27,7 @@ def key(request):
 
 @pytest.fixture(scope="module")
 def small():
-    return lagc_jax.linear_regression(np.eye(WORKERS)[:, None], np.ones((WORKERS, 1)))
+    return lj.linear_regression(np.eye(WORKERS)[:, None], np.ones((WORKERS, 1)))
 
 
 def times(delays, key, chunk):
@@ -43,13 +43,13 @@ def test_a_threefry_key_stays_what_it_is():
 
 def test_blocks_of_a_trace_are_whole_with_any_key(key):
     rows = np.arange(100.0)
-    trace = lagc_jax.Trace.from_array(rows[:, None] + np.zeros(WORKERS), resample="blocks", block=8)
+    trace = lj.Trace.from_array(rows[:, None] + np.zeros(WORKERS), resample="blocks", block=8)
     drawn = np.concatenate([times(trace, key, chunk) for chunk in range(2)])
     assert (np.diff(drawn[:, 0].reshape(-1, 8)) % 100 == 1).all()
 
 
 def test_bursts_last_across_chunks_with_any_key():
-    bursty = lagc_jax.Bursty(lagc_jax.Discrete([1.0]), slowdown=2.0, enter=0.002, leave=0.002)
+    bursty = lj.Bursty(lj.Discrete([1.0]), slowdown=2.0, enter=0.002, leave=0.002)
 
     @jax.jit
     @jax.vmap
@@ -70,13 +70,9 @@ def test_keys_of_any_kind_fold_as_they_do_one_by_one(key):
 
 def test_realisations_are_runs_of_folded_keys_of_any_kind(small):
     key = jax.random.key(1, impl="unsafe_rbg")
-    run = (small, lagc_jax.gd(WORKERS), DELAYS)
-    batch = lagc_jax.simulate_batch(
-        *run, key, num_realisations=3, iterates=[2], keep_samples=True, **FIT
-    )
-    alone = [
-        lagc_jax.simulate(*run, jax.random.fold_in(key, i), **FIT).wall_clock[-1] for i in range(3)
-    ]
+    run = (small, lj.gd(WORKERS), DELAYS)
+    batch = lj.simulate_batch(*run, key, num_realisations=3, iterates=[2], keep_samples=True, **FIT)
+    alone = [lj.simulate(*run, jax.random.fold_in(key, i), **FIT).wall_clock[-1] for i in range(3)]
     np.testing.assert_allclose(batch.curve.samples[0], alone, rtol=1e-12)  # another order of sums
 
 
@@ -96,39 +92,39 @@ def test_draws_do_not_depend_on_flags():
 
 def test_all_draws_go_through_one_door():
     """Elsewhere in the package `jax.random` stands in examples alone, but for the words of keys."""
-    for path in Path(lagc_jax.__path__[0]).rglob("*.py"):
+    for path in Path(lj.__path__[0]).rglob("*.py"):
         for line in path.read_text().splitlines():
             used = re.search(r"jax\.random\.(?!key_data)", line) and ">>>" not in line
             assert not used or path.name == "_keys.py", f"{path.name}: {line}"
 
 
-REPLAY = lagc_jax.Trace.from_array(np.ones((4, WORKERS)))
+REPLAY = lj.Trace.from_array(np.ones((4, WORKERS)))
 DOORS = {
-    "simulate": lambda p, key: lagc_jax.simulate(p, lagc_jax.gd(WORKERS), DELAYS, key, **FIT),
-    "simulate_batch": lambda p, key: lagc_jax.simulate_batch(
-        p, lagc_jax.gd(WORKERS), DELAYS, key, num_realisations=2, **FIT
+    "simulate": lambda p, key: lj.simulate(p, lj.gd(WORKERS), DELAYS, key, **FIT),
+    "simulate_batch": lambda p, key: lj.simulate_batch(
+        p, lj.gd(WORKERS), DELAYS, key, num_realisations=2, **FIT
     ),
-    "minibatch": lambda p, key: lagc_jax.minibatch(p, 1, key),
+    "minibatch": lambda p, key: lj.minibatch(p, 1, key),
     "problem.sample": lambda p, key: p.sample(key, 1),
-    "design": lambda p, key: lagc_jax.design(WORKERS, DELAYS, storage=1, key=key),
-    "iteration times": lambda p, key: lagc_jax.sample_iteration_times(
+    "design": lambda p, key: lj.design(WORKERS, DELAYS, storage=1, key=key),
+    "iteration times": lambda p, key: lj.sample_iteration_times(
         DELAYS, key, 3, 2, np.ones((2, 1), bool)
     ),
-    "shard": lambda p, key: lagc_jax.shard(np.ones((5, 1)), np.ones(5), 2, key),
+    "shard": lambda p, key: lj.shard(np.ones((5, 1)), np.ones(5), 2, key),
     "digits": lambda p, key: load_digits_split(key),
-    "synthetic": lambda p, key: lagc_jax.synthetic_linear_regression(key, 2, 3),
-    "gaussian": lambda p, key: lagc_jax.gaussian_linear_regression(key, 2, 1, 3),
+    "synthetic": lambda p, key: lj.synthetic_linear_regression(key, 2, 3),
+    "gaussian": lambda p, key: lj.gaussian_linear_regression(key, 2, 1, 3),
     "smooth": lambda p, key: smooth_regression(key, [4.0, 9.0]),
-    "network": lambda p, key: lagc_jax.initial_network(key, (1, 2)),
-    "assignment": lambda p, key: lagc_jax.balanced_assignment(key, 3, 2),
+    "network": lambda p, key: lj.initial_network(key, (1, 2)),
+    "assignment": lambda p, key: lj.balanced_assignment(key, 3, 2),
     "sample": lambda p, key: DELAYS.sample(key),
     "sample_chunk": lambda p, key: times(DELAYS, key, 0),
     "trace": lambda p, key: times(REPLAY, key, 0),
-    "bursty": lambda p, key: times(lagc_jax.Bursty(REPLAY, 2.0, 0.1, 0.1), key, 0),
-    "failures": lambda p, key: times(lagc_jax.Failures(REPLAY, 0.1), key, 0),
+    "bursty": lambda p, key: times(lj.Bursty(REPLAY, 2.0, 0.1, 0.1), key, 0),
+    "failures": lambda p, key: times(lj.Failures(REPLAY, 0.1), key, 0),
     "Experiment": lambda p, key: Experiment(
         problems={"p": p},
-        schemes={"GD": lagc_jax.gd(WORKERS)},
+        schemes={"GD": lj.gd(WORKERS)},
         delays={"low": DELAYS},
         num_iterations=1,
         key=key,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 
-ROOT = Path(lagc_jax.__file__).parent
+ROOT = Path(lj.__file__).parent
 LAYERS = [
     {"_checks", "_files", "_keys", "_modes", "_programs", "_pytree", "_tables"},
     {"problems", "schemes", "delays"},

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit, softmax
 from scipy.stats import chi2
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.problems._arrays import draw_samples, partition_keys
 
 M, N, D, C, L2, B = 6, 5, 3, 4, 0.3, 3
@@ -48,7 +48,7 @@ class Case(NamedTuple):
     """A problem, and in NumPy the weights (M, N) and gradients (M, N, d) of its samples."""
 
     kind: str
-    problem: lagc_jax.Problem
+    problem: lj.Problem
     weights: np.ndarray
     each: Callable[[np.ndarray], np.ndarray]
     theta: np.ndarray
@@ -62,6 +62,14 @@ class Case(NamedTuple):
             total = np.stack([each[m, rows[m]].sum(0) for m in range(M)])
             total *= count[:, None] / rows.shape[1]
         return total if self.kind in ("linear", "wide", "general") else total + L2 * theta
+
+    def group_gradients(self, points, num_groups, rows=None):
+        """The same of groups, at one point or at points of their own (G, d)."""
+        gradients = [
+            self.partition_gradients(point, rows).reshape(num_groups, M // num_groups, -1).sum(1)
+            for point in np.broadcast_to(points, (num_groups, self.theta.size))
+        ]
+        return np.array(gradients)[np.arange(num_groups), np.arange(num_groups)]
 
     def drawn(self, key, batch_size):
         """The rows (M, B) that `sample` draws with this key."""
@@ -102,20 +110,20 @@ def make(kind, dtype=np.float64):
 
     if kind in ("linear", "wide"):
         weights, each = np.ones((M, N)), squares
-        problem = lagc_jax.linear_regression(X, y)
+        problem = lj.linear_regression(X, y)
     elif kind == "logistic":
-        problem, each = lagc_jax.logistic_regression(X, sign, **given), binary
+        problem, each = lj.logistic_regression(X, sign, **given), binary
     elif kind == "multinomial":
-        problem, each = lagc_jax.multinomial_regression(X, classes, **given), softmax_slopes
+        problem, each = lj.multinomial_regression(X, classes, **given), softmax_slopes
     elif kind == "general":
         data, each = tuple(a.astype(dtype) for a in (X, y, weights)), squares
         start = jnp.zeros(D, dtype)
-        problem = lagc_jax.general_problem(
+        problem = lj.general_problem(
             weighted_squares, data, start, optimum=0.0, sampler=sampler, **unknown
         )
     else:
-        start, each = lagc_jax.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
-        problem = lagc_jax.network_problem(X, classes, start, **given, **unknown)
+        start, each = lj.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
+        problem = lj.network_problem(X, classes, start, **given, **unknown)
     theta = np.random.default_rng(1).normal(size=problem.num_parameters)
     return Case(kind, problem, weights, each, theta)
 
@@ -125,18 +133,13 @@ def case(request):
     return make(request.param)
 
 
-def grouped(gradients, num_groups):
-    return gradients.reshape(num_groups, -1, gradients.shape[-1]).sum(1)
-
-
 @pytest.mark.parametrize("num_groups", GROUPS)
-def test_every_group_at_a_point_of_its_own(case, num_groups):
-    points = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
-    gradients = jax.jit(case.problem.group_gradients(num_groups))(points)
-    expected = [
-        grouped(case.partition_gradients(point), num_groups)[g] for g, point in enumerate(points)
-    ]
-    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
+def test_group_gradients_at_one_point_and_at_points_of_their_own(case, num_groups):
+    gradients = jax.jit(case.problem.group_gradients(num_groups))
+    own = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
+    for points in (case.theta, own):
+        expected = case.group_gradients(points, num_groups)
+        np.testing.assert_allclose(gradients(points), expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_points_of_their_own_cost_one_evaluation(case):
@@ -151,82 +154,24 @@ def test_points_of_their_own_cost_one_evaluation(case):
     assert own <= one + 5 * M * case.theta.size
 
 
-def frozen(case, num_groups):
-    """The gradients of all groups at one point, as written before points could differ."""
-    problem, exact = case.problem, jax.lax.Precision.HIGHEST
-
-    def cut(array):
-        return array.reshape(num_groups, -1, *array.shape[1:])
-
-    def merge(array):
-        return array.reshape(num_groups, -1, *array.shape[2:])
-
-    def linear():
-        X, tilt = merge(problem.X), cut(problem.tilt).sum(1)
-        gram = None if problem.gram is None else cut(problem.gram).sum(1)
-        if gram is None and X.shape[2] <= 2 * X.shape[1]:
-            gram = jnp.einsum("gni,gnj->gij", X, X, precision=exact)
-        if gram is not None:
-            return lambda t: tilt + jnp.matmul(gram, t - problem.minimizer, precision=exact)
-
-        def through_data(theta):
-            residual = jnp.matmul(X, theta - problem.minimizer, precision=exact)
-            return tilt + jnp.einsum("gn,gnd->gd", residual, X, precision=exact)
-
-        return through_data
-
-    def logistic(theta):
-        signed, weights = merge(problem.signed), merge(problem.weights)
-        slope = weights * jax.nn.sigmoid(jnp.matmul(signed, theta, precision=exact))
-        gradients = jnp.einsum("gn,gnd->gd", slope, signed, precision=exact)
-        return gradients + problem.l2 * (M // num_groups) * theta
-
-    def multinomial(theta):
-        X, labels, weights = merge(problem.X), merge(problem.labels), merge(problem.weights)
-        logits = jnp.matmul(X, theta.reshape(D, C), precision=exact)
-        target = jax.nn.one_hot(labels, C, dtype=logits.dtype)
-        slope = weights[..., None] * (jax.nn.softmax(logits) - target)
-        summed = jnp.einsum("gnd,gnc->gdc", X, slope, precision=exact)
-        return summed.reshape(num_groups, -1) + problem.l2 * (M // num_groups) * theta
-
-    def general(theta):
-        def loss(theta, group):
-            parameters = problem.unravel(theta)
-            return jnp.sum(jax.vmap(lambda part: problem.loss_fn(parameters, part))(group))
-
-        return jax.vmap(jax.grad(loss), in_axes=(None, 0))(theta, jax.tree.map(cut, problem.data))
-
-    if case.kind in ("linear", "wide"):
-        return linear()
-    return dict(logistic=logistic, multinomial=multinomial).get(case.kind, general)
-
-
-def test_one_point_for_all_is_bit_for_bit_what_it_was(case):
-    """Under jit, alone and in a batch, and through the oracle of a problem that draws nothing."""
-    num_groups = 2
-    before = frozen(case, num_groups)
-    now, oracle = case.problem.group_gradients(num_groups), case.problem.group_oracle(num_groups)
+def test_the_oracle_of_a_problem_that_draws_nothing_is_its_gradient_bit_for_bit(case):
+    """Alone and in a batch."""
+    gradients, oracle = case.problem.group_gradients(2), case.problem.group_oracle(2)
     points = jnp.stack([case.theta, -2 * case.theta])
-    for transform in (jax.jit, lambda function: lambda theta: jax.jit(jax.vmap(function))(points)):
-        expected = transform(before)(points[0])
-        np.testing.assert_array_equal(transform(now)(points[0]), expected)
-        with_k = transform(lambda theta: oracle(theta, jnp.int32(3)))
-        np.testing.assert_array_equal(with_k(points[0]), expected)
+    for point, mapped in ((points[0], lambda function: function), (points, jax.vmap)):
+        drawn = jax.jit(mapped(lambda theta: oracle(theta, jnp.int32(3))))(point)
+        np.testing.assert_array_equal(drawn, jax.jit(mapped(gradients))(point))
 
 
 def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
-    noisy = lagc_jax.minibatch(case.problem, B, KEY)
-    for num_groups in GROUPS:
+    noisy = lj.minibatch(case.problem, B, KEY)
+    own = np.random.default_rng(2).normal(size=(M, case.theta.size))
+    for num_groups, points in ((1, case.theta), (2, case.theta), (M, case.theta), (M, own)):
         oracle = jax.jit(noisy.group_oracle(num_groups))
         for k in (0, 5):
             rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
-            expected = grouped(case.partition_gradients(case.theta, rows), num_groups)
-            np.testing.assert_allclose(
-                oracle(case.theta, k), expected, rtol=ROUNDING, atol=ROUNDING
-            )
-    points = np.random.default_rng(2).normal(size=(M, case.theta.size))
-    expected = [case.partition_gradients(point, rows)[m] for m, point in enumerate(points)]
-    np.testing.assert_allclose(oracle(points, 5), expected, rtol=ROUNDING, atol=ROUNDING)
+            expected = case.group_gradients(points, num_groups, rows)
+            np.testing.assert_allclose(oracle(points, k), expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_mean_over_all_rows_is_the_exact_gradient(case):
@@ -261,7 +206,7 @@ def test_rows_are_uniform_and_independent_of_one_another():
 
 
 def test_all_but_the_oracle_is_that_of_all_samples(case):
-    noisy, problem = lagc_jax.minibatch(case.problem, B, KEY), case.problem
+    noisy, problem = lj.minibatch(case.problem, B, KEY), case.problem
     theta = jnp.asarray(case.theta)
     for answer in (
         lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
@@ -287,15 +232,15 @@ def descend(noisy, step_size, num_iterations):
 def test_keys_batch_and_never_compile_anew(compilations):
     case = make("linear")
     steps = jax.jit(lambda noisy: descend(noisy, 0.01, 5))
-    noisy = lagc_jax.minibatch(case.problem, B, KEY)
+    noisy = lj.minibatch(case.problem, B, KEY)
     keys = jax.random.split(KEY, 3)
     first = steps(noisy)
-    others = [lagc_jax.minibatch(case.problem, B, key) for key in keys]
+    others = [lj.minibatch(case.problem, B, key) for key in keys]
     with compilations() as compiled:
         single = [steps(other) for other in others]
     assert compiled == [0]
     assert not np.array_equal(first[1:], single[0][1:])
-    batched = jax.vmap(lambda key: steps(lagc_jax.minibatch(case.problem, B, key)))(keys)
+    batched = jax.vmap(lambda key: steps(lj.minibatch(case.problem, B, key)))(keys)
     np.testing.assert_allclose(batched, np.stack(single), rtol=1e-10)
     again = jax.vmap(steps, in_axes=(replace(noisy, problem=None, key=0),))(
         replace(noisy, key=keys)
@@ -308,7 +253,7 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
     single, double = make(kind, np.float32), make(kind)
     answers = []
     for case, dtype in ((single, np.float32), (double, np.float64)):
-        noisy = lagc_jax.minibatch(case.problem, B, KEY)
+        noisy = lj.minibatch(case.problem, B, KEY)
         points = jnp.asarray(np.tile(case.theta, (2, 1)), dtype)
         answers.append(jax.jit(noisy.group_oracle(2))(points, 1))
         assert answers[-1].dtype == dtype
@@ -319,17 +264,15 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
 def test_without_residuals_the_noise_dies_out():
     """Every minibatch then has the same optimum: a constant step reaches the rounding of theta."""
     X = make("linear").problem.X
-    noisy = lagc_jax.minibatch(
-        lagc_jax.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY
-    )
+    noisy = lj.minibatch(lj.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY)
     gap = jax.jit(lambda noisy: descend(noisy, 0.01, 1000))(noisy)
     assert gap[-1] < 1e-25 * gap[0]
 
 
 def test_keys_of_the_old_form_are_taken():
     problem = make("linear").problem
-    old = lagc_jax.minibatch(problem, B, jax.random.PRNGKey(7))
-    new = lagc_jax.minibatch(problem, B, KEY)
+    old = lj.minibatch(problem, B, jax.random.PRNGKey(7))
+    new = lj.minibatch(problem, B, KEY)
     theta = jnp.ones(D)
     np.testing.assert_array_equal(old.group_oracle(1)(theta, 2), new.group_oracle(1)(theta, 2))
 
@@ -347,19 +290,19 @@ def test_keys_of_the_old_form_are_taken():
 def test_bad_input_is_refused(problem, changes, message):
     arguments = dict(problem=problem, batch_size=1, key=KEY) | changes
     with pytest.raises(ValueError, match=message):
-        lagc_jax.minibatch(**arguments)
+        lj.minibatch(**arguments)
 
 
 def test_problems_without_samples_are_refused():
     data = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
-    general = lagc_jax.general_problem(
+    general = lj.general_problem(
         weighted_squares, data, jnp.zeros(1), smoothness=np.ones(2), optimum=0.0
     )
     with pytest.raises(ValueError, match="sampler=None; give general_problem a `sampler`"):
-        lagc_jax.minibatch(general, 1, KEY)
+        lj.minibatch(general, 1, KEY)
 
-    class Own(lagc_jax.Problem):
+    class Own(lj.Problem):
         pass
 
     with pytest.raises(ValueError, match="Own has no samples to draw from; define its `sample`"):
-        lagc_jax.minibatch(Own(), 1, KEY)
+        lj.minibatch(Own(), 1, KEY)

@@ -1,14 +1,13 @@
 """Order statistics against closed forms, SciPy's quadrature and draws."""
 
-import itertools
-import warnings
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, special, stats
+import reference
+from scipy import special, stats
 
 from lagc_jax import (
     Exponential,
@@ -24,6 +23,7 @@ from lagc_jax import (
 # Compiled operation by operation, each new size would take many small programs.
 jit_mean = jax.jit(iteration_mean, static_argnums=(1, 2))
 jit_variance = jax.jit(iteration_variance, static_argnums=(1, 2))
+jit_cdf = jax.jit(iteration_cdf, static_argnums=(2, 3))
 jit_sample = jax.jit(sample_iteration_times, static_argnums=(2, 3))
 
 SIZES = [
@@ -55,24 +55,18 @@ def order_statistic(delays, rank, n):
 
 
 @pytest.mark.parametrize(("rank", "n"), SIZES)
-def test_exponential_order_statistics_are_sums_of_spacings(rank, n):
+def test_order_statistics_are_sums_of_spacings_and_ratios_of_gamma_functions(rank, n):
     rates = 2.5 * np.arange(n - rank + 1, n + 1)
     mean, variance = order_statistic(Exponential(2.5), rank, n)
     np.testing.assert_allclose(mean, (1 / rates).sum(), rtol=1e-13)
     np.testing.assert_allclose(variance, (1 / rates**2).sum(), rtol=1e-13)
-
-
-@pytest.mark.parametrize(("rank", "n"), SIZES)
-def test_pareto_order_statistics_are_ratios_of_gamma_functions(rank, n):
-    expected = pareto_moment(3.0, 2.5, rank, n)
-    square = pareto_moment(3.0, 2.5, rank, n, order=2)
+    expected, square = (pareto_moment(3.0, 2.5, rank, n, order) for order in (1, 2))
     mean, variance = order_statistic(Pareto(3.0, 2.5), rank, n)
     # The reference itself cancels logarithms of up to 1,000, rounded to 1e-13, and its variance is
     # a difference of moments. One worker and a shape of 2.5 have a finite variance.
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
-    np.testing.assert_allclose(
-        variance, square - expected**2, rtol=1e-12 * max(1, square / variance)
-    )
+    rtol = 1e-12 * max(1, square / variance)
+    np.testing.assert_allclose(variance, square - expected**2, rtol=rtol)
 
 
 @pytest.mark.parametrize(("rank", "n"), [(1, 1), (2, 2), (12, 12), (7, 12)])
@@ -99,42 +93,14 @@ def test_iteration_moments_with_full_redundancy_have_closed_forms(n):
     np.testing.assert_allclose(jit_variance(pareto, n, n, s)[1:], square - mean**2, rtol=1e-9)
 
 
-FAMILIES = [
-    (Exponential(2.0), lambda survival: -np.log(survival) / 2.0),
-    (Pareto(3.0, 1.5), lambda survival: 3.0 * survival ** (-1 / 1.5)),
-]
+LAWS = [(Exponential(2.0), stats.expon(scale=0.5)), (Pareto(3.0, 1.5), stats.pareto(1.5, scale=3))]
 SHAPES = [(4, 2, 1), (4, 2, 3), (12, 5, 1), (6, 3, 2), (12, 11, 5), (30, 4, 8)]
 
 
-def moments_by_quadrature(time_of_survival, n, r, s):
-    """Mean and variance of T by adaptive quadrature over its probability.
-
-    `T` has the distribution function `I_Phi(F, r)^s`; the integral runs over the logarithm of the
-    upper probability `q = exp(-v)`, so that the heavy tail is smooth.
-    """
-
-    def time(v):
-        upper = -np.expm1(np.log1p(-np.exp(-v)) / s)  # of one group
-        return r * time_of_survival(special.betaincinv(r, n - r + 1, upper))
-
-    def integral(function):
-        knots = [0.0, 1e-6, 1e-3, 0.1, 1, 3, 10, 30, 100, 300]
-        parts = [
-            integrate.quad(
-                lambda v: function(time(v)) * np.exp(-v), a, b, epsabs=1e-12, epsrel=1e-11
-            )
-            for a, b in itertools.pairwise(knots)
-        ]
-        return sum(value for value, _ in parts)
-
-    mean = integral(lambda t: t)
-    return mean, integral(lambda t: (t - mean) ** 2)
-
-
 @pytest.mark.parametrize(("n", "r", "s"), SHAPES)
-@pytest.mark.parametrize(("delays", "time_of_survival"), FAMILIES)
-def test_iteration_moments_agree_with_quadrature(delays, time_of_survival, n, r, s):
-    mean, variance = moments_by_quadrature(time_of_survival, n, r, s)
+@pytest.mark.parametrize(("delays", "law"), LAWS)
+def test_iteration_moments_agree_with_quadrature(delays, law, n, r, s):
+    mean, variance = reference.moments_by_quadrature(law.isf, n, r, s)
     # What is asked of SciPy's quadrature is 1e-11 a panel, and its inverse of the incomplete beta
     # function is good to some 1e-13.
     np.testing.assert_allclose(jit_mean(delays, n, r, s), mean, rtol=1e-11)
@@ -142,16 +108,11 @@ def test_iteration_moments_agree_with_quadrature(delays, time_of_survival, n, r,
 
 
 @pytest.mark.parametrize(("n", "r", "s"), [*SHAPES, (5, 1, 2), (5, 5, 4)])
-@pytest.mark.parametrize(
-    ("delays", "law"),
-    [(Exponential(2.0), stats.expon(scale=0.5)), (Pareto(3.0, 1.5), stats.pareto(1.5, scale=3.0))],
-)
+@pytest.mark.parametrize(("delays", "law"), LAWS)
 def test_iteration_cdf_is_the_beta_law_of_order_statistics(delays, law, n, r, s):
     time = r * law.ppf(np.linspace(0.0, 0.999, 25))
     expected = special.betainc(n - r + 1, r, law.cdf(time / r)) ** s
-    np.testing.assert_allclose(
-        iteration_cdf(delays, time, n, r, s), expected, rtol=1e-10, atol=1e-14
-    )
+    np.testing.assert_allclose(jit_cdf(delays, time, n, r, s), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_no_selected_group_takes_no_time():
@@ -165,40 +126,30 @@ def test_no_selected_group_takes_no_time():
         np.testing.assert_array_equal(times, 0)
 
 
+MOMENTS = {
+    1: ("mean", iteration_mean, order_statistic_mean),
+    2: ("variance", iteration_variance, order_statistic_variance),
+}
+
+
+@pytest.mark.parametrize("power", MOMENTS)
 @pytest.mark.parametrize("r", [1, 2, 3])
 @pytest.mark.parametrize("excess", [-1e-3, 0.0, 1e-3])
-def test_mean_is_finite_exactly_above_tail_index_one(r, excess):
-    delays = Pareto(1.0, (1 + excess) / r)
-    if r * delays.shape > 1:
+def test_moments_are_finite_exactly_above_their_tail_index(power, r, excess):
+    word, of_iteration, of_one = MOMENTS[power]
+    delays, rank = Pareto(1.0, (power + excess) / r), 3 - r + 1
+    if r * delays.shape > power:
         # 3 workers, F-th smallest: close to the pole the closed form is the same ratio.
-        expected = r * pareto_moment(1.0, delays.shape, 3 - r + 1, 3)
-        np.testing.assert_allclose(iteration_mean(delays, 3, r, 1), expected, rtol=1e-9)
-    else:
-        with pytest.warns(RuntimeWarning, match=r"mean .* infinite: r \* shape = \S+ <= 1"):
-            assert jnp.isposinf(iteration_mean(delays, 3, r, 1))
-        with pytest.warns(RuntimeWarning, match=r"r \* shape"):
-            assert jnp.isposinf(order_statistic_mean(delays, 3 - r + 1, 3))
-
-
-@pytest.mark.parametrize("r", [1, 2, 3])
-@pytest.mark.parametrize("excess", [-1e-3, 0.0, 1e-3])
-def test_variance_is_finite_exactly_above_tail_index_two(r, excess):
-    delays = Pareto(1.0, (2 + excess) / r)
-    if r * delays.shape > 2:
-        rank = 3 - r + 1
-        mean = pareto_moment(1.0, delays.shape, rank, 3)
-        square = pareto_moment(1.0, delays.shape, rank, 3, order=2)
-        np.testing.assert_allclose(
-            iteration_variance(delays, 3, r, 1), r**2 * (square - mean**2), rtol=1e-9
-        )
-    else:
-        with pytest.warns(RuntimeWarning, match=r"variance .* infinite: r \* shape = \S+ <= 2"):
-            assert jnp.isposinf(iteration_variance(delays, 3, r, 1))
-        with pytest.warns(RuntimeWarning, match=r"r \* shape"):
-            assert jnp.isposinf(order_statistic_variance(delays, 3 - r + 1, 3))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert jnp.isfinite(iteration_mean(delays, 3, r, 1))
+        mean, square = (pareto_moment(1.0, delays.shape, rank, 3, order) for order in (1, 2))
+        expected = r * mean if power == 1 else r**2 * (square - mean**2)
+        np.testing.assert_allclose(of_iteration(delays, 3, r, 1), expected, rtol=1e-9)
+        return
+    with pytest.warns(RuntimeWarning, match=rf"{word} .* infinite: r \* shape = \S+ <= {power}"):
+        assert jnp.isposinf(of_iteration(delays, 3, r, 1))
+    with pytest.warns(RuntimeWarning, match=r"r \* shape"):
+        assert jnp.isposinf(of_one(delays, rank, 3))
+    if power == 2:  # without a warning
+        assert jnp.isfinite(iteration_mean(delays, 3, r, 1))
 
 
 def test_moments_run_inside_jit_and_vmap_over_parameters():
@@ -218,12 +169,12 @@ def test_moments_run_inside_jit_and_vmap_over_parameters():
 
 # (n, r) covers the closed-form draws (r = 1, r = n) and both ends of spacings: F <= r and F > r.
 @pytest.mark.parametrize(("n", "r"), [(5, 1), (4, 4), (6, 4), (9, 3)])
-@pytest.mark.parametrize("delays", [Exponential(2.0), Pareto(3.0, 1.5)])
+@pytest.mark.parametrize("delays", [delays for delays, _ in LAWS])
 def test_draws_follow_the_distribution_of_the_iteration_time(delays, n, r):
     for s in (1, 3):
         working = jnp.tile(jnp.arange(3) < s, (20_000, 1))
         times = jit_sample(delays, jax.random.key(s), n, r, working)
-        law = stats.kstest(np.asarray(times), lambda t, s=s: iteration_cdf(delays, t, n, r, s))
+        law = stats.kstest(np.asarray(times), lambda t, s=s: jit_cdf(delays, t, n, r, s))
         assert law.pvalue > LEVEL
 
 

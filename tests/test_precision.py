@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.theory import expected_complexity
 
 M, K = 6, 25
 SCHEMES = {
-    "GD": lagc_jax.gd(M),
-    "GC": lagc_jax.gc(M, 3),
-    "grouping": lagc_jax.grouping(M, 3),
-    "LAG": lagc_jax.lag(M, xi=0.1),
-    "LAGC": lagc_jax.lagc(M, 2, 2, xi=0.1),
-    "G-LAG": lagc_jax.g_lag(M, 3, xi=0.1),
-    "LAG-WK": lagc_jax.lag(M, xi=0.1, trigger="worker"),
+    "GD": lj.gd(M),
+    "GC": lj.gc(M, 3),
+    "grouping": lj.grouping(M, 3),
+    "LAG": lj.lag(M, xi=0.1),
+    "LAGC": lj.lagc(M, 2, 2, xi=0.1),
+    "G-LAG": lj.g_lag(M, 3, xi=0.1),
+    "LAG-WK": lj.lag(M, xi=0.1, trigger="worker"),
 }
 # A float32 iterate is resolved to 6e-8 of its size, so a gap that has fallen to 1e-6 of its start
 # (the distance to 1e-3) is known to some 6e-8 / 1e-3, times the few roundings of an iteration.
@@ -32,24 +32,24 @@ SINGLE = 2e-4
 def problems(problem):
     """One data set, exact in float32, in both precisions."""
     X, y = np.asarray(problem.X, np.float32), np.asarray(problem.y, np.float32)
-    single = lagc_jax.linear_regression(X, y)
-    return single, lagc_jax.linear_regression(X.astype(np.float64), y.astype(np.float64))
+    single = lj.linear_regression(X, y)
+    return single, lj.linear_regression(X.astype(np.float64), y.astype(np.float64))
 
 
 def single_delays():
-    return lagc_jax.Pareto(jnp.float32(1.0), jnp.float32(2.5))
+    return lj.Pareto(jnp.float32(1.0), jnp.float32(2.5))
 
 
 def double_delays():
-    return lagc_jax.Pareto(1.0, 2.5)
+    return lj.Pareto(1.0, 2.5)
 
 
 @jax.jit
 def run_once(problem, scheme, delays, key, accuracy):
     """A trajectory, its cost to an accuracy and its expected times, as one program."""
-    run = lagc_jax.simulate(problem, scheme, delays, key, num_iterations=K)
-    clock = lagc_jax.expected_wall_clock(scheme, delays, run.selected)
-    return run, lagc_jax.complexity(run, accuracy), clock
+    run = lj.simulate(problem, scheme, delays, key, num_iterations=K)
+    clock = lj.expected_wall_clock(scheme, delays, run.selected)
+    return run, lj.complexity(run, accuracy), clock
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -72,22 +72,17 @@ def test_float32_trajectories_agree_with_float64(problems, name):
 
 def test_float32_times_have_the_exact_mean(problems):
     scheme, R = SCHEMES["LAGC"], 2000
-    batch = lagc_jax.simulate_batch(
-        problems[0],
-        scheme,
-        lagc_jax.Exponential(jnp.float32(1.0)),
-        jax.random.key(0),
-        num_iterations=K,
-        num_realisations=R,
-        accuracies=(3e-4 * float(problems[0].gap(jnp.zeros(8, jnp.float32))),),
-    )
+    batch = lj.simulate_batch(
+        problems[0], scheme, lj.Exponential(jnp.float32(1.0)), jax.random.key(0), num_iterations=K,
+        num_realisations=R, accuracies=(3e-4 * float(problems[0].gap(jnp.zeros(8, jnp.float32))),),
+    )  # fmt: skip
     clock, spread = jax.jit(
         lambda delays: (
-            lagc_jax.expected_wall_clock(scheme, delays, batch.selected),
-            lagc_jax.wall_clock_variance(scheme, delays, batch.selected),
+            lj.expected_wall_clock(scheme, delays, batch.selected),
+            lj.wall_clock_variance(scheme, delays, batch.selected),
         )
-    )(lagc_jax.Exponential(1.0))
-    hit = int(batch.iterations[0])
+    )(lj.Exponential(1.0))
+    hit = int(batch.costs.iterations.mean[0])
     # Four standard errors of the mean; the key is fixed.
     assert abs(batch.mean[0] - clock[hit]) < 4 * np.sqrt(spread[hit] / R)
 
@@ -103,23 +98,18 @@ def test_outputs_have_the_dtype_of_problem_and_delays(problems, precision, exact
     problem = problems[precision == "float64"]
     delays = single_delays() if precision == "float32" else double_delays()
     other = np.float64 if precision == "float32" else np.float32
-    scheme = lagc_jax.lagc(M, 2, 2, xi=np.full(10, 0.1, other))
+    scheme = lj.lagc(M, 2, 2, xi=np.full(10, 0.1, other))
     start = dict(theta0=np.ones(8, other), step_size=other(1e-2))
-    run = lagc_jax.simulate(
-        problem,
-        scheme,
-        delays,
-        jax.random.key(0),
-        num_iterations=3,
-        exact_recovery=exact_recovery,
+    run = lj.simulate(
+        problem, scheme, delays, jax.random.key(0), num_iterations=3, exact_recovery=exact_recovery,
         **start,
-    )
+    )  # fmt: skip
     assert dtypes(run, ("gap", "theta", "wall_clock")) == {jnp.dtype(precision)}
     assert dtypes(run, ("downlink", "uplink", "computation")) == {jnp.result_type(int)}
     assert dtypes(run, ("selected", "diverged")) == {jnp.dtype(bool)}
     constants = ("smoothness", "total_smoothness", "strong_convexity", "minimizer", "optimum")
     assert dtypes(problem, constants) == {jnp.dtype(precision)}
-    state = lagc_jax.step(problem, scheme, lagc_jax.init(problem, scheme, **start))
+    state = lj.step(problem, scheme, lj.init(problem, scheme, **start))
     arrays = ("theta", "held", "stale_iterates", "differences", "group_smoothness")
     assert dtypes(state, (*arrays, "step_size")) == {jnp.dtype(precision)}
 
@@ -128,8 +118,8 @@ def test_logistic_and_general_problems_keep_float32():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4, 5, 2)).astype(np.float32)
     y = np.where(rng.normal(size=(4, 5)) > 0, 1, -1)
-    logistic = lagc_jax.logistic_regression(X, y, l2=0.1)
-    reference = lagc_jax.logistic_regression(X.astype(np.float64), y, l2=0.1)
+    logistic = lj.logistic_regression(X, y, l2=0.1)
+    reference = lj.logistic_regression(X.astype(np.float64), y, l2=0.1)
     theta = np.array([1.0, -1.0])
 
     def loss(theta, part):
@@ -138,13 +128,10 @@ def test_logistic_and_general_problems_keep_float32():
         return jnp.sum(jnp.logaddexp(0, -labels * (features @ theta))) + penalty
 
     data = (X, y.astype(np.float32))
-    general = lagc_jax.general_problem(
-        loss,
-        data,
-        jnp.zeros(2, jnp.float32),
-        smoothness=reference.smoothness,
+    general = lj.general_problem(
+        loss, data, jnp.zeros(2, jnp.float32), smoothness=reference.smoothness,
         optimum=float(reference.optimum),
-    )
+    )  # fmt: skip
     for problem in (logistic, general):
         assert problem.smoothness.dtype == jnp.float32
         gap = jax.jit(problem.gap)(jnp.asarray(theta, jnp.float32))
@@ -160,22 +147,19 @@ def test_logistic_and_general_problems_keep_float32():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_becomes_float32(dtype):
     rate, data = jnp.asarray([1.0, 2.0], dtype), np.ones((2, 1, 1), dtype)
-    for delays in (lagc_jax.Exponential(rate), lagc_jax.Discrete(rate[:1])):
+    for delays in (lj.Exponential(rate), lj.Discrete(rate[:1])):
         assert delays.dtype == jnp.float32
         assert np.isfinite(delays.sample(jax.random.key(0), (50, 2))).all()
-    assert lagc_jax.linear_regression(data, data[..., 0]).X.dtype == jnp.float32
+    assert lj.linear_regression(data, data[..., 0]).X.dtype == jnp.float32
 
 
 def run_python(script):
     """Run a script in a fresh interpreter, without x64 and with warnings as errors."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+        [sys.executable, "-W", "error", "-c", script], env=environment, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
@@ -200,7 +184,7 @@ print(json.dumps({
     "gap": run.gap.tolist(),
     "selected": run.selected.tolist(),
     "communication": run.communication.tolist(),
-    "batch iterations": batch.iterations.tolist(),
+    "batch iterations": batch.costs.iterations.mean.tolist(),
     "batch mean": batch.mean.tolist(),
     "expected": [float(value) for value in expected],
 }))
@@ -211,15 +195,15 @@ def test_without_x64_everything_runs_in_float32_without_a_warning(problem):
     answer = run_python(WITHOUT_X64)
     assert answer["dtype"] == answer["clock dtype"] == "float32"
     scheme, delays, key = SCHEMES["LAG"], double_delays(), jax.random.key(0)
-    run = lagc_jax.simulate(problem, scheme, delays, key, num_iterations=K)
+    run = lj.simulate(problem, scheme, delays, key, num_iterations=K)
     np.testing.assert_allclose(answer["gap"], run.gap, rtol=SINGLE)
     np.testing.assert_array_equal(answer["selected"], run.selected)
     np.testing.assert_array_equal(answer["communication"], run.communication)
-    iterations = lagc_jax.complexity(run, 1e-1).iterations
+    iterations = lj.complexity(run, 1e-1).iterations
     assert answer["batch iterations"] == [float(iterations)]
     assert np.isfinite(answer["batch mean"]).all()
-    path = lagc_jax.descend(problem, scheme, num_iterations=K)
-    expected = expected_complexity(scheme, lagc_jax.Exponential(1.0), path, 1e-1)
+    path = lj.descend(problem, scheme, num_iterations=K)
+    expected = expected_complexity(scheme, lj.Exponential(1.0), path, 1e-1)
     # Moments of float32 times, as above.
     np.testing.assert_allclose(answer["expected"], expected, rtol=1e-5)
 

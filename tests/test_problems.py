@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-import lagc_jax
+import lagc_jax as lj
 
 M = 6
 GROUPS = (1, 2, 3, 6)
@@ -55,31 +55,12 @@ def logistic_minimizer(X, y, l2):
 
 
 @pytest.mark.parametrize("sizes", [TALL, WIDE])
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_linear_group_gradients_are_those_of_the_definition(sizes, num_groups):
-    X, y = draw(*sizes)
-    theta = np.linspace(-1, 1, sizes[1])
-    gradients = lagc_jax.linear_regression(X, y).group_gradients(num_groups)(jnp.asarray(theta))
-    expected = [
-        x.T @ (x @ theta - t)
-        for x, t in zip(merged(X, num_groups), merged(y, num_groups), strict=True)
-    ]
-    np.testing.assert_allclose(gradients, expected, rtol=ROUNDING, atol=ROUNDING)
-
-
-@pytest.mark.parametrize("sizes", [TALL, WIDE])
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_linear_group_constants_are_largest_eigenvalues(sizes, num_groups):
-    X, y = draw(*sizes)
-    problem = lagc_jax.linear_regression(X, y)
-    expected = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
-    np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
-
-
-@pytest.mark.parametrize("sizes", [TALL, WIDE])
 def test_linear_constants_optimum_and_loss(sizes):
     X, y = draw(*sizes)
-    problem = lagc_jax.linear_regression(X, y)
+    problem = lj.linear_regression(X, y)
+    for num_groups in GROUPS:
+        expected = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
+        np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
     flat = X.reshape(-1, sizes[1])
     eigenvalues = np.linalg.eigvalsh(flat.T @ flat)
     minimizer = np.linalg.lstsq(flat, y.reshape(-1))[0]
@@ -97,7 +78,7 @@ def test_linear_constants_optimum_and_loss(sizes):
 @pytest.mark.parametrize("distance", [1e-2, 1e-5, 1e-8])
 def test_linear_gap_keeps_its_relative_precision_near_the_optimum(distance):
     X, y = draw(*TALL)
-    problem = lagc_jax.linear_regression(X, y)
+    problem = lj.linear_regression(X, y)
     theta = problem.minimizer + distance * jnp.arange(1.0, 5.0)
     # The move is exact here: close floats are subtracted without rounding.
     move = np.asarray(theta, np.longdouble) - np.asarray(problem.minimizer, np.longdouble)
@@ -107,30 +88,29 @@ def test_linear_gap_keeps_its_relative_precision_near_the_optimum(distance):
 
 
 def test_synthetic_smoothness_grows_as_lag_prescribes():
-    problem = lagc_jax.synthetic_linear_regression(jax.random.key(3), 5, 8, growth=1.4)
+    problem = lj.synthetic_linear_regression(jax.random.key(3), 5, 8, growth=1.4)
     assert problem.X.shape == (5, 8, 8)
     np.testing.assert_allclose(problem.smoothness, (1.4 ** np.arange(5) + 1) ** 2, rtol=1e-12)
-
-
-def test_synthetic_defaults_are_those_of_the_study():
-    problem = lagc_jax.synthetic_linear_regression(jax.random.key(0))
+    problem = lj.synthetic_linear_regression(jax.random.key(0))  # of the study
+    smoothness = (1.3 ** np.arange(12) + 1) ** 2
     assert problem.X.shape == (12, 50, 50)
-    np.testing.assert_allclose(problem.smoothness, (1.3 ** np.arange(12) + 1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(problem.smoothness, smoothness, rtol=1e-12)
     # q_m are orthonormal: X_m^T X_m = (L_m - 1) q_m q_m^T + I, so the sum has these eigenvalues.
-    eigenvalues = M * 2 + (1.3 ** np.arange(12) + 1) ** 2 - 1
-    np.testing.assert_allclose(problem.total_smoothness, eigenvalues.max(), rtol=1e-12)
+    largest = (M * 2 + smoothness - 1).max()
+    np.testing.assert_allclose(problem.total_smoothness, largest, rtol=1e-12)
     np.testing.assert_allclose(problem.strong_convexity, 12.0, rtol=1e-12)
 
 
 def test_synthetic_without_noise_is_solved_exactly():
-    problem = lagc_jax.synthetic_linear_regression(jax.random.key(0), 3, 5, noise=0.0)
+    problem = lj.synthetic_linear_regression(jax.random.key(0), 3, 5, noise=0.0)
     # Residuals of 1e-16 times targets of order 1, squared.
     assert float(problem.optimum) < 1e-26
 
 
 @partial(jax.jit, static_argnums=2)
-def group_answers(problem, theta, num_groups):
-    return problem.group_gradients(num_groups)(theta), problem.group_smoothness(num_groups)
+def answers(problem, theta, sizes=(1, 3, 6)):
+    groups = [(problem.group_gradients(G)(theta), problem.group_smoothness(G)) for G in sizes]
+    return groups, problem.total_smoothness, problem.gap(theta)
 
 
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
@@ -138,28 +118,25 @@ def group_answers(problem, theta, num_groups):
 def test_rows_of_zeros_change_nothing(kind, sizes):
     X, y = draw(*sizes)
     padded_X = np.concatenate([X, np.zeros((M, 2, sizes[1]))], axis=1)
-    theta = jnp.linspace(-1, 1, sizes[1])
     if kind == "linear":
-        plain = lagc_jax.linear_regression(X, y)
-        padded = lagc_jax.linear_regression(padded_X, np.pad(y, ((0, 0), (0, 2))))
+        plain = lj.linear_regression(X, y)
+        padded = lj.linear_regression(padded_X, np.pad(y, ((0, 0), (0, 2))))
     else:
         # A zero row adds log 2 to loss and optimum, whatever its label, and nothing to the gap.
-        plain = lagc_jax.logistic_regression(X, labels(y), l2=0.3)
+        plain = lj.logistic_regression(X, labels(y), l2=0.3)
         sign = np.pad(labels(y), ((0, 0), (0, 2)), constant_values=1)
-        padded = lagc_jax.logistic_regression(padded_X, sign, l2=0.3)
-    for num_groups in (1, 3, 6):
-        ours = group_answers(padded, theta, num_groups)
-        theirs = group_answers(plain, theta, num_groups)
-        for got, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(got, expected, rtol=ROUNDING, atol=ROUNDING)
-    np.testing.assert_allclose(padded.total_smoothness, plain.total_smoothness, rtol=ROUNDING)
-    np.testing.assert_allclose(padded.gap(theta), plain.gap(theta), rtol=1e-10)
+        padded = lj.logistic_regression(padded_X, sign, l2=0.3)
+    *ours, gap = jax.tree.leaves(answers(padded, np.linspace(-1, 1, sizes[1])))
+    *theirs, expected = jax.tree.leaves(answers(plain, np.linspace(-1, 1, sizes[1])))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=ROUNDING, atol=ROUNDING)
+    np.testing.assert_allclose(gap, expected, rtol=1e-10)
 
 
 def test_rank_deficient_data_have_the_smallest_nonzero_curvature():
     X, y = draw(7, 4)
     X[..., 3] = X[..., 0] - X[..., 1]
-    problem = lagc_jax.linear_regression(X, y)
+    problem = lj.linear_regression(X, y)
     flat = X.reshape(-1, 4)
     np.testing.assert_allclose(
         problem.strong_convexity, np.linalg.eigvalsh(flat.T @ flat)[1], rtol=1e-11
@@ -172,62 +149,41 @@ def test_rank_deficient_data_have_the_smallest_nonzero_curvature():
 def test_fewer_rows_than_features_are_solved_without_residual():
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(3, 1, 8)), rng.normal(size=(3, 1))
-    problem = lagc_jax.linear_regression(X, y)
+    problem = lj.linear_regression(X, y)
     assert problem.root.shape == (3, 8)
     assert float(problem.optimum) < 1e-26
     expected = np.linalg.eigvalsh(X[:, 0] @ X[:, 0].T)[0]
     np.testing.assert_allclose(problem.strong_convexity, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_logistic_group_gradients_and_constants(num_groups):
-    X, y = draw(7, 4)
-    y = labels(y)
-    problem = lagc_jax.logistic_regression(X, y, l2=0.3)
-    theta = np.linspace(-1, 1, 4)
-    n = M // num_groups
-    gradients, constants = [], []
-    for x, sign in zip(merged(X, num_groups), merged(y, num_groups), strict=True):
-        gradients.append(x.T @ (-sign * expit(-sign * (x @ theta))) + n * 0.3 * theta)
-        constants.append(np.linalg.eigvalsh(x.T @ x)[-1] / 4 + n * 0.3)
-    np.testing.assert_allclose(
-        problem.group_gradients(num_groups)(jnp.asarray(theta)), gradients, rtol=1e-11
-    )
-    np.testing.assert_allclose(problem.group_smoothness(num_groups), constants, rtol=ROUNDING)
-
-
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_logistic_optimum_loss_and_gap(l2):
+def test_logistic_constants_optimum_loss_and_gap(l2):
     X, y = draw(7, 4)
     y = labels(y)
-    problem = lagc_jax.logistic_regression(X, y, l2=l2)
-    found = minimize_or_fail(X, y, l2)
+    problem = lj.logistic_regression(X, y, l2=l2)
+    for num_groups in GROUPS:
+        norms = [np.linalg.eigvalsh(x.T @ x)[-1] for x in merged(X, num_groups)]
+        expected = np.array(norms) / 4 + M // num_groups * l2
+        np.testing.assert_allclose(problem.group_smoothness(num_groups), expected, rtol=ROUNDING)
+    found = logistic_minimizer(X, y, l2)
+    assert np.linalg.norm(found.jac) < 1e-6
     # A gradient of 1e-6 at SciPy's point leaves it within 1e-6 of the optimum, its value 1e-12.
     np.testing.assert_allclose(problem.minimizer, found.x, atol=1e-6)
     np.testing.assert_allclose(problem.optimum, found.fun, rtol=ROUNDING)
     assert float(problem.strong_convexity) == pytest.approx(M * l2)
     theta = np.linspace(-1, 1, 4)
-    np.testing.assert_allclose(
-        problem.loss(jnp.asarray(theta)), logistic(X, y, l2, theta), rtol=ROUNDING
-    )
+    loss = logistic(X, y, l2, theta)
+    np.testing.assert_allclose(problem.loss(jnp.asarray(theta)), loss, rtol=ROUNDING)
     # Far away a partition's softplus must not overflow.
-    far = 1e3 * theta
-    np.testing.assert_allclose(
-        problem.gap(jnp.asarray(far)), logistic(X, y, l2, far) - problem.optimum, rtol=ROUNDING
-    )
-
-
-def minimize_or_fail(X, y, l2):
-    found = logistic_minimizer(X, y, l2)
-    assert np.linalg.norm(found.jac) < 1e-6
-    return found
+    far = logistic(X, y, l2, 1e3 * theta) - problem.optimum
+    np.testing.assert_allclose(problem.gap(jnp.asarray(1e3 * theta)), far, rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-7])
 def test_logistic_gap_near_the_optimum_is_the_quadratic_form(distance):
     X, y = draw(7, 4)
     y = labels(y)
-    problem = lagc_jax.logistic_regression(X, y, l2=0.3)
+    problem = lj.logistic_regression(X, y, l2=0.3)
     theta = problem.minimizer + distance * jnp.array([1.0, -2.0, 0.5, 1.0])
     move = np.asarray(theta) - np.asarray(problem.minimizer)
     slope = expit(-y * (X @ np.asarray(problem.minimizer)))
@@ -242,39 +198,32 @@ def test_logistic_gap_near_the_optimum_is_the_quadratic_form(distance):
 
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
 def test_problems_pass_through_jit_and_vmap(kind):
-    X, y = draw(7, 4)
-    more_X, more_y = draw(7, 4, seed=1)
-
     def build(X, y):
         if kind == "linear":
-            return lagc_jax.linear_regression(X, y)
-        return lagc_jax.logistic_regression(X, labels(y), l2=0.3)
+            return lj.linear_regression(X, y)
+        return lj.logistic_regression(X, labels(y), l2=0.3)
 
-    one, other = build(X, y), build(more_X, more_y)
-
-    def answers(problem, theta):
-        return problem.gap(theta), problem.group_gradients(2)(theta), problem.group_smoothness(3)
-
-    theta = jnp.linspace(-1, 1, 4)
-    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), one, other)
-    batched = jax.jit(jax.vmap(answers, in_axes=(0, None)))(both, theta)
-    for i, problem in enumerate((one, other)):
-        for got, expected in zip(batched, answers(problem, theta), strict=True):
+    problems, theta = [build(*draw(7, 4, seed)) for seed in (0, 1)], np.linspace(-1, 1, 4)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+    batched = jax.vmap(answers, in_axes=(0, None))(both, theta)
+    for i, problem in enumerate(problems):
+        leaves = map(jax.tree.leaves, (batched, answers(problem, theta)))
+        for got, expected in zip(*leaves, strict=True):
             np.testing.assert_allclose(got[i], expected, rtol=1e-11, atol=1e-12)
 
 
 def test_integer_data_become_floats():
-    problem = lagc_jax.linear_regression(np.ones((2, 1, 1), int), np.ones((2, 1), int))
+    problem = lj.linear_regression(np.ones((2, 1, 1), int), np.ones((2, 1), int))
     assert problem.X.dtype == jnp.result_type(float)
 
 
 def test_gaussian_problem_has_the_smoothness_it_was_asked_for():
     key = jax.random.key(3)
-    problem = lagc_jax.gaussian_linear_regression(key, 5, num_rows=3, num_features=4, spread=16.0)
+    problem = lj.gaussian_linear_regression(key, 5, num_rows=3, num_features=4, spread=16.0)
     assert problem.X.shape == (5, 3, 4)
     X = np.asarray(problem.X)
     norms = np.linalg.eigvalsh(X.swapaxes(1, 2) @ X)[:, -1]
     np.testing.assert_allclose(norms, [1, 2, 4, 8, 16], rtol=1e-12)
     np.testing.assert_allclose(problem.smoothness, norms, rtol=1e-12)
     with pytest.raises(ValueError, match=r"spread=0\.0"):
-        lagc_jax.gaussian_linear_regression(key, 5, spread=0.0)
+        lj.gaussian_linear_regression(key, 5, spread=0.0)

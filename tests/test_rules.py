@@ -12,7 +12,7 @@ import pytest
 import reference
 import reference_rules
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.problems._arrays import sample_partitions
 from lagc_jax.schemes.rulebook import CadaSnapshot, Laq, quantize
@@ -20,12 +20,12 @@ from lagc_jax.schemes.rules import Always, LagWorker, Proposal, Rule
 
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)
-PROBLEM = lagc_jax.logistic_regression(DATA.X, DATA.y, l2=DATA.l2)
-STOCHASTIC = lagc_jax.minibatch(PROBLEM, 2, jax.random.key(3))
+PROBLEM = lj.logistic_regression(DATA.X, DATA.y, l2=DATA.l2)
+STOCHASTIC = lj.minibatch(PROBLEM, 2, jax.random.key(3))
 LINEAR = reference.random_data("linear", 0)
-SQUARES = lagc_jax.minibatch(lagc_jax.linear_regression(LINEAR.X, LINEAR.y), 2, jax.random.key(3))
+SQUARES = lj.minibatch(lj.linear_regression(LINEAR.X, LINEAR.y), 2, jax.random.key(3))
 ALPHA = 1 / float(PROBLEM.total_smoothness)
-EXPONENTIAL = lagc_jax.Exponential(1.0)
+EXPONENTIAL = lj.Exponential(1.0)
 START = np.zeros(DATA.X.shape[2])
 
 
@@ -66,56 +66,64 @@ def constants(sizes):
     return reference.smoothness(DATA, sizes)
 
 
-SGD, AMSGRAD = reference_rules.sgd, reference_rules.amsgrad
+AMSGRAD = reference_rules.amsgrad
 SILENCE, LIFE = 6, 9  # of their own, beside the window D
+
+
+def loop(rule, groups, xi, server, *rest):
+    """The loop of a rule, given the gradient and the losses, with a server of its own."""
+
+    def run(gradient, **lost):
+        made = server() if callable(server) else server
+        return rule(gradient, groups, START, K, xi, D, made, *rest, **lost)
+
+    return run
+
+
+def sgd():
+    return reference_rules.sgd(ALPHA)
+
+
+def adam():
+    return AMSGRAD(0.05)
+
+
+# Scheme, loop and step size.
 LOOPS = {
     "lasg, worker": (
-        lagc_jax.lasg(M, 3.0, D),
-        lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, SGD(ALPHA), D, **lost
-        ),
-        ALPHA,
+        lj.lasg(M, 3.0, D), loop(reference_rules.lasg_wk2, M, 3.0, sgd, D), ALPHA,
     ),
     "lasg, server": (
-        lagc_jax.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
-        lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, M, START, K, 30.0, D, SGD(ALPHA), SILENCE, constants(M), **lost
-        ),
-        ALPHA,
+        lj.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
+        loop(reference_rules.lasg_ps, M, 30.0, sgd, SILENCE, constants(M)), ALPHA,
     ),
     "cada1": (
-        lagc_jax.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
-        lambda gradient, **lost: reference_rules.cada1(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, LIFE, **lost
-        ),
-        0.05,
+        lj.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
+        loop(reference_rules.cada1, M, 3.0, adam, SILENCE, LIFE), 0.05,
     ),
     "cada2": (
-        lagc_jax.cada(M, 3.0, D, silence=SILENCE),
-        lambda gradient, **lost: reference_rules.lasg_wk2(
-            gradient, M, START, K, 3.0, D, AMSGRAD(0.05), SILENCE, **lost
-        ),
-        0.05,
+        lj.cada(M, 3.0, D, silence=SILENCE),
+        loop(reference_rules.lasg_wk2, M, 3.0, adam, SILENCE), 0.05,
     ),
     "g-cada": (
-        lagc_jax.g_cada(M, 3, 50.0, D),
-        lambda gradient, **lost: reference_rules.lasg_ps(
-            gradient, 3, START, K, 50.0, D, AMSGRAD(0.05), D, constants(3), **lost
-        ),
+        lj.g_cada(M, 3, 50.0, D), loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)),
         0.05,
     ),
     "laq": (
-        lagc_jax.laq(M, 3, 0.2, D, silence=SILENCE),
-        lambda gradient, **lost: reference_rules.laq(
-            gradient, M, START, K, 0.2, D, ALPHA, 3, SILENCE, **lost
-        ),
-        ALPHA,
+        lj.laq(M, 3, 0.2, D, silence=SILENCE),
+        loop(reference_rules.laq, M, 0.2, ALPHA, 3, SILENCE), ALPHA,
     ),
-}
+}  # fmt: skip
+
+
+def assert_decided(left, right):
+    """No decision of a loop is within rounding of the other."""
+    larger = np.maximum(left, right)
+    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
 
 
 def descend(scheme, problem=STOCHASTIC, step_size=0.05, **arguments):
-    return lagc_jax.descend(problem, scheme, num_iterations=K, step_size=step_size, **arguments)
+    return lj.descend(problem, scheme, num_iterations=K, step_size=step_size, **arguments)
 
 
 def identity(point):
@@ -126,7 +134,7 @@ def identity(point):
 def whole_run(name):
     """A trajectory on all samples that records its iterates."""
     scheme, _, step_size = LOOPS[name]
-    return lagc_jax.simulate(
+    return lj.simulate(
         PROBLEM, scheme, EXPONENTIAL, jax.random.key(0), num_iterations=K, step_size=step_size,
         record=identity,
     )  # fmt: skip
@@ -136,15 +144,12 @@ def whole_run(name):
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_path_is_that_of_its_papers_loop(name, samples):
     scheme, loop, step_size = LOOPS[name]
-    source = full_gradient if samples == "all" else sampled_gradient
-    theta, uploads, left, right = loop(source(scheme.num_groups))
     if samples == "all":
-        path = whole_run(name)
+        gradient, path = full_gradient, whole_run(name)
     else:
-        path = descend(scheme, STOCHASTIC, step_size, record=identity)
-    # No decision of the loop is within rounding of the other, and some go either way.
-    larger = np.maximum(left, right)
-    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
+        gradient, path = sampled_gradient, descend(scheme, step_size=step_size, record=identity)
+    theta, uploads, left, right = loop(gradient(scheme.num_groups))
+    assert_decided(left, right)
     assert 0 < uploads[1:].mean() < 1
     assert np.array_equal(path.selected, uploads)
     # Some tens of steps of some tens of roundings; AMSGrad divides by small numbers.
@@ -157,22 +162,16 @@ def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     n, load = scheme.group_size, scheme.load
     timeout, times = 3.0 * load, np.random.default_rng(0).exponential(2.5 * n, (K, M))
     times[:7, 0] = np.inf  # never heard of at first
-    late = (load * times).reshape(K, -1, n).min(-1) > timeout
+    fastest = (load * times).reshape(K, -1, n).min(-1)
+    late = fastest > timeout
     theta, uploads, left, right = loop(
         sampled_gradient(scheme.num_groups), lost=lambda k, g: late[k, g]
     )
-    run = lagc_jax.simulate(
-        STOCHASTIC,
-        scheme,
-        lagc_jax.Trace.from_array(times, resample="replay"),
-        jax.random.key(0),
-        num_iterations=K,
-        step_size=step_size,
-        record=lambda point: point,
-        cluster=lagc_jax.Cluster(timeout=timeout),
-    )
-    larger = np.maximum(left, right)
-    assert np.min(np.abs(left - right)[larger > 0] / larger[larger > 0]) > 1e-7
+    run = lj.simulate(
+        STOCHASTIC, scheme, lj.Trace.from_array(times, resample="replay"), jax.random.key(0),
+        num_iterations=K, step_size=step_size, record=identity, cluster=lj.Cluster(timeout=timeout),
+    )  # fmt: skip
+    assert_decided(left, right)
     assert np.array_equal(run.selected, uploads)
     assert np.array_equal(run.received, uploads * ~late)
     working = np.ones_like(late) if scheme.trigger.everyone_works else uploads.astype(bool)
@@ -181,7 +180,6 @@ def test_a_path_with_lost_uploads_is_that_of_its_papers_loop(name):
     assert np.array_equal(run.bits[1:], arrived * scheme.trigger.message_bits(START.size))
     assert np.array_equal(run.timeouts[1:], np.cumsum(np.sum(working & late, axis=1)))
     assert 0 < (uploads * late).sum() < uploads.sum() < uploads.size
-    fastest = (load * times).reshape(K, -1, n).min(-1)
     spent = np.where(working, np.minimum(fastest, timeout), 0).max(1)
     np.testing.assert_allclose(run.wall_clock[1:], np.cumsum(spent), rtol=1e-12)
     np.testing.assert_allclose(run.recorded, theta, rtol=1e-8, atol=1e-10)
@@ -200,41 +198,40 @@ def test_costs_are_exact(name):
     assert np.array_equal(run.uplink, uploads)
     assert np.array_equal(run.computation, load * n * working)
     assert np.array_equal(run.bits, uploads * (32 + 3 * d if name == "laq" else 32 * d))
-    cost = lagc_jax.complexity(run, 10.0)
+    cost = lj.complexity(run, 10.0)
     assert cost.bits == run.bits[int(cost.iterations)]
 
 
 def test_two_gradients_take_twice_the_time():
-    twice, once = lagc_jax.lasg(M, 1.0), lagc_jax.lag(M, 1.0, trigger="worker")
     selected = jnp.ones((K, M), bool)
-    for sampler in ("direct", "workers"):
-        clocks = [
-            jax.jit(clock_of(scheme, EXPONENTIAL, sampler=sampler).along(selected).whole)(
-                jax.random.key(0)
-            )
-            for scheme in (twice, once)
-        ]
-        np.testing.assert_allclose(clocks[0], 2 * clocks[1], rtol=1e-14)
+
+    @jax.jit
+    def times(scheme):
+        clocks = [clock_of(scheme, EXPONENTIAL, sampler=way) for way in ("direct", "workers")]
+        return jnp.stack([clock.along(selected).whole(jax.random.key(0)) for clock in clocks])
+
+    once = times(lj.lag(M, 1.0, trigger="worker"))
+    np.testing.assert_allclose(times(lj.lasg(M, 1.0)), 2 * once, rtol=1e-14)
 
 
 # Least squares, whose gradient is a product that no compiler fuses with what a rule does with it:
 # the arithmetic is then the same.
 @pytest.mark.parametrize("trigger", ["cada1", "cada2"])
 def test_cada_without_a_threshold_is_distributed_amsgrad_bit_for_bit(trigger):
-    path = descend(lagc_jax.cada(M, xi=0.0, trigger=trigger), SQUARES)
-    adam = descend(lagc_jax.gd(M), SQUARES, optimizer=lagc_jax.amsgrad(0.05))
+    path = descend(lj.cada(M, xi=0.0, trigger=trigger), SQUARES)
+    plain = dataclasses.replace(lj.gd(M), optimizer=lj.amsgrad)
     assert path.selected.all()
-    assert np.array_equal(path.gap, adam.gap)
+    assert np.array_equal(path.gap, descend(plain, SQUARES).gap)
 
 
 def test_lasg_without_a_threshold_is_stochastic_gradient_descent_bit_for_bit():
     step_size = 1 / float(SQUARES.total_smoothness)
-    path = descend(lagc_jax.lasg(M, xi=0.0), SQUARES, step_size)
-    assert np.array_equal(path.gap, descend(lagc_jax.gd(M), SQUARES, step_size).gap)
+    path = descend(lj.lasg(M, xi=0.0), SQUARES, step_size)
+    assert np.array_equal(path.gap, descend(lj.gd(M), SQUARES, step_size).gap)
 
 
 def test_g_cada_with_one_worker_a_group_is_cada_bit_for_bit():
-    schemes = lagc_jax.g_cada(M, M, 3.0, trigger="cada2"), lagc_jax.cada(M, 3.0)
+    schemes = lj.g_cada(M, M, 3.0, trigger="cada2"), lj.cada(M, 3.0)
     grouped, alone = map(descend, schemes)
     assert np.array_equal(grouped.gap, alone.gap)
     assert np.array_equal(grouped.selected, alone.selected)
@@ -242,23 +239,22 @@ def test_g_cada_with_one_worker_a_group_is_cada_bit_for_bit():
 
 def test_laq_with_many_bits_is_lag():
     # LAG never keeps silent for as long as the memory here, so nothing is forced.
-    laq = descend(lagc_jax.laq(M, bits=32, xi=0.1, memory=K), PROBLEM, ALPHA)
-    lag = descend(lagc_jax.lag(M, 0.1, K, trigger="worker"), PROBLEM, ALPHA)
+    laq = descend(lj.laq(M, bits=32, xi=0.1, memory=K), PROBLEM, ALPHA)
+    lag = descend(lj.lag(M, 0.1, K, trigger="worker"), PROBLEM, ALPHA)
     assert 0 < np.mean(lag.selected[1:]) < 1
     assert np.array_equal(laq.selected, lag.selected)
     # A grid of 2^32 points over a change is off by 2^-33 of it at most.
     np.testing.assert_allclose(laq.gap, lag.gap, rtol=1e-7)
 
 
-def test_an_infinite_threshold_uploads_only_when_it_is_forced():
-    for trigger in ("lasg-server", "lasg-worker", "cada1"):
-        scheme = lagc_jax.lasg(M, 1e30, D, trigger=trigger)
-        expected = np.zeros((K, M), bool)
-        if trigger == "cada1":
-            expected[::D] = True  # everybody when the snapshot is renewed
-        else:
-            expected[:: D + 1] = True  # D iterations without an upload, then one
-        assert np.array_equal(descend(scheme, step_size=1e-3).selected, expected)
+@pytest.mark.parametrize(
+    # D iterations without an upload, then one; everybody when the snapshot is renewed.
+    ("trigger", "period"), [("lasg-server", D + 1), ("lasg-worker", D + 1), ("cada1", D)]
+)  # fmt: skip
+def test_an_infinite_threshold_uploads_only_when_it_is_forced(trigger, period):
+    path = descend(lj.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
+    expected = np.broadcast_to(np.arange(K)[:, None] % period == 0, (K, M))
+    assert np.array_equal(path.selected, expected)
 
 
 def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
@@ -274,10 +270,10 @@ def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
 
 
 def test_a_step_at_a_time_makes_the_same_path():
-    scheme = lagc_jax.cada(M, 3.0, D, trigger="cada1")
+    scheme = lj.cada(M, 3.0, D, trigger="cada1")
     whole = descend(scheme)
-    state = lagc_jax.init(STOCHASTIC, scheme, 0.05)
-    step, gap = jax.jit(lagc_jax.step), jax.jit(STOCHASTIC.gap)
+    state = lj.init(STOCHASTIC, scheme, 0.05)
+    step, gap = jax.jit(lj.step), jax.jit(STOCHASTIC.gap)
     for k in range(10):
         state = step(STOCHASTIC, scheme, state)
         assert np.array_equal(state.uploaded, whole.selected[k])
@@ -288,8 +284,8 @@ def test_a_batch_over_xi_and_samples_is_a_loop():
     xis, keys = jnp.array([0.5, 3.0]), jax.random.split(jax.random.key(5), 2)
 
     def gap(xi, key):
-        problem = lagc_jax.minibatch(PROBLEM, 2, key)
-        scheme = dataclasses.replace(lagc_jax.cada(M, 1.0, D), xi=xi)
+        problem = lj.minibatch(PROBLEM, 2, key)
+        scheme = dataclasses.replace(lj.cada(M, 1.0, D), xi=xi)
         return descend(scheme, problem).gap
 
     together = jax.vmap(gap)(xis, keys)
@@ -300,15 +296,15 @@ def test_a_batch_over_xi_and_samples_is_a_loop():
 def test_what_is_no_part_of_a_scheme_is_refused():
     for trigger in (5, None, LagWorker):
         with pytest.raises(ValueError, match=r"trigger=.* is no Rule \(.*\); give a Rule"):
-            lagc_jax.lag(M, trigger=trigger)
-    for decoding in ("fastest", lagc_jax.Rescaled):
+            lj.lag(M, trigger=trigger)
+    for decoding in ("fastest", lj.Rescaled):
         with pytest.raises(ValueError, match=r"decoding=.* is no Decoding \(.*\); give a"):
-            lagc_jax.Scheme(M, 1, 1, decoding=decoding)
+            lj.Scheme(M, 1, 1, decoding=decoding)
     with pytest.raises(ValueError, match=r"optimizer=.* is no function of the step size; give"):
-        dataclasses.replace(lagc_jax.gd(M), optimizer=optax.amsgrad(0.1))
+        dataclasses.replace(lj.gd(M), optimizer=optax.amsgrad(0.1))
     with pytest.raises(ValueError, match=r"code is of type ndarray; give a GradientCode"):
-        lagc_jax.FirstDecodable(np.eye(M))
-    assert not lagc_jax.Scheme(M, M, 1, trigger=Always()).adaptive
+        lj.FirstDecodable(np.eye(M))
+    assert not lj.Scheme(M, M, 1, trigger=Always()).adaptive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -349,12 +345,12 @@ WRONG = [
 @pytest.mark.parametrize(("parts", "message"), WRONG)
 def test_a_rule_that_gives_the_wrong_thing_is_told_what_to_give(parts, message):
     with pytest.raises(ValueError, match=message):
-        descend(lagc_jax.lag(M, trigger=Own(**parts)), PROBLEM, ALPHA)
+        descend(lj.lag(M, trigger=Own(**parts)), PROBLEM, ALPHA)
 
 
 def test_a_rule_of_ones_own_that_gives_the_right_things_runs():
-    path = descend(lagc_jax.lag(M, trigger=Own(starts=lambda *_: 0)), PROBLEM, ALPHA)
-    assert np.array_equal(path.gap, descend(lagc_jax.gd(M), PROBLEM, ALPHA).gap)
+    path = descend(lj.lag(M, trigger=Own(starts=lambda *_: 0)), PROBLEM, ALPHA)
+    assert np.array_equal(path.gap, descend(lj.gd(M), PROBLEM, ALPHA).gap)
 
 
 def test_bits_that_are_no_number_are_refused():
@@ -363,7 +359,7 @@ def test_bits_that_are_no_number_are_refused():
             return None
 
     with pytest.raises(ValueError, match="`message_bits` of trigger='Bits'=None is not a real num"):
-        lagc_jax.simulate(PROBLEM, lagc_jax.lag(M, trigger=Bits()), EXPONENTIAL,
+        lj.simulate(PROBLEM, lj.lag(M, trigger=Bits()), EXPONENTIAL,
                           jax.random.key(0), num_iterations=K)  # fmt: skip
 
 
@@ -372,15 +368,15 @@ def test_a_rule_without_a_hash_and_an_optimiser_that_is_none_are_refused():
         __hash__ = None
 
     with pytest.raises(ValueError, match=r"trigger=.* cannot be hashed; make its class a frozen"):
-        lagc_jax.lag(M, trigger=Loose())
-    scheme = dataclasses.replace(lagc_jax.gd(M), optimizer=lambda step_size: step_size)
+        lj.lag(M, trigger=Loose())
+    scheme = dataclasses.replace(lj.gd(M), optimizer=lambda step_size: step_size)
     with pytest.raises(ValueError, match=r"optimizer=.* is no optax transformation; give"):
         descend(scheme)
 
 
 def test_amsgrad_does_not_correct_the_bias():
     gradient = np.array([3.0, -0.5])
-    server = lagc_jax.amsgrad(0.1)
+    server = lj.amsgrad(0.1)
     state, plain = server.init(gradient), AMSGRAD(0.1)
     for scale in (1.0, 4.0, 0.1):
         step, state = server.update(scale * gradient, state)
@@ -394,17 +390,17 @@ def test_amsgrad_does_not_correct_the_bias():
 
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"snapshot_life=5 is given but trigger='cada2' has none"):
-        lagc_jax.cada(M, 1.0, snapshot_life=5)
+        lj.cada(M, 1.0, snapshot_life=5)
     with pytest.raises(ValueError, match=r"silence=5 is given but trigger='server' has none"):
-        lagc_jax.lasg(M, 1.0, trigger="server", silence=5)
+        lj.lasg(M, 1.0, trigger="server", silence=5)
     with pytest.raises(ValueError, match=r"silence=0 is too small; give"):
-        lagc_jax.laq(M, silence=0)
+        lj.laq(M, silence=0)
     with pytest.raises(ValueError, match=r"bits=33 exceeds 32; give"):
-        lagc_jax.laq(M, bits=33)
+        lj.laq(M, bits=33)
     with pytest.raises(ValueError, match=r"trigger='cada2' needs workers that know"):
-        lagc_jax.Scheme(M, 2, 1, 1.0, 4, "cada2")
+        lj.Scheme(M, 2, 1, 1.0, 4, "cada2")
     with pytest.raises(ValueError, match=r"trigger='cada3' is unknown; give one of"):
-        lagc_jax.cada(M, 1.0, trigger="cada3")
+        lj.cada(M, 1.0, trigger="cada3")
     assert Laq(3) == Laq(3)
     assert CadaSnapshot() == CadaSnapshot()
 

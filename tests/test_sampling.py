@@ -7,7 +7,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import special
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.law.inverse import CHUNK, chunk_uniforms, make_inverse, threefry
 
@@ -49,7 +49,7 @@ def test_inverse_is_exact_from_the_far_tail_to_the_median_and_beyond(n, r, dtype
     survival = np.concatenate(
         [2.0 ** -np.linspace(1, last, 4001), np.linspace(0.01, 0.999, 4001)]
     ).astype(dtype)
-    unit = lagc_jax.Exponential(np.asarray(1.0, dtype))
+    unit = lj.Exponential(np.asarray(1.0, dtype))
     inverse = make_inverse(n, r, np.dtype(dtype))
     for s in (1, 2, 7, 100):
         times = jax.jit(inverse.times)(unit, survival, np.asarray(s, dtype))
@@ -61,7 +61,7 @@ def test_inverse_is_exact_from_the_far_tail_to_the_median_and_beyond(n, r, dtype
 
 
 def test_the_far_tail_of_a_heavy_tail_is_finite_in_float32():
-    heavy = lagc_jax.Pareto(np.float32(1.0), np.float32(0.5))
+    heavy = lj.Pareto(np.float32(1.0), np.float32(0.5))
     for n, r in CODED + CLOSED:
         inverse = make_inverse(n, r, np.dtype(np.float32))
         times = jax.jit(inverse.times)(heavy, np.float32([2.0**-33, 1.0]), np.float32(4))
@@ -74,8 +74,8 @@ def test_the_far_tail_of_a_heavy_tail_is_finite_in_float32():
 def test_streamed_sums_are_those_of_the_whole_path(sampler, dtype):
     K = 3 * CHUNK + 5
     selected = jax.random.bernoulli(KEY, 0.6, (K, 2))
-    delays = lagc_jax.Exponential(np.asarray(2.0, dtype))
-    times = clock_of(lagc_jax.lagc(6, 2, 2), delays, sampler=sampler).along(selected)
+    delays = lj.Exponential(np.asarray(2.0, dtype))
+    times = clock_of(lj.lagc(6, 2, 2), delays, sampler=sampler).along(selected)
     iterates = jnp.array([0, 1, CHUNK - 1, CHUNK, CHUNK, CHUNK + 1, K])
     sums = jax.jit(times.until)(KEY, iterates)
     assert sums.dtype == dtype
@@ -87,13 +87,13 @@ def test_streamed_sums_are_those_of_the_whole_path(sampler, dtype):
 def test_a_million_iterations_lose_nothing_in_float32():
     K = 1_000_000
     selected = jnp.ones((K, 1), bool)
-    times = clock_of(lagc_jax.gc(3, 3), lagc_jax.Exponential(jnp.float32(1))).along(selected)
+    times = clock_of(lj.gc(3, 3), lj.Exponential(jnp.float32(1))).along(selected)
     total = jax.jit(times.until)(KEY, jnp.array([K]))[0]
     whole = jax.jit(times.whole)(KEY)
     exact = np.asarray(whole, np.float64).sum()
     # One rounding of the sum, and those of the sums of 64 times, which average out.
     np.testing.assert_allclose(total, exact, rtol=2e-7)
-    curve = jax.jit(lagc_jax.costs.accumulate)(whole)
+    curve = jax.jit(lj.costs.accumulate)(whole)
     np.testing.assert_allclose(curve[-1], exact, rtol=1e-6)  # a tree of 20 roundings
     naive = np.cumsum(whole)[-1]
     assert abs(total - exact) < abs(naive - exact)
@@ -101,7 +101,7 @@ def test_a_million_iterations_lose_nothing_in_float32():
 
 def test_exact_means_lose_nothing_in_float32_over_a_million_iterations():
     K = 1_000_000
-    scheme, delays = lagc_jax.gc(3, 3), lagc_jax.Exponential(jnp.float32(3.0))
-    clock = lagc_jax.expected_wall_clock(scheme, delays, np.ones((K, 1), bool))
+    scheme, delays = lj.gc(3, 3), lj.Exponential(jnp.float32(3.0))
+    clock = lj.expected_wall_clock(scheme, delays, np.ones((K, 1), bool))
     assert clock.dtype == jnp.float32
     np.testing.assert_allclose(clock[-1], K / 3, rtol=1e-6)  # a tree of 20 roundings

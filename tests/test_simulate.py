@@ -3,16 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import reference
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.times import sample_worker_times
 
 M, K = 6, 20
-LAGC = lagc_jax.lagc(M, 2, 2, xi=0.2, memory=4)
-PARETO = lagc_jax.Pareto(1.0, 1.5)
+LAGC = lj.lagc(M, 2, 2, xi=0.2, memory=4)
+PARETO = lj.Pareto(1.0, 1.5)
 KEY = jax.random.key(7)
 
 
@@ -26,18 +25,18 @@ def assert_close(run, expected, rtol=1e-10):
         )
 
 
-def data_of(problem):
-    return reference.Data("linear", np.asarray(problem.X), np.asarray(problem.y))
-
-
 def member(batch, i):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[i], batch)
 
 
+def simulate(problem, scheme=LAGC, delays=PARETO, key=KEY, **changes):
+    arguments = dict(num_iterations=K, step_size=0.03) | changes
+    return lj.simulate(problem, scheme, delays, key, **arguments)
+
+
 def run(problem, key=KEY, xi=0.2, step_size=0.03, shape=1.5):
-    scheme = lagc_jax.lagc(M, 2, 2, xi=xi, memory=4)
-    delays = lagc_jax.Pareto(1.0, shape)
-    return lagc_jax.simulate(problem, scheme, delays, key, num_iterations=K, step_size=step_size)
+    scheme, delays = lj.lagc(M, 2, 2, xi=xi, memory=4), lj.Pareto(1.0, shape)
+    return simulate(problem, scheme, delays, key, step_size=step_size)
 
 
 AXES = {
@@ -60,8 +59,8 @@ def test_a_batch_over_vector_xi_and_worker_parameters_is_a_loop(problem):
     rates = np.random.default_rng(0).uniform(0.5, 2, (2, M))
 
     def one(xi, rate):
-        scheme, delays = lagc_jax.lag(M, xi=xi, memory=2), lagc_jax.Exponential(rate)
-        return lagc_jax.simulate(problem, scheme, delays, KEY, num_iterations=K)
+        scheme, delays = lj.lag(M, xi=xi, memory=2), lj.Exponential(rate)
+        return lj.simulate(problem, scheme, delays, KEY, num_iterations=K)
 
     batch = jax.vmap(one)(xis, rates)
     for i in range(2):
@@ -69,21 +68,15 @@ def test_a_batch_over_vector_xi_and_worker_parameters_is_a_loop(problem):
 
 
 def test_a_scheme_may_be_batched_as_a_pytree(problem):
-    schemes = lagc_jax.Scheme(M, 2, 2, 0.0, 4, "server")
-    schemes = jax.tree.map(lambda _: jnp.array([0.1, 0.4]), schemes)
-    batch = jax.vmap(
-        lambda scheme: lagc_jax.simulate(
-            problem, scheme, PARETO, KEY, num_iterations=K, step_size=0.03
-        )
-    )(schemes)
-    for i, xi in enumerate((0.1, 0.4)):
+    schemes = jax.tree.map(lambda _: AXES["xi"], LAGC)
+    batch = jax.vmap(lambda scheme: simulate(problem, scheme))(schemes)
+    for i, xi in enumerate(AXES["xi"]):
         assert_close(member(batch, i), run(problem, xi=xi))
 
 
 def test_simulate_inside_jit_is_simulate(problem):
-    jitted = jax.jit(lagc_jax.simulate, static_argnames=("num_iterations", "sampler"))
-    inside = jitted(problem, LAGC, PARETO, KEY, num_iterations=K, step_size=0.03)
-    assert_close(inside, run(problem))
+    jitted = jax.jit(lj.simulate, static_argnames=("num_iterations", "sampler"))
+    assert_close(jitted(problem, LAGC, PARETO, KEY, num_iterations=K, step_size=0.03), run(problem))
 
 
 def test_the_path_does_not_depend_on_the_delays(problem):
@@ -101,12 +94,12 @@ def test_the_same_key_gives_the_same_trajectory(problem):
 
 @pytest.mark.parametrize(
     "scheme",
-    [LAGC, lagc_jax.gc(M, 3), lagc_jax.g_lag(M, 3, xi=0.05, trigger="worker")],
+    [LAGC, lj.gc(M, 3), lj.g_lag(M, 3, xi=0.05, trigger="worker")],
     ids=["lagc", "gc", "g-lag, worker"],
 )
 def test_sampling_workers_gives_the_clock_of_their_drawn_times(problem, scheme):
-    delays = lagc_jax.Exponential(np.array([1, 2, 3, 0.5, 1, 0.05]))
-    result = lagc_jax.simulate(problem, scheme, delays, KEY, num_iterations=K)
+    delays = lj.Exponential(np.array([1, 2, 3, 0.5, 1, 0.05]))
+    result = lj.simulate(problem, scheme, delays, KEY, num_iterations=K)
     times = np.asarray(jax.jit(sample_worker_times, static_argnums=(2, 3))(delays, KEY, K, M))
     expected = reference.wall_clock(
         times, np.asarray(result.selected), scheme.redundancy, scheme.trigger.name
@@ -119,7 +112,7 @@ ACCURACIES = np.array([1.0, 1e-3, 1e-300, 1e6])
 
 def test_complexity_is_the_entry_at_the_first_gap_within_the_accuracy(problem):
     result = run(problem)
-    complexity = lagc_jax.complexity(result, ACCURACIES)
+    many = lj.complexity(result, ACCURACIES)
     arrays = {
         "wall_clock": result.wall_clock,
         "communication": result.downlink + result.uplink,
@@ -128,64 +121,50 @@ def test_complexity_is_the_entry_at_the_first_gap_within_the_accuracy(problem):
     }
     for field, array in arrays.items():
         expected = [reference.complexity(array, result.gap, eps) for eps in ACCURACIES]
-        assert np.array_equal(getattr(complexity, field), expected)
-    assert np.isfinite(complexity.wall_clock).tolist() == [True, True, False, True]
-    assert complexity.communication[3] == 0  # the start is within 1e6
-
-
-def test_complexity_takes_one_accuracy_or_many(problem):
-    result = run(problem)
-    many = lagc_jax.complexity(result, ACCURACIES)
-    for i, accuracy in enumerate(ACCURACIES):
-        one = lagc_jax.complexity(result, accuracy)
+        assert np.array_equal(getattr(many, field), expected)
+    assert np.isfinite(many.wall_clock).tolist() == [True, True, False, True]
+    assert many.communication[3] == 0  # the start is within 1e6
+    for i, accuracy in enumerate(ACCURACIES):  # one accuracy or many
+        one = lj.complexity(result, accuracy)
         assert one.wall_clock.shape == ()
         assert one == member(many, i)
-
-
-def test_complexity_counts_a_gap_equal_to_the_accuracy(problem):
-    result = run(problem)
-    assert lagc_jax.complexity(result, result.gap[6]).iterations == 6
+    assert lj.complexity(result, result.gap[6]).iterations == 6  # equal counts
 
 
 def test_complexity_of_a_batch_is_that_of_its_members(problem):
     batch = jax.vmap(lambda key: run(problem, key=key))(AXES["key"])
-    complexity = jax.vmap(lambda one: lagc_jax.complexity(one, ACCURACIES))(batch)
+    complexity = jax.vmap(lambda one: lj.complexity(one, ACCURACIES))(batch)
     for i in range(3):
-        alone = lagc_jax.complexity(member(batch, i), ACCURACIES)
-        assert all(jax.tree.leaves(jax.tree.map(np.array_equal, member(complexity, i), alone)))
+        alone = lj.complexity(member(batch, i), ACCURACIES)
+        assert jax.tree.all(jax.tree.map(np.array_equal, member(complexity, i), alone))
 
 
 def test_a_large_xi_with_few_groups_diverges_and_says_so(problem):
-    scheme, iterations = lagc_jax.g_lag(M, 2, xi=1.0), 200
-    result = lagc_jax.simulate(problem, scheme, PARETO, KEY, num_iterations=iterations)
-    alpha = 1 / reference.smoothness(data_of(problem), 1)[0]
-    expected = reference.run_path(data_of(problem), 2, "server", 1.0, 10, alpha, iterations)
+    iterations, data = 200, reference.data_of(problem)
+    result = simulate(problem, lj.g_lag(M, 2, xi=1.0), num_iterations=iterations, step_size=None)
+    alpha = 1 / reference.smoothness(data, 1)[0]
+    expected = reference.run_path(data, 2, "server", 1.0, 10, alpha, iterations)
     assert reference.tie_margin(expected) > 1e-6
     assert bool(result.diverged)
     assert np.array_equal(result.selected, expected.selected)
     # A divergent recursion amplifies rounding, by less than 1e6 over these 200 iterations.
     np.testing.assert_allclose(result.gap, expected.gap, rtol=1e-10 * 1e6)
-    assert np.isinf(lagc_jax.complexity(result, 1e-8).wall_clock)
+    assert np.isinf(lj.complexity(result, 1e-8).wall_clock)
 
 
-@pytest.mark.parametrize("scheme", [lagc_jax.gd(M), LAGC], ids=["gd", "lagc"])
+@pytest.mark.parametrize("scheme", [lj.gd(M), LAGC], ids=["gd", "lagc"])
 def test_an_overflowing_path_keeps_its_finite_part(problem, scheme):
-    result = lagc_jax.simulate(problem, scheme, PARETO, KEY, num_iterations=K, step_size=1e40)
-    expected = reference.run_path(
-        data_of(problem), scheme.num_groups, scheme.trigger.name, scheme.xi, scheme.memory, 1e40, K
-    )
+    result = simulate(problem, scheme, step_size=1e40)
+    G, trigger, data = scheme.num_groups, scheme.trigger.name, reference.data_of(problem)
+    expected = reference.run_path(data, G, trigger, scheme.xi, scheme.memory, 1e40, K)
     finite = np.isfinite(expected.gap)
     assert 3 <= finite.sum() < K
     assert bool(result.diverged)
     assert not np.isfinite(result.gap[-1])
     np.testing.assert_allclose(result.gap[finite], expected.gap[finite], rtol=1e-10)
-    complexity = lagc_jax.complexity(result, np.array([1e-8, 2 * float(result.gap[0])]))
+    complexity = lj.complexity(result, np.array([1e-8, 2 * float(result.gap[0])]))
     assert np.isinf(complexity.wall_clock).tolist() == [True, False]
     assert np.isinf(complexity.communication).tolist() == [True, False]
-
-
-def test_a_converging_path_has_not_diverged(problem):
-    assert not bool(run(problem).diverged)
 
 
 def test_a_divergent_member_leaves_the_rest_of_a_batch_alone(problem):
@@ -196,39 +175,22 @@ def test_a_divergent_member_leaves_the_rest_of_a_batch_alone(problem):
         assert_close(member(batch, i), run(problem, step_size=steps[i]))
 
 
-def realisations(problem, delays, count, scheme=LAGC):
-    """The trajectories of `fold_in(KEY, i)`, one call each."""
-    return [
-        lagc_jax.simulate(
-            problem, scheme, delays, jax.random.fold_in(KEY, i), num_iterations=K, step_size=0.03
-        )
-        for i in range(count)
-    ]
-
-
 @pytest.mark.parametrize(
-    "delays", [PARETO, lagc_jax.Exponential(np.linspace(0.5, 2, M))], ids=["iid", "by worker"]
+    "delays", [PARETO, lj.Exponential(np.linspace(0.5, 2, M))], ids=["iid", "by worker"]
 )
 def test_a_batch_of_realisations_summarises_simulate_with_folded_keys(problem, delays):
-    accuracies, levels, count = (1.0, 1e-2, 1e-300), (0.0, 0.3, 0.5, 1.0), 5
-    batch = lagc_jax.simulate_batch(
-        problem,
-        LAGC,
-        delays,
-        KEY,
-        num_iterations=K,
-        num_realisations=count,
-        accuracies=accuracies,
-        quantiles=levels,
-        step_size=0.03,
-    )
-    runs = realisations(problem, delays, count)
+    accuracies, levels = (1.0, 1e-2, 1e-300), (0.0, 0.3, 0.5, 1.0)
+    batch = lj.simulate_batch(
+        problem, LAGC, delays, KEY, num_iterations=K, num_realisations=5, accuracies=accuracies,
+        quantiles=levels, step_size=0.03,
+    )  # fmt: skip
+    runs = [simulate(problem, LAGC, delays, key=jax.random.fold_in(KEY, i)) for i in range(5)]
     assert np.array_equal(batch.selected, runs[0].selected)
     np.testing.assert_allclose(batch.gap, runs[0].gap, rtol=1e-10)
     for a, accuracy in enumerate(accuracies):
-        costs = [lagc_jax.complexity(one, accuracy) for one in runs]
+        costs = [lj.complexity(one, accuracy) for one in runs]
         for field in ("iterations", "communication", "computation"):
-            assert getattr(batch, field)[a] == getattr(costs[0], field)
+            assert getattr(batch.costs, field).mean[a] == getattr(costs[0], field)
         clock = np.array([one.wall_clock for one in costs])
         if np.isinf(clock[0]):
             assert np.isinf(batch.mean[a])
@@ -240,52 +202,40 @@ def test_a_batch_of_realisations_summarises_simulate_with_folded_keys(problem, d
 
 
 def test_realisations_do_not_depend_on_how_many_there_are(problem):
-    def extremes(count):
-        batch = lagc_jax.simulate_batch(
-            problem,
-            LAGC,
-            PARETO,
-            KEY,
-            num_iterations=K,
-            num_realisations=count,
-            accuracies=(1e-2,),
-            quantiles=np.linspace(0, 1, count),  # every realisation, sorted
-            step_size=0.03,
-        )
+    def sorted_times(count):
+        batch = lj.simulate_batch(
+            problem, LAGC, PARETO, KEY, num_iterations=K, num_realisations=count,
+            accuracies=(1e-2,), quantiles=np.linspace(0, 1, count), step_size=0.03,
+        )  # fmt: skip
         return np.asarray(batch.quantiles[0])
 
     # 3 and 70 realisations: the larger batch is drawn in more than one block.
-    few, many = extremes(3), extremes(70)
+    few, many = sorted_times(3), sorted_times(70)
     for clock in few:
         assert np.isclose(many, clock, rtol=1e-12).any()
     runs = jax.vmap(lambda i: run(problem, key=jax.random.fold_in(KEY, i)))(jnp.arange(70))
-    hit = int(lagc_jax.complexity(member(runs, 0), 1e-2).iterations)
+    hit = int(lj.complexity(member(runs, 0), 1e-2).iterations)
     np.testing.assert_allclose(many, np.sort(runs.wall_clock[:, hit]), rtol=1e-12)
 
 
 CODED = {
-    "gc": (lagc_jax.gc(M, 3), None),
-    "gc, fractional repetition": (lagc_jax.gc(M, 3), lagc_jax.fractional_repetition(6, 3)),
+    "gc": (lj.gc(M, 3), None),
+    "gc, fractional repetition": (lj.gc(M, 3), lj.fractional_repetition(6, 3)),
     "lagc": (LAGC, None),
-    "g-lag, worker": (lagc_jax.g_lag(M, 2, xi=0.05, memory=4, trigger="worker"), None),
-    "gd": (lagc_jax.gd(M), None),
+    "g-lag, worker": (lj.g_lag(M, 2, xi=0.05, memory=4, trigger="worker"), None),
+    "gd": (lj.gd(M), None),
 }
 
 
 @pytest.mark.parametrize("name", CODED)
 def test_coded_messages_decode_to_the_exact_path(problem, name):
     scheme, code = CODED[name]
-    arguments = dict(num_iterations=K, step_size=0.03, sampler="workers")
-    exact = lagc_jax.simulate(problem, scheme, PARETO, KEY, **arguments)
-    coded = lagc_jax.simulate(
-        problem, scheme, PARETO, KEY, **arguments, exact_recovery=False, code=code
-    )
-    used = (
-        lagc_jax.cyclic_repetition(scheme.group_size, scheme.redundancy) if code is None else code
-    )
+    exact = simulate(problem, scheme, sampler="workers")
+    coded = simulate(problem, scheme, sampler="workers", exact_recovery=False, code=code)
+    used = code or lj.cyclic_repetition(scheme.group_size, scheme.redundancy)
     # Decoding multiplies the rounding of messages, eps of the largest gradient, by the condition.
     # A gap is quadratic in the iterate's error, hence the square root and the factor 2.
-    rounding = 100 * np.finfo(float).eps * lagc_jax.worst_condition(used)
+    rounding = 100 * np.finfo(float).eps * lj.worst_condition(used)
     distance = np.sqrt(exact.gap / exact.gap[0])
     assert np.array_equal(coded.selected, exact.selected)
     assert np.all(np.abs(coded.gap - exact.gap) <= 2 * rounding * distance * exact.gap[0])
@@ -295,39 +245,16 @@ def test_coded_messages_decode_to_the_exact_path(problem, name):
 
 
 def test_coded_trajectories_really_send_their_messages(problem):
-    silent = lagc_jax.GradientCode(jnp.zeros((3, 3)), 2)
-    result = lagc_jax.simulate(
-        problem, LAGC, PARETO, KEY, num_iterations=K, exact_recovery=False, code=silent
-    )
+    silent = lj.GradientCode(jnp.zeros((3, 3)), 2)
+    result = simulate(problem, exact_recovery=False, code=silent)
     assert np.array_equal(result.gap, np.full(K + 1, result.gap[0]))
-
-
-def test_heavy_ball_replaces_plain_descent(problem):
-    alpha = 0.01
-    result = lagc_jax.simulate(
-        problem,
-        lagc_jax.gc(M, 2),
-        PARETO,
-        KEY,
-        num_iterations=K,
-        step_size=alpha,
-        optimizer=optax.sgd(alpha, momentum=0.9),
-    )
-    data, theta = data_of(problem), [np.zeros(8)]
-    velocity = np.zeros(8)
-    for k in range(K):
-        velocity = 0.9 * velocity + reference.group_gradient(data, 1, 0, theta[k])
-        theta.append(theta[k] - alpha * velocity)
-    np.testing.assert_allclose(result.gap, reference.gaps(data, theta), rtol=1e-10)
 
 
 def test_values_do_not_compile_again_but_sizes_do(problem, compilations):
     def one(redundancy, xi, step_size, seed, rate):
-        scheme = lagc_jax.lagc(M, 2, redundancy, xi=xi, memory=3)
-        key = jax.random.key(seed)
-        delays = lagc_jax.Exponential(rate)
-        result = lagc_jax.simulate(
-            problem, scheme, delays, key, num_iterations=3, step_size=step_size
+        scheme, delays = lj.lagc(M, 2, redundancy, xi=xi, memory=3), lj.Exponential(rate)
+        result = simulate(
+            problem, scheme, delays, jax.random.key(seed), num_iterations=3, step_size=step_size
         )
         return jax.block_until_ready(result)
 
@@ -344,15 +271,11 @@ def test_values_do_not_compile_again_but_sizes_do(problem, compilations):
 
 def test_batches_of_realisations_do_not_compile_again_for_values(problem, compilations):
     def one(xi, seed, shape, accuracy):
-        return lagc_jax.simulate_batch(
-            problem,
-            lagc_jax.lagc(M, 2, 2, xi=xi, memory=3),
-            lagc_jax.Pareto(1.0, shape),
-            jax.random.key(seed),
-            num_iterations=3,
-            num_realisations=2,
+        scheme, delays = lj.lagc(M, 2, 2, xi=xi, memory=3), lj.Pareto(1.0, shape)
+        return lj.simulate_batch(
+            problem, scheme, delays, jax.random.key(seed), num_iterations=3, num_realisations=2,
             accuracies=(accuracy,),
-        )
+        )  # fmt: skip
 
     one(0.1, 0, 1.5, 1e-2)
     with compilations() as values:

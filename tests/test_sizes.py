@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.law import binomial
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.inverse import make_inverse
@@ -33,13 +33,13 @@ def test_both_sums_of_binomial_terms_agree(r):
 def test_mean_of_a_hundred_thousand_workers_is_that_of_harmonic_numbers():
     n, r = 100_000, 10
     exact = r * math.fsum(1 / k for k in range(r, n + 1))
-    assert iteration_mean(lagc_jax.Exponential(1.0), n, r, 1) == pytest.approx(exact, rel=1e-12)
+    assert iteration_mean(lj.Exponential(1.0), n, r, 1) == pytest.approx(exact, rel=1e-12)
 
 
 def test_inverse_of_many_workers_inverts_their_law():
     n, r, survival = 5000, 2500, jnp.array([1e-12, 0.3, 0.7])
     inverse = make_inverse(n, r, np.dtype("float64"))
-    z = inverse.times(lagc_jax.Exponential(1.0), survival, jnp.ones(3)) / r
+    z = inverse.times(lj.Exponential(1.0), survival, jnp.ones(3)) / r
     np.testing.assert_allclose(stats.binom.sf(r - 1, n, np.exp(-z)), survival, rtol=1e-9)
 
 
@@ -76,14 +76,14 @@ def test_newton_direction_of_many_parameters_is_least_squares():
 def test_fewer_samples_than_features_are_solved_in_their_span():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2, 5, 40)), rng.choice([-1, 1], size=(2, 5))
-    problem = lagc_jax.logistic_regression(X, y, l2=0.1)
+    problem = lj.logistic_regression(X, y, l2=0.1)
     gradient = problem.group_gradients(1)(problem.minimizer)
     np.testing.assert_allclose(gradient, 0, atol=1e-13)
 
 
 def test_estimated_smoothness_of_a_quadratic_is_its_largest_eigenvalue():
     curvature = jnp.linspace(0.9, 1.0, 200)
-    estimate = lagc_jax.estimate_smoothness(
+    estimate = lj.estimate_smoothness(
         lambda theta, scale: scale * jnp.sum(curvature * theta**2) / 2,
         jnp.array([1.0, 3.0]),
         jnp.zeros(200),
@@ -92,7 +92,7 @@ def test_estimated_smoothness_of_a_quadratic_is_its_largest_eigenvalue():
 
 
 def test_blocks_decode_as_their_matrix_does():
-    code = lagc_jax.fractional_repetition(6, 2)
+    code = lj.fractional_repetition(6, 2)
     arrival = jax.random.uniform(jax.random.key(0), (50, 6)).round(1)
     arrival = arrival.at[0, 2:4].set(jnp.inf)
     by_block = FirstDecodable(code).wait(arrival)
@@ -107,7 +107,7 @@ def test_every_worker_with_a_partition_of_its_own_is_the_identity():
 
 
 def test_decoding_vectors_of_many_sets_are_those_of_pseudoinverses():
-    encoding = np.asarray(lagc_jax.cyclic_repetition(10, 3).encoding)
+    encoding = np.asarray(lj.cyclic_repetition(10, 3).encoding)
     sets = codes._consecutive_sets(10, 8)
     expected = np.linalg.pinv(encoding[sets]).sum(-2)
     vectors = codes._vectors_of_many(encoding, sets)
@@ -122,5 +122,5 @@ def test_what_takes_long_shows_how_far_it_is(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(linear, "SLOW_DATA", 0)
-    lagc_jax.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    lj.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     assert "linear_regression: 100%" in terminal.getvalue()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import lagc_jax
+import lagc_jax as lj
 from lagc_jax.delays._columns import check_values
 from lagc_jax.delays.fitting import _sample
 
@@ -56,35 +56,32 @@ def test_real_times_are_accepted():
 )
 def test_what_is_no_table_of_workers_times_is_refused_by_every_door(frame, message, tmp_path):
     frame.to_csv(tmp_path / "t.csv", index=False)
-    for door, given in (
-        (lagc_jax.Trace.from_csv, tmp_path / "t.csv"),
-        (lagc_jax.Trace.from_array, frame),
-    ):
+    for door, given in ((lj.Trace.from_csv, tmp_path / "t.csv"), (lj.Trace.from_array, frame)):
         with pytest.raises(ValueError, match=message):
             door(given)
 
 
 def test_a_long_array_is_refused_and_the_class_itself_takes_what_looks_so():
     with pytest.raises(ValueError, match="long table"):
-        lagc_jax.Trace.from_array(LONG.to_numpy())
-    assert lagc_jax.Trace(LONG.to_numpy()).num_columns == 3
+        lj.Trace.from_array(LONG.to_numpy())
+    assert lj.Trace(LONG.to_numpy()).num_columns == 3
 
 
 def test_masked_entries_are_missing():
     masked = np.ma.masked_greater(TIMES, 1.5)
     expected = np.where(TIMES > 1.5, np.inf, TIMES)
-    assert np.array_equal(lagc_jax.Trace.from_array(masked).times, expected)
+    assert np.array_equal(lj.Trace.from_array(masked).times, expected)
     assert np.array_equal(_sample(masked), _sample(expected))
 
 
 @pytest.mark.parametrize("names", ["0,1,2,3", "1,2,3,4", "0,2,4,6"])
 def test_ranks_are_names(names, tmp_path):
     WIDE.to_csv(tmp_path / "t.csv", index=False, header=names.split(","))
-    assert np.array_equal(lagc_jax.Trace.from_csv(tmp_path / "t.csv").times, TIMES)
+    assert np.array_equal(lj.Trace.from_csv(tmp_path / "t.csv").times, TIMES)
 
 
 @pytest.mark.parametrize("first", ["1.5,2", "1,2", "476,509", "5,5", "nan,2", ",2"])
 def test_a_first_row_of_times_is_no_header(first, tmp_path):
     (tmp_path / "t.csv").write_text(f"{first}\n480,510\n470,500\n")
     with pytest.raises(ValueError, match=r"numbers in its first line; give a header"):
-        lagc_jax.Trace.from_csv(tmp_path / "t.csv")
+        lj.Trace.from_csv(tmp_path / "t.csv")

@@ -29,6 +29,6 @@ def test_names_that_load_late_are_there_and_listed():
     assert lj.design is advice.design
     assert lj.Design is advice.Design
     assert lj.load_results is store.load_results
-    assert set(lagc_jax.__all__) <= set(dir(lagc_jax))
-    assert all(hasattr(lagc_jax, name) for name in lagc_jax.__all__)
-    assert not hasattr(lagc_jax, "desing")
+    assert set(lj.__all__) <= set(dir(lj))
+    assert all(hasattr(lj, name) for name in lj.__all__)
+    assert not hasattr(lj, "desing")

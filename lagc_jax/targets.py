@@ -158,8 +158,7 @@ class Several(Target):
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
         found = zip(*(target.hits(gap, recorded) for target in self.targets), strict=True)
         xp = np if isinstance(gap, np.ndarray) else jnp
-        index, reached = map(xp.concatenate, found)
-        return index, reached
+        return tuple(map(xp.concatenate, found))  # type: ignore[return-value]
 
     @property
     def parts(self) -> tuple[Target, ...]:

@@ -85,7 +85,7 @@ def _follow(points: Points, walks: dict[Hashable, _Walk], rows: int) -> Iterator
 
 def _until_hit(scheme: Scheme, record: Any) -> np.ndarray:
     """Working groups of a path up to its hit, (C, CHUNK, G)."""
-    end = int(record.index[0]) if record.reached[0] else 0
+    end = int(record.hit[0]) if record.reached[0] else 0
     working = np.asarray(scheme.working(record.parts["groups"][: -(-end // CHUNK)]))
     before = np.arange(len(working) * CHUNK).reshape(-1, CHUNK) < end
     return working & before[..., None]

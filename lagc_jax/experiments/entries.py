@@ -77,7 +77,7 @@ def problem_entries(things: Mapping[str, Any]) -> list[Entry]:
             made = (Made(thing.make, arguments) for arguments in thing)
             entries += [_problem(name, value, value.arguments) for value in made]
         elif callable(thing):
-            entries.append(_problem(name, Made(thing, {}), {}))
+            entries.append(_problem(name, Made(thing, {}), {}))  # type: ignore[arg-type]
         else:
             entries.append(_problem(name, Given(thing), {}))
     return _distinct("problems", entries)

@@ -52,7 +52,7 @@ class PathRecord(NamedTuple):
 
     Attributes:
         parts: of `part_of_path`, by what clocks see.
-        index, reached: (A,) first hits of the target.
+        hit, reached: (A,) first hits of the target, and whether there are any.
         uploaded: (A,) groups that uploaded until then.
         gap, recorded: (A,) there.
         diverged: (), as in `Path`.
@@ -60,12 +60,12 @@ class PathRecord(NamedTuple):
     """
 
     parts: dict[str, np.ndarray]
-    index: np.ndarray
-    reached: np.ndarray
+    hit: Any
+    reached: Any
     uploaded: np.ndarray
-    gap: np.ndarray
+    gap: Any
     recorded: Any
-    diverged: np.ndarray
+    diverged: Any
     message_bits: float
 
 
@@ -74,7 +74,7 @@ class ClockTask(NamedTuple):
 
     times: Times
     part: Any
-    index: Any
+    hit: Any
     reached: Any
 
 
@@ -228,7 +228,7 @@ class Engine:
             ClockTask(
                 clock.times(None, experiment.num_iterations),
                 record.parts[clock.sees],
-                record.index,
+                record.hit,
                 record.reached,
             )
             for clock, record in zip(clocks, records, strict=True)
@@ -274,8 +274,8 @@ def _clock_body(num_realisations: int) -> Callable:
 
     def body(shared: tuple[Array, Array], task: ClockTask) -> Summary:
         key, quantiles = shared
-        times = dataclasses.replace(task.times, part=task.part)
-        return realise(times, key, task.index, task.reached, quantiles, num_realisations)
+        times = dataclasses.replace(task.times, part=task.part)  # type: ignore[type-var]
+        return realise(times, key, task.hit, task.reached, quantiles, num_realisations)
 
     return body
 
@@ -287,11 +287,17 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
     def body(shared: tuple, task: BatchTask) -> Outcome:
         problem, start, target, key, quantiles = shared
         begin, sizes = (task.step_size, start), (num_iterations, num_realisations)
-        batch, *there = realise_paths(
-            problem, task.clock, key, begin, target, None, quantiles, *sizes
+        found = realise_paths(problem, task.clock, key, begin, target, None, quantiles, *sizes)
+        batch, unknown = found.batch, jnp.full(found.batch.reached.shape, jnp.nan)
+        return Outcome(
+            batch.costs,
+            unknown,
+            unknown,
+            batch.reached,
+            found.gap,
+            found.recorded,
+            batch.diverged,
         )
-        unknown = jnp.full(batch.reached.shape, jnp.nan)
-        return Outcome(batch.costs, unknown, unknown, batch.reached, *there, batch.diverged)
 
     return body
 
@@ -317,13 +323,13 @@ def _outcome(
 
     costs = Costs(
         time=time,
-        iterations=fixed(record.index),
+        iterations=fixed(record.hit),
         communication=fixed(downlink + uplink),
         computation=fixed(computation),
         bits=fixed(record.message_bits * uplink),
         timeouts=fixed(0),
     )
-    exact = (np.full(record.index.shape, np.nan),) * 2
+    exact = (np.full(record.hit.shape, np.nan),) * 2
     if moments is not None:
         # What never occurs adds nothing, even where its moment is infinite.
         exact = [
@@ -332,7 +338,8 @@ def _outcome(
         ]
     return Outcome(
         costs,
-        *map(where_reached, exact),
+        where_reached(exact[0]),
+        where_reached(exact[1]),
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,

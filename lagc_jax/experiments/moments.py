@@ -62,7 +62,7 @@ def _occurrences(clock: Clock, record: Any) -> Seen:
         if knows_moments(clock) and not clock.delays.identical:
             groups, kinds = np.unique(chosen, axis=0, return_inverse=True)
             working, kinds = groups.sum(-1), kinds.ravel()
-    counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.index]
+    counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.hit]
     return Seen(working, groups, np.array(counts))
 
 

@@ -53,7 +53,7 @@ class Point(NamedTuple):
     options: Mapping[str, Any]
 
     @property
-    def problem_key(self) -> Hashable:
+    def problem_key(self) -> tuple[str, int]:
         """What makes two points share a problem."""
         return self.problem.identity, self.scheme.num_workers
 
@@ -198,9 +198,8 @@ class Points:
         outer = Vary(thing.make, **{k: v for k, v in thing.values.items() if k not in AXES})
         inner = len(axes["xi"]) * len(axes["step_size"]) * self._inner
         for fixed in outer:
-            fitting = []
+            cell, fitting = _Cell(problem, name, thing.make, fixed, ((), (), ())), []
             for redundancy in axes["redundancy"]:
-                cell = _Cell(problem, name, thing.make, fixed, ((), (), ()))
                 why = _misfit(cell, axes["xi"][0], redundancy)
                 if why is None:
                     fitting.append(redundancy)

@@ -69,6 +69,7 @@ from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Re
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.summary import Costs, Summary
+from lagc_jax.targets import Accuracy, Gap, Iterate
 from lagc_jax.theory import expected_wall_clock, wall_clock_variance
 from lagc_jax.times import sample_iteration_times
 from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
@@ -76,16 +77,24 @@ from lagc_jax.trajectory import Complexity, Trajectory, complexity, simulate
 # Experiments need pandas and pyarrow, which most programs can do without: they load when asked for.
 if TYPE_CHECKING:
     from lagc_jax.experiments.advice import Design, design
+    from lagc_jax.experiments.experiment import Experiment, Vary
+    from lagc_jax.experiments.runner import run
     from lagc_jax.experiments.store import load_results
 else:
-    _LAZY = dict.fromkeys(("Design", "design"), "lagc_jax.experiments.advice") | {
-        "load_results": "lagc_jax.experiments.store"
+    _LAZY = {
+        "Design": "advice",
+        "design": "advice",
+        "Experiment": "experiment",
+        "Vary": "experiment",
+        "run": "runner",
+        "load_results": "store",
     }
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = getattr(import_module(_LAZY[name]), name)
+        module = import_module(f"lagc_jax.experiments.{_LAZY[name]}")
+        globals()[name] = getattr(module, name)
         return globals()[name]
 
     def __dir__() -> list[str]:
@@ -94,6 +103,7 @@ else:
 
 __all__ = [
     "FAMILIES",
+    "Accuracy",
     "Batch",
     "Bursty",
     "Cluster",
@@ -103,12 +113,15 @@ __all__ = [
     "Delays",
     "Design",
     "Discrete",
+    "Experiment",
     "Exponential",
     "Failures",
     "FirstDecodable",
     "Gamma",
+    "Gap",
     "GradientCode",
     "Hyperexponential",
+    "Iterate",
     "LeastSquares",
     "Link",
     "Lognormal",
@@ -127,6 +140,7 @@ __all__ = [
     "TimeSource",
     "Trace",
     "Trajectory",
+    "Vary",
     "Weibull",
     "amsgrad",
     "approximate_gc",
@@ -170,6 +184,7 @@ __all__ = [
     "order_statistic_mean",
     "order_statistic_variance",
     "quantile_frame",
+    "run",
     "sample_iteration_times",
     "shard",
     "simulate",

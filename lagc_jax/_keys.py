@@ -122,7 +122,7 @@ normal = from_any_key(jax.random.normal)
 permutation = from_any_key(jax.random.permutation)
 
 
-def bits(key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+def bits(key: Any, shape: tuple[int, ...], dtype: DTypeLike = jnp.uint32) -> Array:
     """Words of 32 or 64 random bits, `jax.random.bits(key, shape, dtype)`."""
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     high, low = threefry(jax.random.key_data(as_key(key)), np.uint32(0), counter)

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 # Most iterations between two looks at whether a path has reached its accuracy: fewer stop sooner,
 # more copy the record of a batch less often.
-STRETCH = 64
+STRETCH = 32
 
 
 def scan_until(

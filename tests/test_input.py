@@ -161,9 +161,9 @@ CLOCKS = [
 BATCHES = [
     (dict(num_realisations=0), r"num_realisations=0 is too small; give a whole number >= 1"),
     (dict(num_realisations=2.5), r"num_realisations=2.5 is not a whole number; give an int"),
-    (dict(accuracies=(0.0,)), r"accuracies=\(0.0,\) must be positive and finite; give"),
-    (dict(accuracies=(1e-2, -1e-8)), r"accuracies=.*-1e-08\) must be positive and finite; give"),
-    (dict(accuracies=(NAN,)), r"accuracies=\(nan,\) must be positive and finite; give"),
+    (dict(accuracies=(0.0,)), r"accuracies=\[0.\] must be positive and finite; give"),
+    (dict(accuracies=(1e-2, -1e-8)), r"accuracies=.*-1.e-08\] must be positive and finite; give"),
+    (dict(accuracies=(NAN,)), r"accuracies=\[nan\] must be positive and finite; give"),
     (dict(quantiles=(0.5, 1.1)), r"quantiles=\(0.5, 1.1\) must lie in \[0, 1\]; give"),
     (dict(quantiles=(-0.1,)), r"quantiles=\(-0.1,\) must lie in \[0, 1\]; give"),
     (dict(accuracies=()), r"accuracies has shape \(0,\); give a list of at least 1 numbers"),

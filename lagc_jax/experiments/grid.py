@@ -210,8 +210,8 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
     >>> delays = {"family": "exponential", "rate": 1.0}
     >>> grid = parse_grid({"iterations": 10, "problem": [{}], "scheme": [scheme],
     ...                    "delays": [delays]})
-    >>> grid.experiment.schemes
-    {'LAG': [Vary(lag, num_workers=[3, 4], xi=[0.1, 1.0])]}
+    >>> grid.experiment.schemes["LAG"][0].values["xi"], grid.precision
+    ((0.1, 1.0), 'float64')
     """
     _check_keys("the file", tables, (*SETTINGS, *TABLES))
     settings = {name: _setting(tables, name, *each) for name, each in SETTINGS.items()}

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
+from lagc_jax.clock import order_law
 from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.runner import run
+from lagc_jax.law.identical import warn_if_infinite
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc
@@ -148,7 +150,8 @@ def _rows(rows: pd.DataFrame, name: str, scheme: Scheme, family: str) -> pd.Data
 def _expectation(scheme: Scheme, row: pd.Series) -> Expectation:
     """The exact values of a row, with what an iteration took on average."""
     working = row["computation"] / (scheme.load * scheme.group_size)
-    uploads = (row["communication"] - scheme.group_size * working) / scheme.num_waited
+    with np.errstate(invalid="ignore"):  # where the accuracy is not reached
+        uploads = (row["communication"] - scheme.group_size * working) / scheme.num_waited
     return Expectation(
         iterations=row["iterations"],
         mean=row["time_expected"],
@@ -300,6 +303,10 @@ class Results(NamedTuple):
 
 def run_study(plan: Plan, progress: bool = True) -> Results:
     """Run the experiments of a study and put their frames together."""
+    for scheme in plan.schemes.values():
+        for family in plan.delays.values():
+            delays, _, r = order_law(scheme, family)
+            warn_if_infinite(delays, r, 1)
     main, tails = (run(experiment, progress=progress) for experiment in experiments(plan))
     table = table_frame(plan, main)
     return Results(

@@ -75,6 +75,7 @@ def run(
             there is, or a directory in which another run is at work.
         OSError: if results cannot be written; those written before stay valid.
 
+    >>> import jax
     >>> from lagc_jax import Exponential, gd, synthetic_linear_regression
     >>> from lagc_jax.targets import Gap
     >>> problem = synthetic_linear_regression(jax.random.key(0), 2, 3)

@@ -306,6 +306,7 @@ def smooth_regression(key: Array, smoothness: ArrayLike) -> LinearRegression:
     Raises:
         ValueError: if they are not one axis of positive numbers.
 
+    >>> import jax
     >>> problem = smooth_regression(jax.random.key(0), [4.0, 9.0])
     >>> [round(float(c), 3) for c in problem.smoothness]
     [4.0, 9.0]

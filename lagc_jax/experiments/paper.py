@@ -17,7 +17,7 @@ from lagc_jax.delays.base import Delays, Pareto
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.runner import run
-from lagc_jax.law.identical import warn_if_infinite
+from lagc_jax.law.identical import check_iteration
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import g_lag, gc, gd, grouping, lag, lagc
@@ -305,8 +305,7 @@ def run_study(plan: Plan, progress: bool = True) -> Results:
     """Run the experiments of a study and put their frames together."""
     for scheme in plan.schemes.values():
         for family in plan.delays.values():
-            delays, _, r = order_law(scheme, family)
-            warn_if_infinite(delays, r, 1)
+            check_iteration(*order_law(scheme, family), order=1)  # warns of infinite means
     main, tails = (run(experiment, progress=progress) for experiment in experiments(plan))
     table = table_frame(plan, main)
     return Results(

@@ -82,8 +82,8 @@ def run(
     >>> table = run(Experiment(problems={"LAG": problem}, schemes={"GD": gd(2)}, target=Gap([0.1]),
     ...                        delays={"low tail": Exponential(1.0)}, num_iterations=9,
     ...                        num_realisations=4))
-    >>> table[["scheme", "delays", "accuracy", "communication"]].to_numpy().tolist()
-    [['GD', 'low tail', 0.1, 16.0]]
+    >>> table[["scheme", "delays", "accuracy", "reached"]].to_numpy().tolist()
+    [['GD', 'low tail', 0.1, 1.0]]
     """
     points = Points(experiment)
     with tqdm(total=len(points), unit="point", disable=None if progress else True) as bar:

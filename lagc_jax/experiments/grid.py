@@ -21,7 +21,7 @@ from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.files import CsvProblem, Generated
-from lagc_jax.experiments.values import (
+from lagc_jax.experiments._values import (
     PARAMETERS,
     Reader,
     load_object,

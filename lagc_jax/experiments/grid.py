@@ -19,8 +19,6 @@ from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
-from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.files import CsvProblem, Generated
 from lagc_jax.experiments._values import (
     PARAMETERS,
     Reader,
@@ -34,6 +32,8 @@ from lagc_jax.experiments._values import (
     read_value,
     read_values,
 )
+from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.files import CsvProblem, Generated
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.targets import Gap
 

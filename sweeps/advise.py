@@ -19,7 +19,7 @@ from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.plots import paper as plotting
-from lagc_jax.plots import sweep as sweep_plots
+from lagc_jax.plots.frontier import plot_design
 from lagc_jax.problems.data import load_csv
 
 DELAYS = "exponential:rate=1"
@@ -146,7 +146,7 @@ def write(advice: lagc_jax.Design, directory: Path) -> list[Path]:
         f"{advice.reason}\n\n{tables.markdown(advice.table.head(NUM_SHOWN))}\n"
         f"Pareto frontier:\n\n{tables.markdown(advice.frontier)}"
     )
-    figure = sweep_plots.plot_design(advice)
+    figure = plot_design(advice)
     return [table, text, *plotting.save_figure(figure, advice.frontier, directory / "frontier")]
 
 

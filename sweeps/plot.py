@@ -14,8 +14,7 @@ from common import Parser, option, real, run_script
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.plots import paper as plotting
-from lagc_jax.plots import sweep as sweep_plots
-from lagc_jax.plots.sweep import Picture
+from lagc_jax.plots.sweep import Picture, draw
 
 
 def make_parser() -> Parser:
@@ -75,7 +74,8 @@ def describe(picture: Picture, paths: Iterable[Path]) -> str:
 
 def report(table: pd.DataFrame, frontier: pd.DataFrame) -> str:
     """The frontier as text for a terminal."""
-    columns = ["point", *tables.free_parameters(table), *tables.COSTS, "iterations"]
+    costs = [name for name in (*tables.COSTS, "bits") if name in table.columns]
+    columns = ["point", *tables.free_parameters(table), *costs, "iterations"]
     text = frontier[columns].to_string(
         index=False, max_rows=40, na_rep="-", float_format="{:.6g}".format
     )
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = fixed_parameters(args.where or ())
         table = tables.select(read_table(args.table), where, args.accuracy, args.time)
         out.mkdir(parents=True, exist_ok=True)
-        for picture in sweep_plots.draw(table, args.x, args.y):
+        for picture in draw(table, args.x, args.y):
             paths = plotting.save_figure(picture.figure, picture.frame, out / picture.name)
             print(describe(picture, paths), flush=True)
     except (ValueError, OSError) as error:

@@ -17,7 +17,7 @@ import lagc_jax
 from lagc_jax import Bursty, Exponential, Failures, Pareto, Scheme, Trace, design, gd
 from lagc_jax.experiments import Experiment, Gap, Points, Vary
 from lagc_jax.experiments.common import run_common
-from lagc_jax.plots.sweep import plot_design
+from lagc_jax.plots.frontier import plot_design
 from lagc_jax.theory import expected_complexity
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"

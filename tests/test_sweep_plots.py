@@ -1,6 +1,7 @@
 """The table of a sweep and its figures: what is shown, what is refused, and the frontier."""
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ from matplotlib.collections import PatchCollection, QuadMesh
 
 import lagc_jax
 from lagc_jax import _tables as tables
-from lagc_jax.plots import sweep as sweep_plots
+from lagc_jax.plots._panels import states_of
+from lagc_jax.plots.frontier import plot_frontier
+from lagc_jax.plots.heat import plot_heat_map
+from lagc_jax.plots.lines import plot_lines
+from lagc_jax.plots.sweep import draw
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "plot.py"
 SIZES = [(G, r) for G in (1, 2, 3, 6) for r in (1, 2, 3, 6) if r <= 6 // G]
@@ -54,6 +59,7 @@ def make_table():
         iterations=iterations,
         communication=iterations * draws[:, 2],
         computation=iterations * frame["redundancy"],
+        bits=64 * iterations * draws[:, 2],
         time_mean=time,
         time_standard_error=0.01 * time,
         **{f"time_q{level}": time * (0.5 + level) for level in (0.05, 0.5, 0.95)},
@@ -153,7 +159,7 @@ def test_the_frontier_is_that_of_brute_force_under_equal_conditions(rows):
 
 
 def test_a_scheme_with_a_dashed_line_is_a_mark_in_the_frontier(rows):
-    figure = sweep_plots.plot_frontier(rows.replace({"scheme": {"LAGC": "LAG-WK"}}))
+    figure = plot_frontier(rows.replace({"scheme": {"LAGC": "LAG-WK"}}))
     entries = zip(figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)
     lines = {text.get_text(): line for text, line in entries}
     assert lines["LAG-WK"].get_linestyle() == "None"
@@ -174,7 +180,7 @@ def test_narrowing_fixes_conditions_in_the_middle_and_choices_at_the_fastest(row
 
 
 def test_a_line_shows_the_tables_numbers_and_marks_its_gaps(lagc):
-    figure = sweep_plots.plot_lines(lagc, "num_groups")
+    figure = plot_lines(lagc, "num_groups")
     time, communication, _ = figure.axes
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:4] == ["r = 1", "r = 2", "r = 3", "r = 6"]
@@ -192,14 +198,14 @@ def test_a_line_shows_the_tables_numbers_and_marks_its_gaps(lagc):
 
 def test_a_scheme_without_the_parameter_is_a_level_line(table):
     rows = tables.select(table, {"delays": "exponential", "num_groups": "6"})
-    level = sweep_plots.plot_lines(rows, "xi").axes[1].lines[1]
+    level = plot_lines(rows, "xi").axes[1].lines[1]
     gd = rows.loc[rows["scheme"] == "GD", "communication"].item()
     assert level.get_xdata().tolist() == [0.1, 1.0]
     assert level.get_ydata().tolist() == [gd, gd]
 
 
 def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
-    figure = sweep_plots.plot_heat_map(lagc, "num_groups", "redundancy")
+    figure = plot_heat_map(lagc, "num_groups", "redundancy")
     for axis, cost in zip(figure.axes, tables.COSTS, strict=False):
         grid = next(c for c in axis.collections if isinstance(c, QuadMesh)).get_array()
         boxes = [c for c in axis.collections if isinstance(c, PatchCollection) and c.get_paths()]
@@ -211,14 +217,14 @@ def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
 
 
 def test_states_tell_divergence_from_accuracies_and_means_out_of_reach(rows):
-    states = sweep_plots._states(rows, "time")
+    states = states_of(rows, "time")
     finite, one = np.isfinite(rows["time"]), rows["num_groups"] == 1
     assert (states[finite] == "finite").all()
     assert (states[one & (rows["xi"] == 1)] == "diverged").all()
     assert (states[one & (rows["xi"] != 1)] == "accuracy not reached").all()
     assert (states[~finite & ~one] == "infinite mean").all()
     assert (states == "infinite mean").any()
-    assert sweep_plots._states(rows.assign(time=np.nan), "time")[-1] == "undefined"
+    assert states_of(rows.assign(time=np.nan), "time")[-1] == "undefined"
 
 
 @pytest.mark.parametrize(
@@ -232,19 +238,19 @@ def test_states_tell_divergence_from_accuracies_and_means_out_of_reach(rows):
 )
 def test_figures_that_cannot_be_are_refused(rows, axes, message):
     with pytest.raises(ValueError, match=message):
-        next(sweep_plots.draw(rows, *axes))
+        next(draw(rows, *axes))
 
 
 @pytest.mark.parametrize(
     ("plot", "axes", "message"),
     [
         (
-            sweep_plots.plot_lines,
+            plot_lines,
             ["xi"],
             r"33 combinations .* than the 8 .*; fix .*redundancy of 1, 2, 3, 6",
         ),
         (
-            sweep_plots.plot_heat_map,
+            plot_heat_map,
             ["xi", "shape"],
             r"10 combinations .* than the 6 .*; fix .*num_groups of 1, 2, 3, 6",
         ),
@@ -257,7 +263,7 @@ def test_a_figure_of_more_than_it_can_show_is_refused(rows, plot, axes, message)
 
 @pytest.mark.parametrize(("axes", "limit"), [(["xi"], 8), (["xi", "shape"], 6)])
 def test_axes_asked_for_are_drawn_with_the_rest_fixed(rows, axes, limit):
-    picture = next(sweep_plots.draw(rows, *axes))
+    picture = next(draw(rows, *axes))
     assert picture.fixed
     for name, (value, *choices) in picture.fixed.items():
         assert value in choices
@@ -279,6 +285,7 @@ def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tm
     assert "shape fixed at 2, one of 0.8, 2" in out
     frontier = pd.read_csv(tmp_path / "figures" / "frontier.csv")
     assert f"{len(frontier)} of 42 points" in out
+    assert re.search("time +communication +computation +bits +iterations", out)
 
 
 def test_a_directory_is_read_by_load_results(table, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,6 @@ A `[[problem]]`, `[[scheme]]`, `[[delays]]` or `[[cluster]]` is a constructor an
 each a value or a list of values; a file may name constructors of its user's by import path.
 """
 
-import importlib
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -13,16 +12,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lagc_jax._checks import not_negative, positive, probability, whole_number
+from lagc_jax._checks import positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.stragglers import Bursty, Failures
-from lagc_jax.delays.traces import RESAMPLINGS, Trace
+from lagc_jax.delays.traces import Trace
+from lagc_jax.experiments._values import (
+    PARAMETERS,
+    Reader,
+    load_object,
+    read_choice,
+    read_named,
+    read_number,
+    read_realisations,
+    read_seed,
+    read_text,
+    read_value,
+    read_values,
+)
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.files import CsvProblem, Generated
-from lagc_jax.schemes.base import TRIGGERS
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.targets import Gap
 
@@ -31,8 +42,6 @@ TABLES = ("problem", "scheme", "delays", "cluster")
 # What a file leaves at its default.
 LEFT = ("key", "num_workers", "code", "assignment", "encoding")
 WRAPPERS = {"bursty": Bursty, "failures": Failures}
-
-Reader = Callable[[str, Any], Any]
 
 
 class Grid(NamedTuple):
@@ -51,122 +60,14 @@ class Grid(NamedTuple):
     source: dict[str, Any]
 
 
-def _seed(name: str, value: Any) -> int:
-    if whole_number(name, value, 0) >= 2**63:
-        raise ValueError(f"{name}={value} is out of range; give one from 0 to 2^63 - 1")
-    return value
-
-
-def _realisations(name: str, value: Any) -> int:
-    if whole_number(name, value, 0) >= 2**31:
-        raise ValueError(f"{name}={value} are more than there are keys; give less than 2^31")
-    return value
-
-
-def _number(check: Callable[[str, Any], Any], name: str, value: Any) -> float:
-    if not isinstance(value, int | float):
-        raise ValueError(f"{name}={value!r} is not a number; give one, or a list of them")
-    check(name, value)
-    return float(value)
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name}={value!r} is not text; give it in quotes")
-    return value
-
-
-def _choice(choices: Iterable[str], name: str, value: Any) -> str:
-    choices = list(choices)
-    if not isinstance(value, str):
-        raise ValueError(f"{name}={value!r} is not one text in quotes; give one of {choices}")
-    if value not in choices:
-        near = get_close_matches(value, choices, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{name}={value!r} is unknown; {hint}give one of {choices}")
-    return value
-
-
-def _named(choices: Mapping[str, Any], name: str, value: Any) -> Any:
-    """One of the choices, or what an import path such as "mymodule:my_scheme" stands for."""
-    if isinstance(value, str) and ":" in value:
-        return load_object(name, value)
-    return choices[_choice(choices, name, value)]
-
-
-def load_object(name: str, path: str) -> Any:
-    """The object of an import path "module:name"; raise ValueError where there is none."""
-    module, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{name}={path!r} cannot be imported ({error}); give module:name, the module beside "
-            f"the file or on PYTHONPATH"
-        ) from None
-
-
-def _value(name: str, value: Any) -> Any:
-    """An argument: a number, truth or text as it is, an import path as what it stands for."""
-    if isinstance(value, str) and ":" in value:
-        return load_object(name, value)
-    if isinstance(value, list):  # one value of a list of lists: one number a worker
-        return tuple(_value(name, each) for each in value)
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError(f"{name}={value!r} is no number or text; give one, or a list of them")
-    return value
-
-
-def _rule(name: str, value: Any) -> Any:
-    """The name of a rule, or one of the user's by its import path, made if it is a class."""
-    if isinstance(value, str) and ":" in value:
-        found = load_object(name, value)
-        return found() if isinstance(found, type) else found
-    return _choice(TRIGGERS[1:], name, value)
-
-
-def _each(read: Reader) -> Reader:
-    """A reader of one number, or of one a worker."""
-    return lambda name, value: (
-        tuple(read(name, one) for one in value) if isinstance(value, list) else read(name, value)
-    )
-
-
-_positive, _not_negative = partial(_number, positive), partial(_number, not_negative)
-# Values that are wrong by themselves are refused; those that do not fit each other are dropped.
-PARAMETERS: dict[str, Reader] = {
-    "num_workers": whole_number,
-    "num_groups": whole_number,
-    "redundancy": whole_number,
-    "xi": _each(_not_negative),
-    "memory": whole_number,
-    "silence": whole_number,
-    "snapshot_life": whole_number,
-    "load": whole_number,
-    "trigger": _rule,
-    "bits": whole_number,
-    "num_waited": whole_number,
-    "deadline": _positive,
-    "step_size": _positive,
-    "seed": _seed,
-    "num_features": whole_number,
-    "num_rows": whole_number,
-    "batch_size": whole_number,
-    "growth": _positive,
-    "spread": _positive,
-    "noise": _not_negative,
-    "resample": partial(_choice, RESAMPLINGS),
-    "block": whole_number,
-}
-
 SETTINGS: dict[str, tuple[Reader, Any]] = {
-    "seed": (_seed, 0),
+    "seed": (read_seed, 0),
     "iterations": (whole_number, inspect.Parameter.empty),
-    "realisations": (_realisations, 1000),
-    "precision": (partial(_choice, PRECISIONS), "float64"),
-    "accuracies": (partial(_number, positive), [1e-8]),
-    "quantiles": (partial(_number, probability), [0.05, 0.5, 0.95]),
-    "sampler": (partial(_choice, SAMPLERS), None),
+    "realisations": (read_realisations, 1000),
+    "precision": (partial(read_choice, PRECISIONS), "float64"),
+    "accuracies": (partial(read_number, positive), [1e-8]),
+    "quantiles": (partial(read_number, probability), [0.05, 0.5, 0.95]),
+    "sampler": (partial(read_choice, SAMPLERS), None),
     "points_per_block": (whole_number, 256),
 }
 
@@ -243,7 +144,7 @@ def _setting(tables: Mapping[str, Any], name: str, read: Reader, default: Any) -
     if value is inspect.Parameter.empty:
         raise ValueError(f"{name} is missing; give the length of the longest path")
     if isinstance(default, list):
-        return () if name == "quantiles" and value == [] else _values(name, value, read)
+        return () if name == "quantiles" and value == [] else read_values(name, value, read)
     return None if value is None else read(name, value)
 
 
@@ -275,17 +176,6 @@ def _check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) ->
             raise ValueError(f"unknown key {key!r} in {where}; {hint}It takes {allowed}")
 
 
-def _values(name: str, value: Any, read: Reader) -> tuple:
-    """A value or list of values, each read; raise ValueError for an empty list or repetitions."""
-    values = tuple(read(name, each) for each in (value if isinstance(value, list) else [value]))
-    if not values:
-        raise ValueError(f"{name}=[] holds no value; give at least one or leave it out")
-    repeated = [each for i, each in enumerate(values) if each in values[:i]]
-    if repeated:
-        raise ValueError(f"{name} holds {repeated[0]!r} twice; give every value once")
-    return values
-
-
 def _family(
     where: str, make: Callable[..., Any], table: Mapping[str, Any], without: Iterable[str] = LEFT
 ) -> Vary:
@@ -296,7 +186,8 @@ def _family(
     lists = {}
     for name, default in taken.items():
         if name in table:
-            lists[name] = _values(f"{where} {name}", table[name], PARAMETERS.get(name, _value))
+            read = PARAMETERS.get(name, read_value)
+            lists[name] = read_values(f"{where} {name}", table[name], read)
         elif default is inspect.Parameter.empty:
             raise ValueError(f"{name} is missing in {where}; give a value or a list of values")
         elif isinstance(default, bool | int | float | str):
@@ -308,8 +199,8 @@ def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str,
     kind = table.get("kind", "synthetic")
     given = {k: v for k, v in table.items() if k not in ("kind", "name")}
     if not isinstance(kind, str) or ":" not in kind:
-        _choice((*Generated.KINDS, "csv"), f"{where} kind", kind)
-    name = _text(f"{where} name", table.get("name", kind))
+        read_choice((*Generated.KINDS, "csv"), f"{where} kind", kind)
+    name = read_text(f"{where} name", table.get("name", kind))
     if kind == "csv":
         if "file" not in given:
             raise ValueError(f"file is missing in {where}; give the path of a CSV file")
@@ -322,10 +213,10 @@ def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str,
 def _read_scheme(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
     if "name" not in table:
         raise ValueError(f"name is missing in {where}; give one of {list(CATALOGUE)}")
-    make = _named(CATALOGUE, f"{where} name", table["name"])
+    make = read_named(CATALOGUE, f"{where} name", table["name"])
     given = {k: v for k, v in table.items() if k not in ("name", "step_size")}
     vary = _family(where, make, given, (*LEFT[2:], "key"))
-    steps = _values(f"{where} step_size", table.get("step_size", 1.0), PARAMETERS["step_size"])
+    steps = read_values(f"{where} step_size", table.get("step_size", 1.0), PARAMETERS["step_size"])
     return table["name"], Vary(make, **vary.values, step_size=steps)
 
 
@@ -333,12 +224,12 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
     """A family, a trace from a file, or an import path, in bursts or failures if asked for."""
     given = {k: v for k, v in table.items() if k not in ("name", "family", *WRAPPERS)}
     if "file" in given:
-        path = folder / _text(f"{where} file", given.pop("file"))
+        path = folder / read_text(f"{where} file", given.pop("file"))
         read = Trace.from_parquet if path.suffix == ".parquet" else Trace.from_csv
         vary, family = _family(where, partial(_trace, read(path)), given), "trace"
     elif "family" in table:
         family = table["family"]
-        vary = _family(where, _named(FAMILIES, f"{where} family", family), given)
+        vary = _family(where, read_named(FAMILIES, f"{where} family", family), given)
     else:
         raise ValueError(f"family is missing in {where}; give one of {list(FAMILIES)}, or a file")
     make, lists = vary.make, dict(vary.values)
@@ -346,7 +237,7 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
         if word in table:
             outer = _family(f"{where} {word}", wrapper, table[word], ("delays",))
             make, lists = _Around(wrapper, tuple(outer.values), make), lists | outer.values
-    return _text(f"{where} name", table.get("name", family)), Vary(make, **lists)
+    return read_text(f"{where} name", table.get("name", family)), Vary(make, **lists)
 
 
 def _trace(trace: Trace, resample: str = "iid", block: int = 1) -> Trace:
@@ -367,7 +258,7 @@ class _Around(NamedTuple):
 
 def _read_cluster(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, Any]:
     given = {k: v for k, v in table.items() if k != "name"}
-    name = _text(f"{where} name", table.get("name", "cluster"))
+    name = read_text(f"{where} name", table.get("name", "cluster"))
     return name, _family(where, _cluster, given) if given else None
 
 

@@ -1,4 +1,4 @@
-"""Figures from the tidy frames of a study. Nothing else in the package imports this module."""
+"""Figures from the tidy frames of a study, and how a scheme looks in all figures."""
 
 from collections.abc import Iterable
 from pathlib import Path

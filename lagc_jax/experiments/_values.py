@@ -1,0 +1,133 @@
+"""The values that a grid file may hold: each read by itself, and refused where it is wrong."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from lagc_jax._checks import not_negative, positive, whole_number
+from lagc_jax.delays.traces import RESAMPLINGS
+from lagc_jax.schemes.base import TRIGGERS
+
+Reader = Callable[[str, Any], Any]
+
+
+def read_seed(name: str, value: Any) -> int:
+    if whole_number(name, value, 0) >= 2**63:
+        raise ValueError(f"{name}={value} is out of range; give one from 0 to 2^63 - 1")
+    return value
+
+
+def read_realisations(name: str, value: Any) -> int:
+    if whole_number(name, value, 0) >= 2**31:
+        raise ValueError(f"{name}={value} are more than there are keys; give less than 2^31")
+    return value
+
+
+def read_number(check: Callable[[str, Any], Any], name: str, value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name}={value!r} is not a number; give one, or a list of them")
+    check(name, value)
+    return float(value)
+
+
+def read_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} is not text; give it in quotes")
+    return value
+
+
+def read_choice(choices: Iterable[str], name: str, value: Any) -> str:
+    choices = list(choices)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} is not one text in quotes; give one of {choices}")
+    if value not in choices:
+        near = get_close_matches(value, choices, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{name}={value!r} is unknown; {hint}give one of {choices}")
+    return value
+
+
+def read_named(choices: Mapping[str, Any], name: str, value: Any) -> Any:
+    """One of the choices, or what an import path such as "mymodule:my_scheme" stands for."""
+    if isinstance(value, str) and ":" in value:
+        return load_object(name, value)
+    return choices[read_choice(choices, name, value)]
+
+
+def load_object(name: str, path: str) -> Any:
+    """The object of an import path "module:name"; raise ValueError where there is none."""
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{name}={path!r} cannot be imported ({error}); give module:name, the module beside "
+            f"the file or on PYTHONPATH"
+        ) from None
+
+
+def read_value(name: str, value: Any) -> Any:
+    """An argument: a number, truth or text as it is, an import path as what it stands for."""
+    if isinstance(value, str) and ":" in value:
+        return load_object(name, value)
+    if isinstance(value, list):  # one value of a list of lists: one number a worker
+        return tuple(read_value(name, each) for each in value)
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{name}={value!r} is no number or text; give one, or a list of them")
+    return value
+
+
+def _rule(name: str, value: Any) -> Any:
+    """The name of a rule, or one of the user's by its import path, made if it is a class."""
+    if isinstance(value, str) and ":" in value:
+        found = load_object(name, value)
+        return found() if isinstance(found, type) else found
+    return read_choice(TRIGGERS[1:], name, value)
+
+
+def _each(read: Reader) -> Reader:
+    """A reader of one number, or of one a worker."""
+    return lambda name, value: (
+        tuple(read(name, one) for one in value) if isinstance(value, list) else read(name, value)
+    )
+
+
+def read_values(name: str, value: Any, read: Reader) -> tuple:
+    """A value or list of values, each read; raise ValueError for an empty list or repetitions."""
+    values = tuple(read(name, each) for each in (value if isinstance(value, list) else [value]))
+    if not values:
+        raise ValueError(f"{name}=[] holds no value; give at least one or leave it out")
+    repeated = [each for i, each in enumerate(values) if each in values[:i]]
+    if repeated:
+        raise ValueError(f"{name} holds {repeated[0]!r} twice; give every value once")
+    return values
+
+
+_positive, _not_negative = partial(read_number, positive), partial(read_number, not_negative)
+# Values that are wrong by themselves are refused; those that do not fit each other are dropped.
+PARAMETERS: dict[str, Reader] = {
+    "num_workers": whole_number,
+    "num_groups": whole_number,
+    "redundancy": whole_number,
+    "xi": _each(_not_negative),
+    "memory": whole_number,
+    "silence": whole_number,
+    "snapshot_life": whole_number,
+    "load": whole_number,
+    "trigger": _rule,
+    "bits": whole_number,
+    "num_waited": whole_number,
+    "deadline": _positive,
+    "step_size": _positive,
+    "seed": read_seed,
+    "num_features": whole_number,
+    "num_rows": whole_number,
+    "batch_size": whole_number,
+    "growth": _positive,
+    "spread": _positive,
+    "noise": _not_negative,
+    "resample": partial(read_choice, RESAMPLINGS),
+    "block": whole_number,
+}

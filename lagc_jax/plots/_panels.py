@@ -1,0 +1,142 @@
+"""What all figures of a sweep share: panels, scales, the legend, and points without a value."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axis import Axis, XAxis
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    Formatter,
+    FuncFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
+
+from lagc_jax._tables import COSTS, count_combinations, numeric, parameters, show, values_of
+from lagc_jax.plots import paper as plotting
+from lagc_jax.plots._names import describe
+
+STYLE: dict[Any, Any] = plotting.STYLE | {"axes.titlesize": 8}
+MAX_SERIES, MAX_ROWS = 8, 6
+# What a point without a finite cost is: how its cell is filled, and its mark over a line's gap.
+STATES: dict[str, tuple[dict[str, Any], str]] = {
+    "diverged": (dict(facecolor="0.55", hatch="xxxx", edgecolor="0.25"), "x"),
+    "accuracy not reached": (dict(facecolor="0.8", hatch="////", edgecolor="0.5"), "^"),
+    "infinite mean": (dict(facecolor="0.93", hatch="....", edgecolor="0.5"), "1"),
+    "undefined": (dict(facecolor="1.0", hatch="++++", edgecolor="0.3"), "+"),
+}
+SPAN = 1e6  # means that grow without bound must not push all others into one colour
+
+
+def check_axes(table: pd.DataFrame, *axes: str) -> None:
+    """Raise ValueError unless the axes are different numeric parameters that vary."""
+    choices = numeric(table, parameters(table))
+    for name in axes:
+        if name not in choices:
+            raise ValueError(
+                f"{name!r} is no numeric parameter that varies; give one of {', '.join(choices)}"
+            )
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"both axes are {axes[0]!r}; give two parameters")
+
+
+def check_count(table: pd.DataFrame, names: Sequence[str], limit: int) -> None:
+    """Raise ValueError if some parameters have more combinations than a figure can show."""
+    count = count_combinations(table, names)
+    if count > limit:
+        choices = "; ".join(
+            f"{name} of {', '.join(map(show, values_of(table[name])))}" for name in names
+        )
+        raise ValueError(
+            f"{count} combinations of other parameters are more than the {limit} that one figure "
+            f"shows; fix one or more with where: {choices}"
+        )
+
+
+def states_of(table: pd.DataFrame, cost: str) -> np.ndarray:
+    """What every point is: "finite" or one of `STATES`, (rows,)."""
+    value = table[cost].to_numpy(float)
+    conditions = {
+        "finite": np.isfinite(value),
+        "diverged": table["diverged"].to_numpy(float) > 0,
+        "accuracy not reached": np.isinf(table["iterations"].to_numpy(float)),
+        "infinite mean": np.isinf(value),
+    }
+    return np.select(list(conditions.values()), list(conditions), "undefined")
+
+
+def gaps(column: pd.Series) -> np.ndarray:
+    """The values, NaN where they are not finite."""
+    values = column.to_numpy(float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def make_panels(rows: int, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of the width of a page and its axes (rows, 3)."""
+    size = (plotting.PAGE_WIDTH, 0.8 + height * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, len(COSTS), squeeze=False)
+
+
+def set_scale(axis: Axis, values: np.ndarray, ticks: bool = False) -> None:
+    """Make an axis logarithmic where its values span a decade; with ticks, label the values."""
+    finite = np.unique(values[np.isfinite(values)])
+    positive = finite[finite > 0]
+    wide = positive.size > 0 and finite[-1] >= 10 * positive[0]
+    scale: dict[str, Any] = dict(value="linear")
+    if wide and finite[0] >= 0:
+        zero = positive.size < finite.size
+        scale = dict(value="symlog", linthresh=positive[0]) if zero else dict(value="log")
+    rescale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
+    rescale(**scale)
+    if ticks:
+        _label_values(axis, finite)
+    elif scale["value"] == "log":
+        locator, formatter = decades(finite[-1] / finite[0])
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(formatter)
+        axis.set_minor_formatter(NullFormatter())
+        if finite[-1] > SPAN * finite[0]:
+            axis.axes.set_ylim(top=SPAN * finite[0])
+
+
+def _label_values(axis: Axis, values: np.ndarray) -> None:
+    """Label the values themselves, as many as there is room for."""
+    places = axis.get_transform().transform(values)
+    kept: list[int] = []
+    for k, place in enumerate(places):
+        room = (0.06 + 0.03 * len(show(values[k]))) * (places[-1] - places[0])
+        if not kept or place - places[kept[-1]] >= room:
+            kept.append(k)
+    axis.set_ticks(values[kept], labels=[show(value) for value in values[kept]])
+    axis.set_minor_locator(NullLocator())
+
+
+def decades(ratio: float) -> tuple[LogLocator, Formatter]:
+    """Places and labels of 1, 2 and 5 in every decade if there are few, else powers of ten."""
+    if ratio >= 200:
+        return LogLocator(), LogFormatterMathtext()
+    return LogLocator(subs=(1.0, 2.0, 5.0)), FuncFormatter(lambda value, _: show(value))
+
+
+def add_legend(
+    figure: Figure, table: pd.DataFrame, handles: Sequence[Any], notes: Sequence[str] = ()
+) -> None:
+    """Put the entries above the panels, and over them what all points have in common."""
+    names = [
+        name
+        for name in parameters(table)
+        if table[name].nunique() == 1 and table[name].notna().all()
+    ]
+    shared = [*describe(table, names), f"accuracy = {show(table['accuracy'].iloc[0])}", *notes]
+    widest = max(len(handle.get_label()) for handle in handles)
+    columns = min(len(handles), max(1, 110 // (widest + 7)))
+    title = textwrap.fill(", ".join(shared).replace(" = ", "\u00a0=\u00a0"), 120)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=columns, title=title, title_fontsize=7.5
+    )

@@ -1,0 +1,128 @@
+"""Heat maps over two parameters of a sweep."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import NullFormatter
+
+from lagc_jax._tables import COSTS, free_parameters, show, values_of
+from lagc_jax.plots._names import axis_name, cost_label, groups_of
+from lagc_jax.plots._panels import (
+    MAX_ROWS,
+    SPAN,
+    STATES,
+    STYLE,
+    add_legend,
+    check_axes,
+    check_count,
+    decades,
+    gaps,
+    make_panels,
+    states_of,
+)
+
+MAP_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False}
+RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.2)
+
+
+def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
+    """The three complexities over two parameters, a row of maps for every combination of others.
+
+    A ring marks the smallest value of a map. Cells without a finite value are grey and hatched,
+    cells without a point are left white. Points that lack `x` or `y` have no cell.
+
+    Args:
+        table: of `tables.select`.
+        x: numeric parameter, to the right.
+        y: numeric parameter, upwards.
+
+    Raises:
+        ValueError: if `x` and `y` are not two that vary, or the others have too many combinations.
+    """
+    check_axes(table, x, y)
+    everything, table = table, table.dropna(subset=[x, y])
+    others = [name for name in free_parameters(table, [x, y]) if name not in (x, y)]
+    check_count(table, others, MAX_ROWS)
+    ticks = values_of(table[x]), values_of(table[y])
+    found = set()
+    with matplotlib.rc_context(MAP_STYLE):
+        rows = groups_of(table, others)
+        figure, panels = make_panels(len(rows), 1.7)
+        for column, cost in zip(panels.T, COSTS, strict=True):
+            norm, extend = _norm(table[cost])
+            for axis, (name, cells) in zip(column, rows, strict=True):
+                found |= _draw_map(axis, cells, (x, y), ticks, cost, norm)
+                axis.set_ylabel(axis_name(y))
+                if cost == "time":
+                    axis.set_title(name, loc="left")
+            column[-1].set_xlabel(axis_name(x))
+            _add_bar(figure, list(column), norm, extend, cost_label(table, cost))
+        ring = Line2D([], [], color="0.2", linestyle="", label="smallest", **RING)
+        patches = [
+            Patch(label=state, linewidth=0.5, **fill)
+            for state, (fill, _) in STATES.items()
+            if state in found
+        ]
+        empty = len(ticks[0]) * len(ticks[1]) * len(rows) > len(table)
+        blank = [Patch(facecolor="w", edgecolor="0.5", linewidth=0.5, label="no point")]
+        missing = len(everything) - len(table)
+        note = [f"{missing} points without {x} or {y} have no cell"] if missing else []
+        add_legend(figure, table, [ring, *patches, *(blank if empty else [])], note)
+    return figure
+
+
+def _draw_map(
+    axis: Axes,
+    cells: pd.DataFrame,
+    names: tuple[str, str],
+    ticks: tuple[list[Any], list[Any]],
+    cost: str,
+    norm: Normalize,
+) -> set[str]:
+    """Draw one map; return the states of its cells without a finite value."""
+    i, j = (np.searchsorted(t, cells[name]) for name, t in zip(names, ticks, strict=True))
+    value, states = gaps(cells[cost]), states_of(cells, cost)
+    grid = np.full((len(ticks[1]), len(ticks[0])), np.nan)
+    grid[j, i] = value
+    edges = [np.arange(len(t) + 1) - 0.5 for t in ticks]
+    axis.pcolormesh(*edges, np.ma.masked_invalid(grid), norm=norm, cmap="viridis", rasterized=True)
+    for state, (fill, _) in STATES.items():
+        boxes = [Rectangle((i[k] - 0.5, j[k] - 0.5), 1, 1) for k in np.flatnonzero(states == state)]
+        axis.add_collection(PatchCollection(boxes, linewidth=0, **fill))
+    if np.isfinite(value).any():
+        best = np.nanargmin(value)
+        axis.plot(i[best], j[best], color="w", **RING)
+    for which, t in zip((axis.xaxis, axis.yaxis), ticks, strict=True):
+        shown = range(0, len(t), -(-len(t) // 8))
+        which.set_ticks(shown, labels=[show(t[k]) for k in shown])
+    return set(states) & set(STATES)
+
+
+def _add_bar(figure: Figure, axes: list[Axes], norm: Normalize, extend: str, label: str) -> None:
+    """The bar of colours above a column of maps."""
+    place: dict[str, Any] = dict(location="top", shrink=0.9, aspect=18, extend=extend)
+    if isinstance(norm, LogNorm):
+        low, high = np.asarray(norm.inverse(np.array([0.0, 1.0])), float)
+        place["ticks"], place["format"] = decades(high / low)
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label, **place)
+    bar.ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _norm(values: pd.Series) -> tuple[Normalize, str]:
+    """Colours of a cost, logarithmic where it spans a decade, and the open end of their bar."""
+    finite = values[np.isfinite(values)]
+    if finite.empty:
+        return Normalize(0, 1), "neither"
+    low, high = finite.min(), finite.max()
+    if not 0 < 10 * low <= high:
+        return Normalize(low, high), "neither"
+    return LogNorm(low, min(high, SPAN * low)), "max" if high > SPAN * low else "neither"

@@ -101,8 +101,7 @@ SHAPES = [(4, 2, 1), (4, 2, 3), (12, 5, 1), (6, 3, 2), (12, 11, 5), (30, 4, 8)]
 @pytest.mark.parametrize(("delays", "law"), LAWS)
 def test_iteration_moments_agree_with_quadrature(delays, law, n, r, s):
     mean, variance = reference.moments_by_quadrature(law.isf, n, r, s)
-    # What is asked of SciPy's quadrature is 1e-11 a panel, and its inverse of the incomplete beta
-    # function is good to some 1e-13.
+    # SciPy's inverse of the incomplete beta function is good to some 1e-13.
     np.testing.assert_allclose(jit_mean(delays, n, r, s), mean, rtol=1e-11)
     np.testing.assert_allclose(jit_variance(delays, n, r, s), variance, rtol=1e-11)
 

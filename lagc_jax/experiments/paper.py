@@ -152,14 +152,15 @@ def _expectation(scheme: Scheme, row: pd.Series) -> Expectation:
     working = row["computation"] / (scheme.load * scheme.group_size)
     with np.errstate(invalid="ignore"):  # where the accuracy is not reached
         uploads = (row["communication"] - scheme.group_size * working) / scheme.num_waited
+        selected, time = (each / row["iterations"] for each in (uploads, row["time_expected"]))
     return Expectation(
         iterations=row["iterations"],
         mean=row["time_expected"],
         variance=row["time_variance"],
         communication=row["communication"],
         computation=row["computation"],
-        selected=uploads / row["iterations"],
-        time=row["time_expected"] / row["iterations"],
+        selected=selected,
+        time=time,
     )
 
 

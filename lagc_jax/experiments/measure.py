@@ -22,7 +22,7 @@ from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.costs import price
 from lagc_jax.descent import Path, find_path
-from lagc_jax.doors import flat_start
+from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.devices import local_mesh
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.moments import Seen, count_occurrences, exact_moments
@@ -198,6 +198,7 @@ class Engine:
         """The problem of a point, and its start (d,)."""
         if self._problem is None or self._problem[0] != point.problem_key:
             problem = point.problem.value(point.scheme.num_workers)
+            check_fit(problem, point.scheme)
             start = flat_start(problem, self.experiment.starts.get(point.problem.name))
             self._problem = point.problem_key, (problem, start)
         return self._problem[1]

@@ -164,6 +164,8 @@ class Points:
         _check_precision(experiment)
         self._cells = list(self._combine())
         if not self._cells:
+            if len(self.dropped) < 2:
+                _refuse_first(experiment, self.problems)
             raise ValueError(f"no combination is possible: {self.describe_dropped()}")
         sizes = [np.prod([len(axis) for axis in cell.axes], dtype=int) for cell in self._cells]
         self._ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
@@ -350,6 +352,19 @@ def _check_precision(experiment: Experiment) -> None:
                 if single in seen:
                     raise ValueError(f"{name}={value} equals {seen[single]} in float32; {remedy}")
                 seen[single] = value
+
+
+def _refuse_first(experiment: Experiment, problems: Iterable[Entry]) -> None:
+    """Raise what the doors say of the first combination where none is possible."""
+    things = (thing for _, thing in flat(experiment.schemes))
+    for problem, thing in itertools.product(problems, things):
+        if isinstance(thing, Scheme):
+            scheme = thing
+        else:
+            arguments = next(iter(thing))
+            arguments.pop("step_size", None)
+            scheme = thing.make(**arguments)
+        check_fit(problem.value(scheme.num_workers), scheme)
 
 
 def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:

@@ -57,6 +57,8 @@ def _parts(thing: Any) -> list[Any]:
         return [getattr(thing, "__module__", ""), getattr(thing, "__qualname__", thing.__name__)]
     if dataclasses.is_dataclass(thing):
         return [getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare]
+    if isinstance(thing, jax.tree_util.PyTreeDef):
+        return [thing.node_data(), thing.children()]
     if isinstance(thing, functools.partial):
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, types.MethodType):

@@ -103,7 +103,7 @@ class Clock:
         if not hasattr(self.delays, "hazard"):
             kind = type(self.delays).__name__
             return f"delays of type {kind} have no exact moments; {sample}"
-        if self.cluster is not None and self.cluster.overhead(self.scheme) is None:
+        if self.cluster is not None and self._overhead is None:
             return (
                 f"cluster={self.cluster} adds no constant to every answer, so exact moments do not "
                 f"apply; {sample}"

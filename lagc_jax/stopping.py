@@ -55,7 +55,7 @@ def _stretch(num_iterations: int) -> int:
     """A divisor of K if there is one of a fair size: what is left over is a program of its own."""
     largest = min(STRETCH, num_iterations)
     divisors = (size for size in range(largest, 15, -1) if num_iterations % size == 0)
-    return next(divisors, min(largest, 32))
+    return next(divisors, largest)
 
 
 def _not_run(dtype: jnp.dtype) -> Array:

@@ -171,10 +171,15 @@ def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> 
     They come by chunk, (C, CHUNK, G) or (C, CHUNK), of nothing beyond the path, as NumPy's or JAX's
     arrays.
     """
-    xp = np if isinstance(selected, np.ndarray) else jnp
-    seen = scheme.working(selected).sum(-1).astype(dtype) if sees == "counts" else selected
-    padding = ((0, -len(seen) % CHUNK),) + ((0, 0),) * (seen.ndim - 1)
-    return xp.pad(seen, padding).reshape(-1, CHUNK, *seen.shape[1:])
+    counted = sees == "counts"
+    return _by_chunk(scheme.working(selected).sum(-1).astype(dtype) if counted else selected)
+
+
+def _by_chunk(values: Any) -> Any:
+    """Values of iterations (K, ...) by chunk, (C, CHUNK, ...), filled up with zeros."""
+    xp = np if isinstance(values, np.ndarray) else jnp
+    padding = ((0, -len(values) % CHUNK),) + ((0, 0),) * (values.ndim - 1)
+    return xp.pad(values, padding).reshape(-1, CHUNK, *values.shape[1:])
 
 
 def sample_iteration_times(
@@ -188,8 +193,7 @@ def sample_iteration_times(
     """
     key = as_key(key)
     n, r = check_iteration(delays, group_size, redundancy)
-    counts = working.sum(-1).astype(delays.dtype)
-    counts = jnp.pad(counts, (0, -len(counts) % CHUNK)).reshape(-1, CHUNK)
+    counts = _by_chunk(working.sum(-1).astype(delays.dtype))
     inverse = make_inverse(n, r, delays.dtype)
     return DirectTimes(inverse, delays, counts, working.shape[0]).whole(key)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lagc_jax._checks import not_negative, positive, whole_number
 from lagc_jax.delays.traces import RESAMPLINGS
+from lagc_jax.experiments.experiment import distinct
 from lagc_jax.schemes.base import TRIGGERS
 
 Reader = Callable[[str, Any], Any]
@@ -96,13 +97,8 @@ def _each(read: Reader) -> Reader:
 
 def read_values(name: str, value: Any, read: Reader) -> tuple:
     """A value or list of values, each read; raise ValueError for an empty list or repetitions."""
-    values = tuple(read(name, each) for each in (value if isinstance(value, list) else [value]))
-    if not values:
-        raise ValueError(f"{name}=[] holds no value; give at least one or leave it out")
-    repeated = [each for i, each in enumerate(values) if each in values[:i]]
-    if repeated:
-        raise ValueError(f"{name} holds {repeated[0]!r} twice; give every value once")
-    return values
+    listed = value if isinstance(value, list) else [value]
+    return distinct(name, tuple(read(name, each) for each in listed))
 
 
 _positive, _not_negative = partial(read_number, positive), partial(read_number, not_negative)

@@ -19,13 +19,13 @@ from jax.typing import ArrayLike
 from lagc_jax._keys import fold_each
 from lagc_jax._programs import compiled
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.doors import warn_if_short
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.measure import Engine
 from lagc_jax.experiments.points import Points
 from lagc_jax.experiments.runner import in_memory, tabulate
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.trajectory import warn_if_short
 
 BLOCK_ENTRIES = 2**22  # workers' times held at once
 Progress = Callable[[Sequence[Any]], Iterable[Any]]

@@ -84,8 +84,11 @@ def problem_entries(things: Mapping[str, Any]) -> list[Entry]:
 
 
 def _problem(name: str, value: Given | Made, arguments: Mapping[str, Any]) -> Entry:
-    columns = {f"problem_{key}": shown(each) for key, each in arguments.items()}
-    return Entry(name, value, columns, identity((name, value)))
+    return _entry(name, value, {f"problem_{key}": shown(each) for key, each in arguments.items()})
+
+
+def _entry(name: str, value: Any, parameters: Mapping[str, Any]) -> Entry:
+    return Entry(name, value, parameters, identity((name, value)))
 
 
 def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
@@ -95,10 +98,9 @@ def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
         if isinstance(thing, Vary):
             for arguments in thing:
                 columns = {key: shown(each) for key, each in arguments.items()}
-                value = thing.make(**arguments)
-                entries.append(Entry(name, value, columns, identity((name, value))))
+                entries.append(_entry(name, thing.make(**arguments), columns))
         else:
-            entries.append(Entry(name, thing, dict(scalars(thing)), identity((name, thing))))
+            entries.append(_entry(name, thing, dict(scalars(thing))))
     return _distinct("delays", entries)
 
 
@@ -113,7 +115,7 @@ def cluster_entries(things: Mapping[str, Any] | None) -> list[Entry]:
             if not isinstance(value, Cluster | None):
                 raise ValueError(f"clusters[{name!r}]={value!r} is no Cluster; give one, or None")
             columns = {f"cluster_{key}": each for key, each in scalars(value)}
-            entries.append(Entry(name, value, {"cluster": name} | columns, identity((name, value))))
+            entries.append(_entry(name, value, {"cluster": name} | columns))
     return _distinct("clusters", entries)
 
 

@@ -4,6 +4,7 @@ An `Experiment` names things; a `Vary` names a whole family of them, every combi
 of a constructor's arguments. Whatever a grid file can say is an experiment as well.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -54,11 +55,15 @@ class Vary:
 
 def _as_values(name: str, value: Any) -> tuple:
     listed = isinstance(value, list | tuple | range) or np.ndim(value) == 1
-    values = tuple(value) if listed else (value,)
+    return distinct(name, tuple(value) if listed else (value,), _same)
+
+
+def distinct(name: str, values: tuple, same: Callable[[Any, Any], bool] = operator.eq) -> tuple:
+    """The values of a list; raise ValueError for none, or for two that are the same."""
     if not values:
         raise ValueError(f"{name}=[] holds no value; give at least one or leave it out")
     for i, one in enumerate(values):
-        if any(_same(one, other) for other in values[:i]):
+        if any(same(one, other) for other in values[:i]):
             raise ValueError(f"{name} holds {one!r} twice; give every value once")
     return values
 

@@ -20,7 +20,7 @@ from jax import Array
 
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
-from lagc_jax.costs import price
+from lagc_jax.costs import accumulate, price
 from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.devices import local_mesh
@@ -62,7 +62,7 @@ class PathRecord(NamedTuple):
     parts: dict[str, np.ndarray]
     hit: Any
     reached: Any
-    uploaded: np.ndarray
+    uploaded: Any
     gap: Any
     recorded: Any
     diverged: Any
@@ -182,7 +182,7 @@ class Engine:
     def _record(self, problem: Problem, scheme: Scheme, sees: set[str], path: Path) -> PathRecord:
         """What is kept of a path in NumPy's arrays."""
         index, reached = self.target.hits(path.gap, path.recorded)
-        uploads = np.concatenate([[0], np.cumsum(path.selected.sum(-1))])
+        uploads = accumulate(path.selected.sum(-1))
         return PathRecord(
             {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
             index,

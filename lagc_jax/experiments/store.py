@@ -226,14 +226,7 @@ def load_results(directory: str | Path) -> pd.DataFrame:
         directory: what `sweeps/grid.py` wrote to with `--out`.
 
     Returns:
-        A frame sorted by point, in the order of the accuracies. Parameters, as the run wrote them:
-        `point`, `problem`, `scheme`, `num_workers`, `num_groups`, `redundancy`, `xi`, `memory`,
-        `trigger`, `step_size` (in units of `1/L`), `delays` and the family's own, `problem_*` of
-        the problem (NaN where a family or problem lacks one), `accuracy`. Complexity, `inf` where
-        the accuracy is not reached: `iterations`, `communication`, `computation`, `uplink_bits`;
-        of the time the sample `time_mean`, `time_standard_error` and `time_q*`, a column a
-        quantile, and `time_expected`, its exact mean. `diverged` is the share of the realisations
-        whose path diverged.
+        The table of `run`, sorted by point.
 
     Raises:
         ValueError: if the directory holds no sweep, no result yet, or a damaged block or index.

@@ -18,6 +18,7 @@ import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import RESAMPLINGS
+from lagc_jax.experiments.advice import Design
 from lagc_jax.plots import paper as plotting
 from lagc_jax.plots.frontier import plot_design
 from lagc_jax.problems.data import load_csv
@@ -64,12 +65,14 @@ def make_parser() -> Parser:
     return parser
 
 
-def read_family(text: str) -> lagc_jax.Delays:
+def read_family(text: str) -> lagc_jax.delays.Delays:
     """The family that `FAMILY:NAME=VALUE,..` describes; raise ValueError for what is none."""
     name, _, listed = text.partition(":")
-    if name not in lagc_jax.FAMILIES:
-        raise ValueError(f"delays={name!r} is unknown; give one of {', '.join(lagc_jax.FAMILIES)}")
-    family = lagc_jax.FAMILIES[name]
+    if name not in lagc_jax.delays.FAMILIES:
+        raise ValueError(
+            f"delays={name!r} is unknown; give one of {', '.join(lagc_jax.delays.FAMILIES)}"
+        )
+    family = lagc_jax.delays.FAMILIES[name]
     names = [field.name for field in fields(family)]  # type: ignore[arg-type]
     pairs = [pair.partition("=") for pair in listed.split(",") if pair]
     if sorted(key.strip() for key, _, _ in pairs) != sorted(names):
@@ -93,7 +96,7 @@ def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     return read(args.trace, resample=args.resample, block=args.block)
 
 
-def advise(args: argparse.Namespace) -> tuple[lagc_jax.Design, str]:
+def advise(args: argparse.Namespace) -> tuple[Design, str]:
     """The advice, and the fits of a trace as text; raise ValueError for options that do not fit."""
     fits = ""
     workers = args.workers or 12
@@ -138,7 +141,7 @@ def describe_fits(trace: lagc_jax.Trace) -> str:
     return f"Families fitted to the trace, best first:\n{table.to_string()}\n"
 
 
-def write(advice: lagc_jax.Design, directory: Path) -> list[Path]:
+def write(advice: Design, directory: Path) -> list[Path]:
     """Write the table, the reason and the frontier into a directory; return the paths."""
     table, text = directory / "advice.csv", directory / "advice.md"
     advice.table.to_csv(table, index=False)

@@ -400,7 +400,7 @@ def check_clocks(work: Work, answers: dict[str, float]) -> None:
     """Raise RuntimeError unless every mean time lies within 6 standard errors of the exact one."""
     scheme, delays = lagc_jax.lagc(*work.scheme), lagc_jax.Exponential(1.0)
     mean = float(lagc_jax.expected_wall_clock(scheme, delays, work.selected)[-1])
-    deviation = float(lagc_jax.wall_clock_variance(scheme, delays, work.selected)[-1]) ** 0.5
+    deviation = float(lagc_jax.theory.wall_clock_variance(scheme, delays, work.selected)[-1]) ** 0.5
     for who, answer in answers.items():
         few = 4 if who == "NumPy loop" else 64
         if abs(answer - mean) > 6 * deviation / few**0.5:

@@ -25,7 +25,9 @@ from lagc_jax.problems.data import Split, load_digits_split
 LAWS = {
     "low tail": lagc_jax.Exponential(1.0),
     "high tail": lagc_jax.Pareto(1.0, 1.2),
-    "bursty": lagc_jax.Bursty(lagc_jax.Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.09),
+    "bursty": lagc_jax.delays.Bursty(
+        lagc_jax.Exponential(1.0), slowdown=10.0, enter=0.01, leave=0.09
+    ),
 }
 HIDDEN, BATCH_SIZE = 16, 8
 GROUPED_BATCH_SIZE = 3  # of every partition of a group: together that of a worker on its own
@@ -61,13 +63,15 @@ def make_parser() -> Parser:
 
 def linear_accuracy(split: Split, weights: Array) -> Array:
     """Test accuracy of multinomial regression."""
-    return lagc_jax.classification_accuracy(jnp.matmul(split.X_test, weights), split.y_test)
+    return lagc_jax.problems.classification_accuracy(
+        jnp.matmul(split.X_test, weights), split.y_test
+    )
 
 
 def network_accuracy(split: Split, network: Any) -> Array:
     """Test accuracy of a network."""
-    logits = lagc_jax.network_logits(network, split.X_test)
-    return lagc_jax.classification_accuracy(logits, split.y_test)
+    logits = lagc_jax.problems.network_logits(network, split.X_test)
+    return lagc_jax.problems.classification_accuracy(logits, split.y_test)
 
 
 def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
@@ -78,9 +82,13 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
     """
     keys = jax.random.split(jax.random.key(args.seed), 4)
     split = load_digits_split(keys[0])
-    shards = lagc_jax.shard(split.X_train, split.y_train, args.workers, keys[1], args.alpha)
+    shards = lagc_jax.problems.shard(
+        split.X_train, split.y_train, args.workers, keys[1], args.alpha
+    )
     X, y, weights = jnp.asarray(shards.X, float), shards.y, shards.weights
-    convex = lagc_jax.multinomial_regression(X, y, l2=0.01, weights=weights, num_classes=10)
+    convex = lagc_jax.problems.multinomial_regression(
+        X, y, l2=0.01, weights=weights, num_classes=10
+    )
     tasks = {
         "convex": survey.Task(
             problem=convex,
@@ -97,11 +105,11 @@ def make_tasks(args: argparse.Namespace) -> dict[str, survey.Task]:
     }
     if args.quick:
         return tasks
-    network = lagc_jax.initial_network(keys[2], (X.shape[-1], HIDDEN, 10))
-    neural = lagc_jax.network_problem(X, y, network, weights=weights)
+    network = lagc_jax.problems.initial_network(keys[2], (X.shape[-1], HIDDEN, 10))
+    neural = lagc_jax.problems.network_problem(X, y, network, weights=weights)
     tasks["neural"] = survey.Task(
-        problem=lagc_jax.minibatch(neural, BATCH_SIZE, keys[3]),
-        grouped_problem=lagc_jax.minibatch(neural, GROUPED_BATCH_SIZE, keys[3]),
+        problem=lagc_jax.problems.minibatch(neural, BATCH_SIZE, keys[3]),
+        grouped_problem=lagc_jax.problems.minibatch(neural, GROUPED_BATCH_SIZE, keys[3]),
         theta0=network,
         test_accuracy=partial(network_accuracy, split),
         target=0.95,

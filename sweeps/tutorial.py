@@ -25,7 +25,7 @@ key = jax.random.key(0)
 directory = Path(tempfile.mkdtemp())
 
 # %% Make a trace of 6 workers in 192 iterations, and save it as a cluster's log would be.
-cluster = lagc_jax.Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
+cluster = lagc_jax.delays.Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
 draw = jax.jit(sample_worker_times, static_argnums=(2, 3))
 times = np.asarray(draw(cluster, key, 192, 6))
 log = pd.DataFrame(times, columns=[f"worker {m + 1}" for m in range(6)])

@@ -20,7 +20,7 @@ M, K, KEY = 6, 70, jax.random.key(3)
 # Compiled whole, which takes less than compiling every operation of theirs.
 draw_work = jax.jit(sample_work, static_argnums=4)
 draw_times = jax.jit(sample_worker_times, static_argnums=(2, 3))
-FAILING = lj.Failures(lj.Exponential(1.0), once=0.2, forever=0.005)
+FAILING = lj.delays.Failures(lj.Exponential(1.0), once=0.2, forever=0.005)
 LINKS = {
     "none": (None, None),
     "own": (lj.Link(0.3, 4.0, 1.0, 2.0), dict(latency=0.3, down=0.25, up=0.5)),
@@ -69,7 +69,7 @@ def test_trajectories_with_failures_are_those_of_loops(problem, name, link):
 
 @pytest.mark.parametrize("name", ["lagc", "g-lag, worker"])
 def test_a_timeout_that_never_strikes_changes_nothing(problem, name):
-    delays, cluster = lj.Failures(lj.Exponential(1.0)), lj.Cluster(timeout=1e9)
+    delays, cluster = lj.delays.Failures(lj.Exponential(1.0)), lj.Cluster(timeout=1e9)
     plain = simulate(problem, name, delays.delays, sampler="workers")
     patient = simulate(problem, name, delays, sampler="workers", cluster=cluster)
     assert patient.timeouts[-1] == 0
@@ -129,7 +129,7 @@ def test_independent_partitions_are_sums_of_draws():
 
 def test_bursts_follow_their_chain_across_chunk_borders():
     enter, leave, count = 0.1, 0.3, 20_000
-    bursty = lj.Bursty(lj.Exponential(1.0), 10.0, enter, leave)
+    bursty = lj.delays.Bursty(lj.Exponential(1.0), 10.0, enter, leave)
     bad = jax.jit(jax.vmap(lambda chunk: bursty.bad_in_chunk(KEY, chunk, (64, count))))
     states = np.asarray(bad(jnp.arange(2)), int).reshape(128, count)
     pi = enter / (enter + leave)
@@ -153,7 +153,7 @@ def test_bursts_follow_their_chain_across_chunk_borders():
 
 
 def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
-    failing = lj.Failures(lj.Exponential(1.0), forever=0.02)
+    failing = lj.delays.Failures(lj.Exponential(1.0), forever=0.02)
     lost = np.isinf(np.asarray(draw_times(failing, KEY, 128, 20_000)))
     assert (np.diff(lost.astype(int), axis=0) >= 0).all()
     for k in (0, 63, 64, 127):
@@ -163,7 +163,7 @@ def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
 
 def test_wrappers_that_do_nothing_leave_the_draws_alone():
     plain = lj.Exponential(jnp.float32(1.0))
-    wrapped = lj.Failures(lj.Bursty(plain, 1.0, 0.1, 0.1))
+    wrapped = lj.delays.Failures(lj.delays.Bursty(plain, 1.0, 0.1, 0.1))
     times = draw_times(wrapped, KEY, 70, M)
     assert times.dtype == jnp.float32
     assert np.array_equal(times, draw_times(plain, KEY, 70, M))
@@ -245,9 +245,9 @@ def trace(**arguments):
         (lambda: trace(resample="x"), r"resample='x' is unknown; give one of"),
         (lambda: trace(resample="worker").check(4), r"3 columns of times for num_workers=4"),
         (lambda: trace(resample="blocks").check(3, 2), r"independent=True needs 2; give"),
-        (lambda: lj.Failures(FAILING, once=1.1), r"once=1.1 must lie in \[0, 1\]"),
-        (lambda: lj.Bursty(FAILING, 0.0, 0.1, 0.1), r"slowdown=0.0 must be positive"),
-        (lambda: lj.Bursty(FAILING, 2.0, 0.0, 0.0), r"are both 0"),
+        (lambda: lj.delays.Failures(FAILING, once=1.1), r"once=1.1 must lie in \[0, 1\]"),
+        (lambda: lj.delays.Bursty(FAILING, 0.0, 0.1, 0.1), r"slowdown=0.0 must be positive"),
+        (lambda: lj.delays.Bursty(FAILING, 2.0, 0.0, 0.0), r"are both 0"),
         (lambda: lj.Cluster(timeout=0.0), r"timeout=0.0 must be positive"),
         (lambda: lj.Cluster(startup=-1.0), r"startup=-1.0 must be finite and not negative"),
         (lambda: lj.Link(bandwidth=0.0), r"bandwidth=0.0 must be positive"),

@@ -75,14 +75,14 @@ def make_problem(num_workers, loss, batch_size=None, partitions=M, drawn=True):
     if loss == "logistic":
         problem = lj.logistic_regression(features, 2 * classes - 1, l2=0.1)
     elif loss == "multinomial":
-        problem = lj.multinomial_regression(features, classes, l2=0.1)
+        problem = lj.problems.multinomial_regression(features, classes, l2=0.1)
     elif loss == "network":
-        network = lj.initial_network(KEY, (D, 2, 2))
-        problem = lj.network_problem(features, classes, network, l2=0.1)
+        network = lj.problems.initial_network(KEY, (D, 2, 2))
+        problem = lj.problems.network_problem(features, classes, network, l2=0.1)
     else:
         data, sampler = (features, NOISE[:partitions]), draw if drawn else None
-        problem = lj.general_problem(huber, data, jnp.zeros(D), sampler=sampler)
-    return problem if batch_size is None else lj.minibatch(problem, batch_size, KEY)
+        problem = lj.problems.general_problem(huber, data, jnp.zeros(D), sampler=sampler)
+    return problem if batch_size is None else lj.problems.minibatch(problem, batch_size, KEY)
 
 
 class Cell(NamedTuple):
@@ -233,9 +233,13 @@ def problem_of(cell, folder):
     elif table["kind"] == "synthetic":
         problem = lj.synthetic_linear_regression(KEY, M, **arguments)
     else:
-        problem = lj.gaussian_linear_regression(KEY, M, **arguments)
+        problem = lj.problems.gaussian_linear_regression(KEY, M, **arguments)
     size = table.get("batch_size")
-    return problem if size is None else lj.minibatch(problem, size, jax.random.fold_in(KEY, 1))
+    return (
+        problem
+        if size is None
+        else lj.problems.minibatch(problem, size, jax.random.fold_in(KEY, 1))
+    )
 
 
 def scheme_of(cell):
@@ -248,8 +252,10 @@ def scheme_of(cell):
 def delays_of(cell):
     if "file" in cell.delays:
         return lj.Trace.from_array(TIMES).resampled(**given(cell.delays, "file"))
-    times = lj.FAMILIES[cell.delays["family"]](**given(cell.delays, "family", "bursty", "failures"))
-    for name, wrapper in (("bursty", lj.Bursty), ("failures", lj.Failures)):
+    times = lj.delays.FAMILIES[cell.delays["family"]](
+        **given(cell.delays, "family", "bursty", "failures")
+    )
+    for name, wrapper in (("bursty", lj.delays.Bursty), ("failures", lj.delays.Failures)):
         if name in cell.delays:
             times = wrapper(times, **given(cell.delays[name]))
     return times

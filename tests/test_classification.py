@@ -26,7 +26,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def multinomial(data):
-    return lj.multinomial_regression(data.X, data.y, l2=L2)
+    return lj.problems.multinomial_regression(data.X, data.y, l2=L2)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_group_constants_are_those_of_the_definition(data, multinomial, num_grou
 @pytest.mark.parametrize("l2", [0.0, L2])
 def test_optimum_loss_and_gap(data, theta, l2):
     plain = data._replace(l2=l2)
-    problem = lj.multinomial_regression(data.X, data.y, l2=l2)
+    problem = lj.problems.multinomial_regression(data.X, data.y, l2=l2)
     best = reference.minimiser(plain)
     # A gradient below 1e-7 at SciPy's point leaves its value within 1e-13.
     np.testing.assert_allclose(problem.optimum, reference.loss(plain, best), rtol=ROUNDING)
@@ -98,7 +98,7 @@ def test_gap_keeps_its_relative_precision_near_the_optimum(multinomial, theta, d
 def test_smoothness_is_the_smallest_constant_with_an_intercept(data):
     X = data.X.copy()
     X[..., -1] = 1.0
-    problem = lj.multinomial_regression(X, data.y, l2=L2)
+    problem = lj.problems.multinomial_regression(X, data.y, l2=L2)
     # Logits (0, 0, -50, -50): the first two classes share every sample.
     W = np.zeros((D, C))
     W[-1, 2:] = -50.0
@@ -113,7 +113,7 @@ def test_two_classes_are_the_binary_regression(data):
     """With half the penalty: W = (-theta/2, theta/2), and the same path at the default step."""
     sign = np.where(data.y > 1, 1, -1)
     binary = lj.logistic_regression(data.X, sign, l2=L2)
-    two = lj.multinomial_regression(data.X, (sign + 1) // 2, l2=2 * L2)
+    two = lj.problems.multinomial_regression(data.X, (sign + 1) // 2, l2=2 * L2)
     np.testing.assert_allclose(two.optimum, binary.optimum, rtol=ROUNDING)
     np.testing.assert_allclose(two.smoothness, 2 * np.asarray(binary.smoothness), rtol=ROUNDING)
     W = two.unflatten(two.minimizer)
@@ -147,7 +147,7 @@ def answers(problem, flat):
 @pytest.mark.parametrize("kind", ["binary", "multinomial"])
 def test_weights_count_samples_and_zeros_leave_no_trace(data, theta, kind):
     """A weight of two is a sample twice, a weight of zero is no sample, whatever its label."""
-    build, y, point = lj.multinomial_regression, data.y, theta
+    build, y, point = lj.problems.multinomial_regression, data.y, theta
     if kind == "binary":
         build, y, point = lj.logistic_regression, np.where(data.y > 1, 1, -1), theta[:, 0]
     weights = np.zeros((M, N + 2))
@@ -167,8 +167,8 @@ def test_weights_count_samples_and_zeros_leave_no_trace(data, theta, kind):
 
 def test_single_precision(data, theta):
     X = data.X.astype(np.float32)
-    single = lj.multinomial_regression(X, data.y, l2=L2)
-    double = lj.multinomial_regression(X.astype(np.float64), data.y, l2=L2)
+    single = lj.problems.multinomial_regression(X, data.y, l2=L2)
+    double = lj.problems.multinomial_regression(X.astype(np.float64), data.y, l2=L2)
     flat = single.flatten(theta)
     gap, gradients, _ = answers(single, flat)
     for leaf in (gap, gradients, single.smoothness, single.minimizer, single.tilt):
@@ -184,7 +184,7 @@ def test_single_precision(data, theta):
 
 
 def test_problem_passes_through_jit_and_vmap(multinomial, data, theta):
-    other = lj.multinomial_regression(2 * data.X, data.y, l2=L2)
+    other = lj.problems.multinomial_regression(2 * data.X, data.y, l2=L2)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), multinomial, other)
     flat = multinomial.flatten(theta)
     batched = jax.vmap(answers, in_axes=(0, None))(both, flat)
@@ -195,11 +195,11 @@ def test_problem_passes_through_jit_and_vmap(multinomial, data, theta):
 
 def test_accuracy_counts_right_classes_and_keeps_nan():
     logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 5.0], [1.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
-    assert float(lj.classification_accuracy(logits, [0, 2, 1, 0])) == 0.5
+    assert float(lj.problems.classification_accuracy(logits, [0, 2, 1, 0])) == 0.5
     logits[0, 0] = np.nan
-    assert np.isnan(lj.classification_accuracy(logits, [0, 2, 0, 0]))
+    assert np.isnan(lj.problems.classification_accuracy(logits, [0, 2, 0, 0]))
     with pytest.raises(ValueError, match=r"logits has shape \(4, 3\) and y has shape \(3,\); give"):
-        lj.classification_accuracy(logits, [0, 1, 2])
+        lj.problems.classification_accuracy(logits, [0, 1, 2])
 
 
 def test_accuracy_is_recorded_along_the_path(data, multinomial):
@@ -207,7 +207,7 @@ def test_accuracy_is_recorded_along_the_path(data, multinomial):
     X, y = data.X.reshape(-1, D), data.y.reshape(-1)
 
     def record(W):
-        return {"accuracy": lj.classification_accuracy(X @ W, y), "W": W, "one": 1}
+        return {"accuracy": lj.problems.classification_accuracy(X @ W, y), "W": W, "one": 1}
 
     scheme, run = lj.gc(M, 2), dict(num_iterations=40, record=record)
     path = lj.descend(multinomial, scheme, **run)
@@ -250,7 +250,7 @@ def test_accuracy_is_recorded_along_the_path(data, multinomial):
 def test_bad_input_is_refused(changes, message):
     arguments = dict(X=np.ones((2, 2, 1)), y=np.array([[0, 1], [2, 0]]), l2=1.0) | changes
     with pytest.raises(ValueError, match=message):
-        lj.multinomial_regression(**arguments)
+        lj.problems.multinomial_regression(**arguments)
 
 
 def test_starts_of_another_form_are_refused(multinomial):

@@ -81,7 +81,7 @@ def test_expected_clock_and_its_variance_are_sums_of_iteration_moments(name):
     @jax.jit
     def moments(delays):
         mean = lj.expected_wall_clock(scheme, delays, selected)
-        return mean, lj.wall_clock_variance(scheme, delays, selected)
+        return mean, lj.theory.wall_clock_variance(scheme, delays, selected)
 
     for family, parameters in PARAMETERS.items():
         expected = reference.expected_clock(
@@ -156,7 +156,7 @@ def test_a_heavy_tail_has_a_finite_mean_and_an_infinite_variance():
     delays, selected = lj.Pareto(1.0, 1.5), np.ones((2, M), bool)
     assert np.isfinite(lj.expected_wall_clock(lj.gd(M), delays, selected)).all()
     with pytest.warns(RuntimeWarning, match="variance"):
-        variance = lj.wall_clock_variance(lj.gd(M), delays, selected)
+        variance = lj.theory.wall_clock_variance(lj.gd(M), delays, selected)
     assert np.array_equal(variance, [0, np.inf, np.inf])
 
 

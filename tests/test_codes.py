@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lagc_jax import GradientCode, cyclic_repetition, fractional_repetition, worst_condition
+from lagc_jax.schemes import GradientCode, cyclic_repetition, fractional_repetition, worst_condition
 
 CODES = [
     (make, n, r)

@@ -10,6 +10,7 @@ import pytest
 import reference
 
 import lagc_jax as lj
+from lagc_jax import schemes
 from lagc_jax._pytree import pytree
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
@@ -21,17 +22,17 @@ M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03
 # Compiled whole, which takes less than compiling every operation of it.
 draw_work = jax.jit(sample_work, static_argnums=4)
 DELAYS = lj.Exponential(1.0)
-BALANCED = np.asarray(lj.balanced_assignment(jax.random.key(1), M, 4))
-CYCLIC = lj.cyclic_repetition(M, 3)
+BALANCED = np.asarray(lj.schemes.balanced_assignment(jax.random.key(1), M, 4))
+CYCLIC = lj.schemes.cyclic_repetition(M, 3)
 # Redundancy, the matrix, what the loop does, and the scheme.
 SCHEMES = {
-    "first decodable, blocks": lj.first_decodable(M, 3),
-    "first decodable, cyclic": lj.first_decodable(M, 4),
-    "fastest k": lj.fastest_k(M, 4),
-    "stochastic": lj.stochastic_gc(M, 4, 3, BALANCED),
-    "least squares": lj.approximate_gc(M, 4, num_waited=3),
-    "deadline": lj.approximate_gc(M, 3, deadline=2.0),
-    "first blocks": lj.erasure_head(M, 2, num_waited=4),
+    "first decodable, blocks": lj.schemes.first_decodable(M, 3),
+    "first decodable, cyclic": lj.schemes.first_decodable(M, 4),
+    "fastest k": lj.schemes.fastest_k(M, 4),
+    "stochastic": lj.schemes.stochastic_gc(M, 4, 3, BALANCED),
+    "least squares": lj.schemes.approximate_gc(M, 4, num_waited=3),
+    "deadline": lj.schemes.approximate_gc(M, 3, deadline=2.0),
+    "first blocks": lj.schemes.erasure_head(M, 2, num_waited=4),
     "deadline, lazy groups": lj.Scheme(
         M, 2, 2, 0.5, 4, "server",
         decoding=LeastSquares([[1, 1, 0], [0, 1, 1], [1, 0, 1]], deadline=2.5),
@@ -56,7 +57,7 @@ def loop_iteration(decoding, arrival):
     """Time, number of messages and partition weights of one group, by the definitions."""
     n = len(arrival)
     order = sorted(range(n), key=lambda w: (arrival[w], w))
-    if isinstance(decoding, lj.FirstDecodable):
+    if isinstance(decoding, lj.schemes.FirstDecodable):
         B, taken = np.asarray(decoding.code.encoding), []
         for w in order:
             if np.linalg.matrix_rank(B[[*taken, w]]) > len(taken):
@@ -145,9 +146,12 @@ BLOCKS, CYCLIC_FIRST, FASTEST, DEADLINE = (
     for name in ("first decodable, blocks", "first decodable, cyclic", "fastest k", "deadline")
 )
 LIMITS = {
-    "fastest of all is gd": (lj.fastest_k(M, M), lj.gd(M)),
+    "fastest of all is gd": (lj.schemes.fastest_k(M, M), lj.gd(M)),
     "first decodable with blocks is grouping": (BLOCKS, lj.grouping(M, 2)),
-    "erasure head without a limit is grouping": (lj.erasure_head(M, 3, M), lj.grouping(M, 2)),
+    "erasure head without a limit is grouping": (
+        lj.schemes.erasure_head(M, 3, M),
+        lj.grouping(M, 2),
+    ),
 }
 
 
@@ -168,12 +172,12 @@ def test_limits_are_other_schemes_bit_for_bit(problem, name):
     np.testing.assert_allclose(run.gap, plain.gap, rtol=1e-9)
 
 
-@pytest.mark.parametrize("code", [lj.fractional_repetition(8, 2), CYCLIC,
-                                  lj.cyclic_repetition(8, 4)])  # fmt: skip
+@pytest.mark.parametrize("code", [lj.schemes.fractional_repetition(8, 2), CYCLIC,
+                                  lj.schemes.cyclic_repetition(8, 4)])  # fmt: skip
 def test_first_decodable_is_never_later_than_any_f_workers(code):
     n, waited = code.group_size, code.num_waited
     times = jax.random.exponential(KEY, (500, n))
-    known, taken = jax.jit(lj.FirstDecodable(code).wait)(times)
+    known, taken = jax.jit(lj.schemes.FirstDecodable(code).wait)(times)
     latest, _ = first(times, waited)
     assert (known <= latest).all()
     assert (known < latest).any()
@@ -187,8 +191,8 @@ def test_first_decodable_is_never_later_than_any_f_workers(code):
 
 
 def test_a_code_that_never_decodes_takes_for_ever():
-    identity = lj.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
-    known, _ = jax.jit(lj.FirstDecodable(identity).wait)(jnp.arange(1.0, 7.0))
+    identity = lj.schemes.GradientCode(jnp.asarray(BALANCED).at[:, 0].set(0), 4)
+    known, _ = jax.jit(lj.schemes.FirstDecodable(identity).wait)(jnp.arange(1.0, 7.0))
     assert np.isinf(known)
 
 
@@ -222,7 +226,7 @@ def test_least_squares_of_enough_workers_of_a_gradient_code_is_exact():
 
 
 def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
-    run = run_of(problem, lj.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
+    run = run_of(problem, lj.schemes.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
     assert (run.gap == run.gap[0]).all()
     assert run.uplink[-1] == 0
     np.testing.assert_allclose(run.wall_clock, 1e-9 * np.arange(4), rtol=1e-12)
@@ -230,7 +234,7 @@ def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
 
 def test_deadlines_are_batched(problem):
     def last(deadline):
-        return run_of(problem, lj.approximate_gc(M, 3, deadline=deadline)).wall_clock[-1]
+        return run_of(problem, lj.schemes.approximate_gc(M, 3, deadline=deadline)).wall_clock[-1]
 
     together = jax.vmap(last)(np.array([1.0, 4.0]))
     np.testing.assert_allclose(together, [last(1.0), last(4.0)], rtol=1e-12)
@@ -239,7 +243,7 @@ def test_deadlines_are_batched(problem):
 def test_assignments_are_regular_and_pairwise_balanced_on_average():
     keys, n, r = jax.random.split(KEY, 2000), 7, 3
     drawn = np.asarray(
-        jax.jit(jax.vmap(lambda key: lj.balanced_assignment(key, n, r)))(keys), np.int64
+        jax.jit(jax.vmap(lambda key: lj.schemes.balanced_assignment(key, n, r)))(keys), np.int64
     )
     assert (drawn.sum(1) == r).all()
     assert (drawn.sum(2) == r).all()
@@ -282,7 +286,10 @@ def test_timeouts_and_links_of_a_decoding():
 
 
 # A rule that takes two gradients of every partition, in groups where r = 1 and r = n.
-LOADED = {"lasg": lj.lasg(M, 0.1), "g-cada": lj.g_cada(M, 2, 0.1, trigger="cada2", load=6)}
+LOADED = {
+    "lasg": lj.schemes.lasg(M, 0.1),
+    "g-cada": lj.schemes.g_cada(M, 2, 0.1, trigger="cada2", load=6),
+}
 PLAIN = {"lasg": lj.gd(M), "g-cada": lj.grouping(M, 2)}
 
 
@@ -317,19 +324,23 @@ def test_independent_gradients_are_as_many_draws():
 
 @pytest.mark.parametrize(
     "family",
-    [lj.Pareto(1.0, 1.5), lj.Discrete([1.0, 3.0], [0.9, 0.1]), lj.Exponential(np.arange(1.0, 7.0))],
+    [
+        lj.Pareto(1.0, 1.5),
+        lj.delays.Discrete([1.0, 3.0], [0.9, 0.1]),
+        lj.Exponential(np.arange(1.0, 7.0)),
+    ],
 )
 def test_expected_times_of_the_fastest_k_are_order_statistics(family):
-    scheme, k = lj.fastest_k(M, 4), 4
+    scheme, k = lj.schemes.fastest_k(M, 4), 4
     clock = lj.expected_wall_clock(scheme, family, np.ones((1, 1), bool))
     if family.identical:
-        np.testing.assert_allclose(clock[1], lj.order_statistic_mean(family, k, M), rtol=1e-10)
+        np.testing.assert_allclose(clock[1], lj.law.order_statistic_mean(family, k, M), rtol=1e-10)
     drawn = np.sort(draw_work(scheme, family, None, KEY, 20_000), axis=1)[:, k - 1]
     assert abs(drawn.mean() - clock[1]) < 5 * drawn.std() / np.sqrt(len(drawn))
 
 
 def test_scaled_delays_are_the_scaled_family():
-    law, n, r = order_law(lj.fastest_k(M, 3), lj.Pareto(1.0, 1.5))
+    law, n, r = order_law(lj.schemes.fastest_k(M, 3), lj.Pareto(1.0, 1.5))
     assert isinstance(law, Scaled)
     assert (n, r) == (M, 4)
     same, _, _ = order_law(lj.gc(M, 4), DELAYS)
@@ -345,7 +356,7 @@ def test_scaled_delays_are_the_scaled_family():
 def test_an_infinite_mean_of_the_fastest_names_what_counts():
     pareto = lj.Pareto(1.0, 0.4)
     with pytest.warns(RuntimeWarning, match=r"r \* shape = 0.8 <= 1, where r = n - F \+ 1 = 2"):
-        iteration_costs(lj.fastest_k(M, 5), pareto)
+        iteration_costs(lj.schemes.fastest_k(M, 5), pareto)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -386,24 +397,24 @@ def test_a_decoding_that_gives_the_wrong_thing_is_told_what_to_give(problem, par
 
 
 BAD = [
-    (lambda: lj.erasure_head(M, 4, 2), r"decoding has blocks of 4 workers; give the scheme"),
-    (lambda: lj.erasure_head(M, 2, 7), r"num_waited=7 exceeds the 6 workers of a group"),
+    (lambda: schemes.erasure_head(M, 4, 2), r"decoding has blocks of 4 workers; give the scheme"),
+    (lambda: schemes.erasure_head(M, 2, 7), r"num_waited=7 exceeds the 6 workers of a group"),
     (lambda: dataclasses.replace(lj.gc(M, 2), decoding=NoTree()), r"is no pytree; decorate"),
-    (lambda: lj.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
-    (lambda: lj.fastest_k(M, 0), r"num_waited=0 is too small; give"),
-    (lambda: lj.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),
-    (lambda: lj.stochastic_gc(M, 7, 3), r"redundancy=7 exceeds group_size=6; give"),
-    (lambda: lj.stochastic_gc(M, 3, 3, BALANCED), r"assignment has up to 4 .*; give red"),
-    (lambda: lj.stochastic_gc(M, 2, 3, 2 * np.eye(M)), r"assignment holds 2.0; give 0 and 1"),
+    (lambda: lj.schemes.fastest_k(M, 7), r"num_waited=7 exceeds the 6 workers of a group; give"),
+    (lambda: lj.schemes.fastest_k(M, 0), r"num_waited=0 is too small; give"),
+    (lambda: lj.schemes.fastest_k(2.5, 1), r"num_workers=2.5 is not a whole number; give"),
+    (lambda: schemes.stochastic_gc(M, 7, 3), r"redundancy=7 exceeds group_size=6; give"),
+    (lambda: schemes.stochastic_gc(M, 3, 3, BALANCED), r"assignment has up to 4 .*; give red"),
+    (lambda: schemes.stochastic_gc(M, 2, 3, 2 * np.eye(M)), r"assignment holds 2.0; give 0 and 1"),
     (lambda: Rescaled(np.array([[1, 0], [1, 0]]), 1), r"column 1 of assignment is zero; give a w"),
-    (lambda: lj.approximate_gc(M, 3), r"num_waited=None and deadline=None; give exactly one"),
-    (lambda: lj.approximate_gc(M, 3, 2, 1.0), r"num_waited=2 and deadline=1.0; give exactly"),
-    (lambda: lj.approximate_gc(M, 0, 2), r"redundancy=0 is too small; give"),
-    (lambda: lj.approximate_gc(M, 3, deadline=0.0), r"deadline=0.0 must be positive"),
-    (lambda: lj.approximate_gc(M, 3, deadline=np.ones(2)), r"deadline has shape \(2,\)"),
-    (lambda: lj.approximate_gc(M, 1, 2, encoding=np.eye(5)), r"encoding has shape \(5, 5\)"),
+    (lambda: schemes.approximate_gc(M, 3), r"num_waited=None and deadline=None; give exactly one"),
+    (lambda: schemes.approximate_gc(M, 3, 2, 1.0), r"num_waited=2 and deadline=1.0; give exactly"),
+    (lambda: schemes.approximate_gc(M, 0, 2), r"redundancy=0 is too small; give"),
+    (lambda: schemes.approximate_gc(M, 3, deadline=0.0), r"deadline=0.0 must be positive"),
+    (lambda: schemes.approximate_gc(M, 3, deadline=np.ones(2)), r"deadline has shape \(2,\)"),
+    (lambda: schemes.approximate_gc(M, 1, 2, encoding=np.eye(5)), r"encoding has shape \(5, 5\)"),
     (lambda: LeastSquares(np.ones(3), 1), r"encoding has shape \(3,\); give \(n, n\)"),
-    (lambda: lj.first_decodable(M, 2, CYCLIC), r"decoding.code has group_size=6 and red"),
+    (lambda: lj.schemes.first_decodable(M, 2, CYCLIC), r"decoding.code has group_size=6 and red"),
     (lambda: lj.Scheme(M, 1, M, 1.0, 4, "worker", decoding=Rescaled(np.ones((M, M)), 3)),
      r"trigger='worker' needs .* decoding=Rescaled does not recover; give trigger='server'"),
 ]  # fmt: skip

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 import lagc_jax
-from lagc_jax import Bursty, Exponential, Failures, Pareto, Scheme, Trace, design, gd
+from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
+from lagc_jax.delays import Bursty, Failures
 from lagc_jax.experiments import Experiment, Gap, Points, Vary
 from lagc_jax.experiments.common import run_common
 from lagc_jax.plots.frontier import plot_design
@@ -229,7 +230,7 @@ def test_priced_cost_that_makes_the_difference_is_named(four):
 
 def test_problem_from_smoothness_constants_has_them():
     constants = [3.0, 1.0, 20.0, 7.0]
-    problem = lagc_jax.smooth_regression(jax.random.key(0), constants)
+    problem = lagc_jax.problems.smooth_regression(jax.random.key(0), constants)
     np.testing.assert_allclose(problem.smoothness, constants, rtol=1e-12)
     advice = design(4, Exponential(1.0), problem=constants, **QUICK)
     assert np.isfinite(advice.table["cost"].iloc[0])

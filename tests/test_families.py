@@ -9,24 +9,18 @@ import pytest
 import reference
 from scipy import special, stats
 
-from lagc_jax import (
+from lagc_jax import Exponential, Pareto, _keys
+from lagc_jax._keys import survival_uniforms
+from lagc_jax.delays import (
     Discrete,
-    Exponential,
     Gamma,
     Hyperexponential,
     Lognormal,
-    Pareto,
     ShiftedExponential,
     Weibull,
-    _keys,
-    iteration_cdf,
-    iteration_mean,
-    iteration_variance,
-    order_statistic_mean,
-    sample_iteration_times,
 )
-from lagc_jax._keys import survival_uniforms
-from lagc_jax.times import sample_worker_times
+from lagc_jax.law import iteration_cdf, iteration_mean, iteration_variance, order_statistic_mean
+from lagc_jax.times import sample_iteration_times, sample_worker_times
 
 LAWS = [
     (Exponential(2.0), stats.expon(scale=0.5)),

@@ -6,7 +6,8 @@ import pytest
 from scipy import special, stats
 
 import lagc_jax as lj
-from lagc_jax import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, fit, quantile_frame
+from lagc_jax import fit
+from lagc_jax.delays import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, quantile_frame
 from lagc_jax.delays.fitting import ESTIMATORS, _polygamma
 from lagc_jax.plots.paper import plot_quantiles
 

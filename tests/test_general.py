@@ -28,7 +28,7 @@ def affine_squares(parameters, part):
 
 @pytest.fixture(scope="module")
 def general(data):
-    return lj.general_problem(squares, data, jnp.zeros(D))
+    return lj.problems.general_problem(squares, data, jnp.zeros(D))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_smoothness_of_quadratics_is_found_and_adds_up(general, linear):
 
 
 def test_estimate_smoothness_is_a_lower_bound_that_tightens(data, linear):
-    few = lj.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=2)
-    many = lj.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=300)
+    few = lj.problems.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=2)
+    many = lj.problems.estimate_smoothness(squares, data, jnp.zeros(D), num_iterations=300)
     exact = np.asarray(linear.smoothness)
     assert (np.asarray(few) <= exact * (1 + 1e-12)).all()
     assert (np.asarray(many) >= np.asarray(few) * (1 - 1e-12)).all()
@@ -77,7 +77,7 @@ def test_estimate_smoothness_is_a_lower_bound_that_tightens(data, linear):
 
 def test_given_constants_and_optimum_are_kept(data):
     constants = np.arange(1.0, M + 1)
-    problem = lj.general_problem(
+    problem = lj.problems.general_problem(
         squares, data, jnp.zeros(D), smoothness=constants, strong_convexity=0.5, optimum=0.25
     )
     np.testing.assert_array_equal(problem.smoothness, constants)
@@ -90,7 +90,7 @@ def test_given_constants_and_optimum_are_kept(data):
 def test_parameters_may_be_any_pytree(data):
     X, y = data
     start = {"w": jnp.zeros(D), "b": jnp.zeros(())}
-    problem = lj.general_problem(affine_squares, data, start)
+    problem = lj.problems.general_problem(affine_squares, data, start)
     with_intercept = jnp.concatenate([jnp.ones((M, N, 1)), X], axis=-1)
     linear = lj.linear_regression(with_intercept, y)
     assert problem.num_parameters == D + 1
@@ -103,7 +103,7 @@ def test_parameters_may_be_any_pytree(data):
 
 def test_trajectories_start_from_and_end_in_the_form_of_the_parameters(data):
     start = {"w": jnp.ones(D), "b": jnp.array(-1.0)}
-    problem = lj.general_problem(
+    problem = lj.problems.general_problem(
         affine_squares, data, start, smoothness=np.full(M, 50.0), optimum=0.0
     )
     path = lj.descend(problem, lj.gd(M), num_iterations=2, theta0=start)
@@ -117,7 +117,7 @@ def test_trajectories_start_from_and_end_in_the_form_of_the_parameters(data):
 
 def test_trajectory_is_that_of_the_regression(data, linear):
     """With the same constants only the rounding of the optimum's value differs."""
-    problem = lj.general_problem(
+    problem = lj.problems.general_problem(
         squares, data, jnp.zeros(D), smoothness=linear.smoothness, optimum=float(linear.optimum)
     )
     scheme = lj.lag(M, xi=0.1)
@@ -151,7 +151,7 @@ def test_general_problem_refuses(changes, message):
     part = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)))
     arguments = dict(loss=squares, data=part, theta0=jnp.ones(1)) | changes
     with pytest.raises(ValueError, match=message):
-        lj.general_problem(**arguments)
+        lj.problems.general_problem(**arguments)
 
 
 def test_start_of_another_structure_is_refused(general):

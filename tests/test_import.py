@@ -27,7 +27,6 @@ def test_names_that_load_late_are_there_and_listed():
     from lagc_jax.experiments import advice, store
 
     assert lj.design is advice.design
-    assert lj.Design is advice.Design
     assert lj.load_results is store.load_results
     assert set(lj.__all__) <= set(dir(lj))
     assert all(hasattr(lj, name) for name in lj.__all__)

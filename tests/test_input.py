@@ -119,9 +119,9 @@ PROBLEMS += [
 ]  # fmt: skip
 
 CODES = [
-    (lambda: lj.fractional_repetition(6, 4),
+    (lambda: lj.schemes.fractional_repetition(6, 4),
      r"redundancy=4 does not divide group_size=6.*; give a divisor or use cyclic_repetition"),
-    (lambda: lj.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
+    (lambda: lj.schemes.cyclic_repetition(6, 7), r"redundancy=7 exceeds group_size=6; give"),
 ]  # fmt: skip
 
 
@@ -174,9 +174,9 @@ BATCHES = [
     (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
 ]
 CODED = [
-    (dict(code=lj.fractional_repetition(4, 2)),
+    (dict(code=lj.schemes.fractional_repetition(4, 2)),
      r"code is given but exact_recovery=True; give exact_recovery=False"),
-    (dict(code=lj.fractional_repetition(4, 2), exact_recovery=False),
+    (dict(code=lj.schemes.fractional_repetition(4, 2), exact_recovery=False),
      r"code has group_size=4 and redundancy=2; the scheme needs 1 and 1"),
     (dict(sampler="direct", exact_recovery=False),
      r"sampler='direct' has no arrival order; give sampler='workers'"),
@@ -226,7 +226,7 @@ def test_bad_starts_of_single_steps_are_refused(small, start, message):
 
 
 @dataclasses.dataclass(frozen=True)
-class Unregistered(lj.Delays):
+class Unregistered(lj.delays.Delays):
     """A family whose class JAX does not know."""
 
     rate: float = 1.0
@@ -234,7 +234,7 @@ class Unregistered(lj.Delays):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Unfinished(lj.Delays):
+class Unfinished(lj.delays.Delays):
     """A family without a law."""
 
     rate: float = 1.0
@@ -242,7 +242,10 @@ class Unfinished(lj.Delays):
 
 NO_SOURCES = [
     (stats.expon(), r"delays is a rv_continuous_frozen, not a source of times; give one of"),
-    ("exponential", r"delays is a str, not a source of times; give one of lagc_jax.FAMILIES"),
+    (
+        "exponential",
+        r"delays is a str, not a source of times; give one of lagc_jax.delays.FAMILIES",
+    ),
     (1.0, r"delays is a float, not a source of times; give one of"),
     (None, r"delays is a NoneType, not a source"),
     (lj.Exponential, r"delays is the class Exponential, not a source of times"),
@@ -255,15 +258,15 @@ DOORS = {
     "simulate": lambda p, d: simulate(p, delays=d),
     "simulate_batch": lambda p, d: simulate_batch(p, delays=d),
     "expected_wall_clock": lambda p, d: lj.expected_wall_clock(lj.gd(4), d, ONES),
-    "wall_clock_variance": lambda p, d: lj.wall_clock_variance(lj.gd(4), d, ONES),
-    "iteration_mean": lambda p, d: lj.iteration_mean(d, 4, 2, 1),
-    "iteration_cdf": lambda p, d: lj.iteration_cdf(d, 1.0, 4, 2, 1),
-    "order_statistic_mean": lambda p, d: lj.order_statistic_mean(d, 1, 4),
-    "sample_iteration_times": lambda p, d: lj.sample_iteration_times(d, KEY, 4, 2, ONES),
-    "iteration_costs": lambda p, d: iteration_costs(lj.g_cada(4, 2, xi=1.0), d),
+    "wall_clock_variance": lambda p, d: lj.theory.wall_clock_variance(lj.gd(4), d, ONES),
+    "iteration_mean": lambda p, d: lj.law.iteration_mean(d, 4, 2, 1),
+    "iteration_cdf": lambda p, d: lj.law.iteration_cdf(d, 1.0, 4, 2, 1),
+    "order_statistic_mean": lambda p, d: lj.law.order_statistic_mean(d, 1, 4),
+    "sample_iteration_times": lambda p, d: lj.times.sample_iteration_times(d, KEY, 4, 2, ONES),
+    "iteration_costs": lambda p, d: iteration_costs(lj.schemes.g_cada(4, 2, xi=1.0), d),
     "design": lambda p, d: lj.design(4, d, problem=p),
-    "Bursty": lambda p, d: lj.Bursty(d, 2.0, 0.1, 0.1),
-    "Failures": lambda p, d: lj.Failures(d, 0.1),
+    "Bursty": lambda p, d: lj.delays.Bursty(d, 2.0, 0.1, 0.1),
+    "Failures": lambda p, d: lj.delays.Failures(d, 0.1),
 }
 
 
@@ -290,7 +293,7 @@ MASKED = np.ma.masked_less(X, 0.5)
     [
         lambda: lj.linear_regression(MASKED, Y),
         lambda: lj.logistic_regression(MASKED, SIGNS, l2=1.0),
-        lambda: lj.shard(MASKED[2], Y[2], 1, KEY),
+        lambda: lj.problems.shard(MASKED[2], Y[2], 1, KEY),
         lambda: lj.Exponential(np.ma.masked_less([0.0, 1.0], 0.5)),
     ],
 )
@@ -317,7 +320,7 @@ def test_bad_accuracies_are_refused(small, accuracy):
          r"selected has shape \(3, 2\); give \(K, 4\)"),
         (lambda p: lj.expected_wall_clock(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
          r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
-        (lambda p: lj.wall_clock_variance(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
+        (lambda p: lj.theory.wall_clock_variance(lj.gd(6), UNEQUAL, np.ones((3, 6), bool)),
          r"delays.rate has shape \(4,\); give \(\) or \(6,\)"),
         (lambda p: iteration_costs(lj.gd(4), lj.Exponential(1.0), 5),
          r"num_selected=5 must be whole numbers from 0 to 4"),

@@ -27,7 +27,7 @@ def run(scheme=plain, delays=lj.Exponential, cluster=None, sampled=False, **opti
 
     def call(problem, x):
         trajectory = lj.simulate(
-            lj.minibatch(problem, 1, KEY) if sampled else problem, scheme(x), delays(x),
+            lj.problems.minibatch(problem, 1, KEY) if sampled else problem, scheme(x), delays(x),
             jax.random.fold_in(KEY, 1), num_iterations=K, step_size=x, theta0=[x] * M,
             cluster=None if cluster is None else cluster(x), **options,
         )  # fmt: skip
@@ -68,19 +68,19 @@ CASES = {
     "lag, worker trigger": run(lambda x: lj.lag(M, xi=x, trigger="worker")),
     "lagc": run(lambda x: lj.lagc(M, G, 1, xi=x)),
     "g_lag": run(lambda x: lj.g_lag(M, G, xi=x)),
-    "first decodable": run(lambda x: lj.first_decodable(M, 2)),
-    "first decodable, cyclic": run(lambda x: lj.first_decodable(M, 3)),
-    "fastest k": run(lambda x: lj.fastest_k(M, 3)),
-    "stochastic": run(lambda x: lj.stochastic_gc(M, 2, 3)),
-    "approximate": run(lambda x: lj.approximate_gc(M, 2, 3)),
-    "deadline": run(lambda x: lj.approximate_gc(M, 3, deadline=x)),
-    "lasg": run(lambda x: lj.lasg(M, xi=x), sampled=True),
-    "cada": run(lambda x: lj.cada(M, xi=x, trigger="cada1"), sampled=True),
-    "g_cada": run(lambda x: lj.g_cada(M, G, xi=x)),
-    "laq": run(lambda x: lj.laq(M, xi=x)),
+    "first decodable": run(lambda x: lj.schemes.first_decodable(M, 2)),
+    "first decodable, cyclic": run(lambda x: lj.schemes.first_decodable(M, 3)),
+    "fastest k": run(lambda x: lj.schemes.fastest_k(M, 3)),
+    "stochastic": run(lambda x: lj.schemes.stochastic_gc(M, 2, 3)),
+    "approximate": run(lambda x: lj.schemes.approximate_gc(M, 2, 3)),
+    "deadline": run(lambda x: lj.schemes.approximate_gc(M, 3, deadline=x)),
+    "lasg": run(lambda x: lj.schemes.lasg(M, xi=x), sampled=True),
+    "cada": run(lambda x: lj.schemes.cada(M, xi=x, trigger="cada1"), sampled=True),
+    "g_cada": run(lambda x: lj.schemes.g_cada(M, G, xi=x)),
+    "laq": run(lambda x: lj.schemes.laq(M, xi=x)),
     "coded": run(lambda x: lj.gc(M, 2), exact_recovery=False),
     "coded, no redundancy": run(exact_recovery=False),
-    "coded, first decodable": run(lambda x: lj.first_decodable(M, 3), exact_recovery=False),
+    "coded, first decodable": run(lambda x: lj.schemes.first_decodable(M, 3), exact_recovery=False),
     "optimiser": run(optimizer=optax.adam(0.1)),
     "record": run(record=lambda theta: theta),
     "link": run(cluster=lambda x: lj.Cluster(startup=x, link=lj.Link(x, x, x, x))),
@@ -89,32 +89,34 @@ CASES = {
     "independent": run(cluster=lambda x: lj.Cluster(independent=True)),
     "unequal": run(delays=lambda x: lj.Exponential([x] * M)),
     "pareto": run(delays=lambda x: lj.Pareto(x, x)),
-    "shifted": run(delays=lambda x: lj.ShiftedExponential(x, x)),
-    "weibull": run(delays=lambda x: lj.Weibull(x, x)),
-    "lognormal": run(delays=lambda x: lj.Lognormal(x, x)),
-    "gamma": run(delays=lambda x: lj.Gamma(x, x)),
-    "hyperexponential": run(delays=lambda x: lj.Hyperexponential(x, x / 2, x)),
-    "discrete": run(delays=lambda x: lj.Discrete([x, 2 * x], [x, 1 - x])),
+    "shifted": run(delays=lambda x: lj.delays.ShiftedExponential(x, x)),
+    "weibull": run(delays=lambda x: lj.delays.Weibull(x, x)),
+    "lognormal": run(delays=lambda x: lj.delays.Lognormal(x, x)),
+    "gamma": run(delays=lambda x: lj.delays.Gamma(x, x)),
+    "hyperexponential": run(delays=lambda x: lj.delays.Hyperexponential(x, x / 2, x)),
+    "discrete": run(delays=lambda x: lj.delays.Discrete([x, 2 * x], [x, 1 - x])),
     "trace": run(delays=lambda x: lj.Trace(x * jnp.ones((3, M)), "blocks", 2)),
-    "bursty": run(delays=lambda x: lj.Bursty(lj.Exponential(x), x, [x] * M, x)),
-    "failures": run(delays=lambda x: lj.Failures(lj.Exponential(x), x, [x] * M)),
+    "bursty": run(delays=lambda x: lj.delays.Bursty(lj.Exponential(x), x, [x] * M, x)),
+    "failures": run(delays=lambda x: lj.delays.Failures(lj.Exponential(x), x, [x] * M)),
     "mean": mean(lj.Exponential),
     "mean, unequal": mean(lambda x: lj.Pareto([x] * M, x)),
-    "mean, discrete": mean(lambda x: lj.Discrete(both(x))),
+    "mean, discrete": mean(lambda x: lj.delays.Discrete(both(x))),
     "mean, link": mean(lj.Exponential, cluster=lj.Cluster(startup=1.0)),
     "mean, traced selection": lambda _, x: lj.expected_wall_clock(
         lj.grouping(M, G), lj.Exponential(np.ones(M)), x < jnp.ones((K, G))
     ),
     "steps": steps(lambda x: lj.g_lag(M, G, xi=x)),
-    "steps, first decodable": steps(lambda x: lj.first_decodable(M, 3)),
-    "steps, optimiser": steps(lambda x: lj.g_cada(M, G, xi=x)),
+    "steps, first decodable": steps(lambda x: lj.schemes.first_decodable(M, 3)),
+    "steps, optimiser": steps(lambda x: lj.schemes.g_cada(M, G, xi=x)),
     "path": lambda problem, x: lj.descend(problem, lj.lag(M, x), num_iterations=K, accuracy=x),
     "batch": batch(lambda x: lj.lag(M, xi=x)),
     "batch, unequal": batch(lambda x: lj.gc(M, 2), lambda x: lj.Exponential([x] * M)),
-    "batch, first decodable": batch(lambda x: lj.first_decodable(M, 3)),
+    "batch, first decodable": batch(lambda x: lj.schemes.first_decodable(M, 3)),
     "batch, timeout": batch(lambda x: lj.gc(M, 2), cluster=lambda x: lj.Cluster(timeout=x)),
-    "code": lambda _, x: lj.cyclic_repetition(5, 3).decode(x * np.ones((5, 2)), np.arange(5) < 3),
-    "direct times": lambda _, x: lj.sample_iteration_times(
+    "code": lambda _, x: lj.schemes.cyclic_repetition(5, 3).decode(
+        x * np.ones((5, 2)), np.arange(5) < 3
+    ),
+    "direct times": lambda _, x: lj.times.sample_iteration_times(
         lj.Exponential(x), KEY, 4, 2, x < jnp.ones((K, G))
     ),
 }
@@ -127,5 +129,5 @@ def test_what_is_pure_can_be_traced(small, case):
 
 
 def test_a_code_is_the_same_inside_jit():
-    inside = jax.jit(lambda: lj.cyclic_repetition(5, 3))()
-    assert (inside.encoding == lj.cyclic_repetition(5, 3).encoding).all()
+    inside = jax.jit(lambda: lj.schemes.cyclic_repetition(5, 3))()
+    assert (inside.encoding == lj.schemes.cyclic_repetition(5, 3).encoding).all()

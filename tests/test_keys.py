@@ -49,7 +49,7 @@ def test_blocks_of_a_trace_are_whole_with_any_key(key):
 
 
 def test_bursts_last_across_chunks_with_any_key():
-    bursty = lj.Bursty(lj.Discrete([1.0]), slowdown=2.0, enter=0.002, leave=0.002)
+    bursty = lj.delays.Bursty(lj.delays.Discrete([1.0]), slowdown=2.0, enter=0.002, leave=0.002)
 
     @jax.jit
     @jax.vmap
@@ -104,24 +104,24 @@ DOORS = {
     "simulate_batch": lambda p, key: lj.simulate_batch(
         p, lj.gd(WORKERS), DELAYS, key, num_realisations=2, **FIT
     ),
-    "minibatch": lambda p, key: lj.minibatch(p, 1, key),
+    "minibatch": lambda p, key: lj.problems.minibatch(p, 1, key),
     "problem.sample": lambda p, key: p.sample(key, 1),
     "design": lambda p, key: lj.design(WORKERS, DELAYS, storage=1, key=key),
-    "iteration times": lambda p, key: lj.sample_iteration_times(
+    "iteration times": lambda p, key: lj.times.sample_iteration_times(
         DELAYS, key, 3, 2, np.ones((2, 1), bool)
     ),
-    "shard": lambda p, key: lj.shard(np.ones((5, 1)), np.ones(5), 2, key),
+    "shard": lambda p, key: lj.problems.shard(np.ones((5, 1)), np.ones(5), 2, key),
     "digits": lambda p, key: load_digits_split(key),
     "synthetic": lambda p, key: lj.synthetic_linear_regression(key, 2, 3),
-    "gaussian": lambda p, key: lj.gaussian_linear_regression(key, 2, 1, 3),
+    "gaussian": lambda p, key: lj.problems.gaussian_linear_regression(key, 2, 1, 3),
     "smooth": lambda p, key: smooth_regression(key, [4.0, 9.0]),
-    "network": lambda p, key: lj.initial_network(key, (1, 2)),
-    "assignment": lambda p, key: lj.balanced_assignment(key, 3, 2),
+    "network": lambda p, key: lj.problems.initial_network(key, (1, 2)),
+    "assignment": lambda p, key: lj.schemes.balanced_assignment(key, 3, 2),
     "sample": lambda p, key: DELAYS.sample(key),
     "sample_chunk": lambda p, key: times(DELAYS, key, 0),
     "trace": lambda p, key: times(REPLAY, key, 0),
-    "bursty": lambda p, key: times(lj.Bursty(REPLAY, 2.0, 0.1, 0.1), key, 0),
-    "failures": lambda p, key: times(lj.Failures(REPLAY, 0.1), key, 0),
+    "bursty": lambda p, key: times(lj.delays.Bursty(REPLAY, 2.0, 0.1, 0.1), key, 0),
+    "failures": lambda p, key: times(lj.delays.Failures(REPLAY, 0.1), key, 0),
     "Experiment": lambda p, key: Experiment(
         problems={"p": p},
         schemes={"GD": lj.gd(WORKERS)},

@@ -114,16 +114,16 @@ def make(kind, dtype=np.float64):
     elif kind == "logistic":
         problem, each = lj.logistic_regression(X, sign, **given), binary
     elif kind == "multinomial":
-        problem, each = lj.multinomial_regression(X, classes, **given), softmax_slopes
+        problem, each = lj.problems.multinomial_regression(X, classes, **given), softmax_slopes
     elif kind == "general":
         data, each = tuple(a.astype(dtype) for a in (X, y, weights)), squares
         start = jnp.zeros(D, dtype)
-        problem = lj.general_problem(
+        problem = lj.problems.general_problem(
             weighted_squares, data, start, optimum=0.0, sampler=sampler, **unknown
         )
     else:
-        start, each = lj.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
-        problem = lj.network_problem(X, classes, start, **given, **unknown)
+        start, each = lj.problems.initial_network(jax.random.key(0), (D, 2, C)), backpropagated
+        problem = lj.problems.network_problem(X, classes, start, **given, **unknown)
     theta = np.random.default_rng(1).normal(size=problem.num_parameters)
     return Case(kind, problem, weights, each, theta)
 
@@ -164,7 +164,7 @@ def test_the_oracle_of_a_problem_that_draws_nothing_is_its_gradient_bit_for_bit(
 
 
 def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
-    noisy = lj.minibatch(case.problem, B, KEY)
+    noisy = lj.problems.minibatch(case.problem, B, KEY)
     own = np.random.default_rng(2).normal(size=(M, case.theta.size))
     for num_groups, points in ((1, case.theta), (2, case.theta), (M, case.theta), (M, own)):
         oracle = jax.jit(noisy.group_oracle(num_groups))
@@ -206,7 +206,7 @@ def test_rows_are_uniform_and_independent_of_one_another():
 
 
 def test_all_but_the_oracle_is_that_of_all_samples(case):
-    noisy, problem = lj.minibatch(case.problem, B, KEY), case.problem
+    noisy, problem = lj.problems.minibatch(case.problem, B, KEY), case.problem
     theta = jnp.asarray(case.theta)
     for answer in (
         lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
@@ -232,15 +232,15 @@ def descend(noisy, step_size, num_iterations):
 def test_keys_batch_and_never_compile_anew(compilations):
     case = make("linear")
     steps = jax.jit(lambda noisy: descend(noisy, 0.01, 5))
-    noisy = lj.minibatch(case.problem, B, KEY)
+    noisy = lj.problems.minibatch(case.problem, B, KEY)
     keys = jax.random.split(KEY, 3)
     first = steps(noisy)
-    others = [lj.minibatch(case.problem, B, key) for key in keys]
+    others = [lj.problems.minibatch(case.problem, B, key) for key in keys]
     with compilations() as compiled:
         single = [steps(other) for other in others]
     assert compiled == [0]
     assert not np.array_equal(first[1:], single[0][1:])
-    batched = jax.vmap(lambda key: steps(lj.minibatch(case.problem, B, key)))(keys)
+    batched = jax.vmap(lambda key: steps(lj.problems.minibatch(case.problem, B, key)))(keys)
     np.testing.assert_allclose(batched, np.stack(single), rtol=1e-10)
     again = jax.vmap(steps, in_axes=(replace(noisy, problem=None, key=0),))(
         replace(noisy, key=keys)
@@ -253,7 +253,7 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
     single, double = make(kind, np.float32), make(kind)
     answers = []
     for case, dtype in ((single, np.float32), (double, np.float64)):
-        noisy = lj.minibatch(case.problem, B, KEY)
+        noisy = lj.problems.minibatch(case.problem, B, KEY)
         points = jnp.asarray(np.tile(case.theta, (2, 1)), dtype)
         answers.append(jax.jit(noisy.group_oracle(2))(points, 1))
         assert answers[-1].dtype == dtype
@@ -264,15 +264,15 @@ def test_single_precision_is_kept_and_draws_the_same_rows(kind):
 def test_without_residuals_the_noise_dies_out():
     """Every minibatch then has the same optimum: a constant step reaches the rounding of theta."""
     X = make("linear").problem.X
-    noisy = lj.minibatch(lj.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY)
+    noisy = lj.problems.minibatch(lj.linear_regression(X, X @ np.array([1.0, -2.0, 3.0])), B, KEY)
     gap = jax.jit(lambda noisy: descend(noisy, 0.01, 1000))(noisy)
     assert gap[-1] < 1e-25 * gap[0]
 
 
 def test_keys_of_the_old_form_are_taken():
     problem = make("linear").problem
-    old = lj.minibatch(problem, B, jax.random.PRNGKey(7))
-    new = lj.minibatch(problem, B, KEY)
+    old = lj.problems.minibatch(problem, B, jax.random.PRNGKey(7))
+    new = lj.problems.minibatch(problem, B, KEY)
     theta = jnp.ones(D)
     np.testing.assert_array_equal(old.group_oracle(1)(theta, 2), new.group_oracle(1)(theta, 2))
 
@@ -290,19 +290,19 @@ def test_keys_of_the_old_form_are_taken():
 def test_bad_input_is_refused(problem, changes, message):
     arguments = dict(problem=problem, batch_size=1, key=KEY) | changes
     with pytest.raises(ValueError, match=message):
-        lj.minibatch(**arguments)
+        lj.problems.minibatch(**arguments)
 
 
 def test_problems_without_samples_are_refused():
     data = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
-    general = lj.general_problem(
+    general = lj.problems.general_problem(
         weighted_squares, data, jnp.zeros(1), smoothness=np.ones(2), optimum=0.0
     )
     with pytest.raises(ValueError, match="sampler=None; give general_problem a `sampler`"):
-        lj.minibatch(general, 1, KEY)
+        lj.problems.minibatch(general, 1, KEY)
 
     class Own(lj.Problem):
         pass
 
     with pytest.raises(ValueError, match="Own has no samples to draw from; define its `sample`"):
-        lj.minibatch(Own(), 1, KEY)
+        lj.problems.minibatch(Own(), 1, KEY)

@@ -24,13 +24,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def network():
-    return lj.initial_network(jax.random.key(0), (D, H, C))
+    return lj.problems.initial_network(jax.random.key(0), (D, H, C))
 
 
 @pytest.fixture(scope="module")
 def problem(data, network):
     X, y, weights = data
-    return lj.network_problem(X, y, network, l2=L2, weights=weights)
+    return lj.problems.network_problem(X, y, network, l2=L2, weights=weights)
 
 
 def plain_loss(X, y, weights, network, activation):
@@ -46,7 +46,7 @@ def plain_loss(X, y, weights, network, activation):
 def test_loss_is_that_of_the_definition_and_gradients_add_up_to_its(data, network, activation):
     """Backpropagation by hand is in test_minibatch."""
     X, y, weights = data
-    problem = lj.network_problem(
+    problem = lj.problems.network_problem(
         X, y, network, l2=L2, weights=weights, activation=activation, smoothness=np.ones(M)
     )
     theta = problem.flatten(network)
@@ -72,8 +72,8 @@ def test_training_classifies_and_is_recorded(data, problem, network, trigger):
     seen = weights.ravel() > 0
 
     def record(theta):
-        logits = lj.network_logits(theta, X.reshape(-1, D))
-        return lj.classification_accuracy(logits[seen], y.ravel()[seen])
+        logits = lj.problems.network_logits(theta, X.reshape(-1, D))
+        return lj.problems.classification_accuracy(logits[seen], y.ravel()[seen])
 
     scheme = lj.lag(M, xi=0.05, trigger=trigger)
     path = lj.descend(
@@ -88,19 +88,19 @@ def test_training_classifies_and_is_recorded(data, problem, network, trigger):
 
 
 def test_initial_network_is_glorots_and_follows_the_key():
-    (W, b), (V, c) = lj.initial_network(jax.random.key(1), (200, 100, 10))
+    (W, b), (V, c) = lj.problems.initial_network(jax.random.key(1), (200, 100, 10))
     assert not b.any()
     assert not c.any()
     # 20,000 normal draws: the sample variance is within 4 % (four standard errors, 99.99 %).
     np.testing.assert_allclose(np.var(W), 2 / 300, rtol=0.04)
     np.testing.assert_allclose(np.var(V), 2 / 110, rtol=4 * np.sqrt(2 / 1000))
-    again = lj.initial_network(jax.random.key(1), (200, 100, 10))
+    again = lj.problems.initial_network(jax.random.key(1), (200, 100, 10))
     np.testing.assert_array_equal(W, again[0][0])
 
 
 def test_single_precision_is_kept(data, network):
     X, y, weights = data
-    single = lj.network_problem(
+    single = lj.problems.network_problem(
         X.astype(np.float32), y, network, weights=weights, smoothness=np.ones(M)
     )
     theta = single.flatten(network)
@@ -121,10 +121,10 @@ def test_single_precision_is_kept(data, network):
 def test_bad_input_is_refused(network, changes, message):
     arguments = dict(X=np.ones((M, N, D)), y=np.zeros((M, N)), network=network) | changes
     with pytest.raises(ValueError, match=message):
-        lj.network_problem(**arguments)
+        lj.problems.network_problem(**arguments)
 
 
 def test_bad_sizes_are_refused():
     for sizes, message in (((3,), r"sizes=\(3,\) has no layer"), ((3, 0), "sizes=0 is too small")):
         with pytest.raises(ValueError, match=message):
-            lj.initial_network(jax.random.key(0), sizes)
+            lj.problems.initial_network(jax.random.key(0), sizes)

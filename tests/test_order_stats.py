@@ -9,16 +9,15 @@ import pytest
 import reference
 from scipy import special, stats
 
-from lagc_jax import (
-    Exponential,
-    Pareto,
+from lagc_jax import Exponential, Pareto
+from lagc_jax.law import (
     iteration_cdf,
     iteration_mean,
     iteration_variance,
     order_statistic_mean,
     order_statistic_variance,
-    sample_iteration_times,
 )
+from lagc_jax.times import sample_iteration_times
 
 # Compiled operation by operation, each new size would take many small programs.
 jit_mean = jax.jit(iteration_mean, static_argnums=(1, 2))

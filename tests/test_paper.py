@@ -129,7 +129,7 @@ def test_redundancy_one_is_gd_and_the_markdown_has_a_row_a_scheme(table, quick):
 def test_schemes_of_a_study_are_told_apart_by_server_and_decoding():
     plain = lagc_jax.gc(6, 3)
     adam = dataclasses.replace(plain, optimizer=optax.amsgrad)
-    schemes = plain, adam, lagc_jax.first_decodable(6, 3)
+    schemes = plain, adam, lagc_jax.schemes.first_decodable(6, 3)
     assert len({*schemes, lagc_jax.gc(6, 3)}) == 3
 
 

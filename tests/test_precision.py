@@ -79,7 +79,7 @@ def test_float32_times_have_the_exact_mean(problems):
     clock, spread = jax.jit(
         lambda delays: (
             lj.expected_wall_clock(scheme, delays, batch.selected),
-            lj.wall_clock_variance(scheme, delays, batch.selected),
+            lj.theory.wall_clock_variance(scheme, delays, batch.selected),
         )
     )(lj.Exponential(1.0))
     hit = int(batch.costs.iterations.mean[0])
@@ -128,7 +128,7 @@ def test_logistic_and_general_problems_keep_float32():
         return jnp.sum(jnp.logaddexp(0, -labels * (features @ theta))) + penalty
 
     data = (X, y.astype(np.float32))
-    general = lj.general_problem(
+    general = lj.problems.general_problem(
         loss, data, jnp.zeros(2, jnp.float32), smoothness=reference.smoothness,
         optimum=float(reference.optimum),
     )  # fmt: skip
@@ -147,7 +147,7 @@ def test_logistic_and_general_problems_keep_float32():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_becomes_float32(dtype):
     rate, data = jnp.asarray([1.0, 2.0], dtype), np.ones((2, 1, 1), dtype)
-    for delays in (lj.Exponential(rate), lj.Discrete(rate[:1])):
+    for delays in (lj.Exponential(rate), lj.delays.Discrete(rate[:1])):
         assert delays.dtype == jnp.float32
         assert np.isfinite(delays.sample(jax.random.key(0), (50, 2))).all()
     assert lj.linear_regression(data, data[..., 0]).X.dtype == jnp.float32
@@ -172,7 +172,7 @@ assert not jax.config.jax_enable_x64
 problem = lagc_jax.synthetic_linear_regression(jax.random.key(0), num_workers=6, num_features=8)
 scheme, delays, key = lagc_jax.lag(6, xi=0.1), lagc_jax.Exponential(1.0), jax.random.key(0)
 run = lagc_jax.simulate(problem, scheme, delays, key, num_iterations=25)
-lagc_jax.Discrete([1.0, 2.0]).sample(key, (2,))
+lagc_jax.delays.Discrete([1.0, 2.0]).sample(key, (2,))
 batch = lagc_jax.simulate_batch(
     problem, scheme, delays, key, num_iterations=25, num_realisations=3, accuracies=(1e-1,)
 )

@@ -219,11 +219,13 @@ def test_integer_data_become_floats():
 
 def test_gaussian_problem_has_the_smoothness_it_was_asked_for():
     key = jax.random.key(3)
-    problem = lj.gaussian_linear_regression(key, 5, num_rows=3, num_features=4, spread=16.0)
+    problem = lj.problems.gaussian_linear_regression(
+        key, 5, num_rows=3, num_features=4, spread=16.0
+    )
     assert problem.X.shape == (5, 3, 4)
     X = np.asarray(problem.X)
     norms = np.linalg.eigvalsh(X.swapaxes(1, 2) @ X)[:, -1]
     np.testing.assert_allclose(norms, [1, 2, 4, 8, 16], rtol=1e-12)
     np.testing.assert_allclose(problem.smoothness, norms, rtol=1e-12)
     with pytest.raises(ValueError, match=r"spread=0\.0"):
-        lj.gaussian_linear_regression(key, 5, spread=0.0)
+        lj.problems.gaussian_linear_regression(key, 5, spread=0.0)

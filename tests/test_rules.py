@@ -21,9 +21,9 @@ from lagc_jax.schemes.rules import Always, LagWorker, Proposal, Rule
 M, K, D = 6, 40, 4
 DATA = reference.random_data("logistic", 0)
 PROBLEM = lj.logistic_regression(DATA.X, DATA.y, l2=DATA.l2)
-STOCHASTIC = lj.minibatch(PROBLEM, 2, jax.random.key(3))
+STOCHASTIC = lj.problems.minibatch(PROBLEM, 2, jax.random.key(3))
 LINEAR = reference.random_data("linear", 0)
-SQUARES = lj.minibatch(lj.linear_regression(LINEAR.X, LINEAR.y), 2, jax.random.key(3))
+SQUARES = lj.problems.minibatch(lj.linear_regression(LINEAR.X, LINEAR.y), 2, jax.random.key(3))
 ALPHA = 1 / float(PROBLEM.total_smoothness)
 EXPONENTIAL = lj.Exponential(1.0)
 START = np.zeros(DATA.X.shape[2])
@@ -91,26 +91,26 @@ def adam():
 # Scheme, loop and step size.
 LOOPS = {
     "lasg, worker": (
-        lj.lasg(M, 3.0, D), loop(reference_rules.lasg_wk2, M, 3.0, sgd, D), ALPHA,
+        lj.schemes.lasg(M, 3.0, D), loop(reference_rules.lasg_wk2, M, 3.0, sgd, D), ALPHA,
     ),
     "lasg, server": (
-        lj.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
+        lj.schemes.lasg(M, 30.0, D, trigger="lasg-server", silence=SILENCE),
         loop(reference_rules.lasg_ps, M, 30.0, sgd, SILENCE, constants(M)), ALPHA,
     ),
     "cada1": (
-        lj.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
+        lj.schemes.cada(M, 3.0, D, trigger="cada1", silence=SILENCE, snapshot_life=LIFE),
         loop(reference_rules.cada1, M, 3.0, adam, SILENCE, LIFE), 0.05,
     ),
     "cada2": (
-        lj.cada(M, 3.0, D, silence=SILENCE),
+        lj.schemes.cada(M, 3.0, D, silence=SILENCE),
         loop(reference_rules.lasg_wk2, M, 3.0, adam, SILENCE), 0.05,
     ),
     "g-cada": (
-        lj.g_cada(M, 3, 50.0, D), loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)),
-        0.05,
+        lj.schemes.g_cada(M, 3, 50.0, D),
+        loop(reference_rules.lasg_ps, 3, 50.0, adam, D, constants(3)), 0.05,
     ),
     "laq": (
-        lj.laq(M, 3, 0.2, D, silence=SILENCE),
+        lj.schemes.laq(M, 3, 0.2, D, silence=SILENCE),
         loop(reference_rules.laq, M, 0.2, ALPHA, 3, SILENCE), ALPHA,
     ),
 }  # fmt: skip
@@ -211,27 +211,27 @@ def test_two_gradients_take_twice_the_time():
         return jnp.stack([clock.along(selected).whole(jax.random.key(0)) for clock in clocks])
 
     once = times(lj.lag(M, 1.0, trigger="worker"))
-    np.testing.assert_allclose(times(lj.lasg(M, 1.0)), 2 * once, rtol=1e-14)
+    np.testing.assert_allclose(times(lj.schemes.lasg(M, 1.0)), 2 * once, rtol=1e-14)
 
 
 # Least squares, whose gradient is a product that no compiler fuses with what a rule does with it:
 # the arithmetic is then the same.
 @pytest.mark.parametrize("trigger", ["cada1", "cada2"])
 def test_cada_without_a_threshold_is_distributed_amsgrad_bit_for_bit(trigger):
-    path = descend(lj.cada(M, xi=0.0, trigger=trigger), SQUARES)
-    plain = dataclasses.replace(lj.gd(M), optimizer=lj.amsgrad)
+    path = descend(lj.schemes.cada(M, xi=0.0, trigger=trigger), SQUARES)
+    plain = dataclasses.replace(lj.gd(M), optimizer=lj.schemes.amsgrad)
     assert path.selected.all()
     assert np.array_equal(path.gap, descend(plain, SQUARES).gap)
 
 
 def test_lasg_without_a_threshold_is_stochastic_gradient_descent_bit_for_bit():
     step_size = 1 / float(SQUARES.total_smoothness)
-    path = descend(lj.lasg(M, xi=0.0), SQUARES, step_size)
+    path = descend(lj.schemes.lasg(M, xi=0.0), SQUARES, step_size)
     assert np.array_equal(path.gap, descend(lj.gd(M), SQUARES, step_size).gap)
 
 
 def test_g_cada_with_one_worker_a_group_is_cada_bit_for_bit():
-    schemes = lj.g_cada(M, M, 3.0, trigger="cada2"), lj.cada(M, 3.0)
+    schemes = lj.schemes.g_cada(M, M, 3.0, trigger="cada2"), lj.schemes.cada(M, 3.0)
     grouped, alone = map(descend, schemes)
     assert np.array_equal(grouped.gap, alone.gap)
     assert np.array_equal(grouped.selected, alone.selected)
@@ -239,7 +239,7 @@ def test_g_cada_with_one_worker_a_group_is_cada_bit_for_bit():
 
 def test_laq_with_many_bits_is_lag():
     # LAG never keeps silent for as long as the memory here, so nothing is forced.
-    laq = descend(lj.laq(M, bits=32, xi=0.1, memory=K), PROBLEM, ALPHA)
+    laq = descend(lj.schemes.laq(M, bits=32, xi=0.1, memory=K), PROBLEM, ALPHA)
     lag = descend(lj.lag(M, 0.1, K, trigger="worker"), PROBLEM, ALPHA)
     assert 0 < np.mean(lag.selected[1:]) < 1
     assert np.array_equal(laq.selected, lag.selected)
@@ -252,7 +252,7 @@ def test_laq_with_many_bits_is_lag():
     ("trigger", "period"), [("lasg-server", D + 1), ("lasg-worker", D + 1), ("cada1", D)]
 )  # fmt: skip
 def test_an_infinite_threshold_uploads_only_when_it_is_forced(trigger, period):
-    path = descend(lj.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
+    path = descend(lj.schemes.lasg(M, 1e30, D, trigger=trigger), step_size=1e-3)
     expected = np.broadcast_to(np.arange(K)[:, None] % period == 0, (K, M))
     assert np.array_equal(path.selected, expected)
 
@@ -270,7 +270,7 @@ def test_quantised_vectors_lie_on_their_grid_to_half_a_step():
 
 
 def test_a_step_at_a_time_makes_the_same_path():
-    scheme = lj.cada(M, 3.0, D, trigger="cada1")
+    scheme = lj.schemes.cada(M, 3.0, D, trigger="cada1")
     whole = descend(scheme)
     state = lj.init(STOCHASTIC, scheme, 0.05)
     step, gap = jax.jit(lj.step), jax.jit(STOCHASTIC.gap)
@@ -284,8 +284,8 @@ def test_a_batch_over_xi_and_samples_is_a_loop():
     xis, keys = jnp.array([0.5, 3.0]), jax.random.split(jax.random.key(5), 2)
 
     def gap(xi, key):
-        problem = lj.minibatch(PROBLEM, 2, key)
-        scheme = dataclasses.replace(lj.cada(M, 1.0, D), xi=xi)
+        problem = lj.problems.minibatch(PROBLEM, 2, key)
+        scheme = dataclasses.replace(lj.schemes.cada(M, 1.0, D), xi=xi)
         return descend(scheme, problem).gap
 
     together = jax.vmap(gap)(xis, keys)
@@ -297,13 +297,13 @@ def test_what_is_no_part_of_a_scheme_is_refused():
     for trigger in (5, None, LagWorker):
         with pytest.raises(ValueError, match=r"trigger=.* is no Rule \(.*\); give a Rule"):
             lj.lag(M, trigger=trigger)
-    for decoding in ("fastest", lj.Rescaled):
+    for decoding in ("fastest", lj.schemes.Rescaled):
         with pytest.raises(ValueError, match=r"decoding=.* is no Decoding \(.*\); give a"):
             lj.Scheme(M, 1, 1, decoding=decoding)
     with pytest.raises(ValueError, match=r"optimizer=.* is no function of the step size; give"):
         dataclasses.replace(lj.gd(M), optimizer=optax.amsgrad(0.1))
     with pytest.raises(ValueError, match=r"code is of type ndarray; give a GradientCode"):
-        lj.FirstDecodable(np.eye(M))
+        lj.schemes.FirstDecodable(np.eye(M))
     assert not lj.Scheme(M, M, 1, trigger=Always()).adaptive
 
 
@@ -376,7 +376,7 @@ def test_a_rule_without_a_hash_and_an_optimiser_that_is_none_are_refused():
 
 def test_amsgrad_does_not_correct_the_bias():
     gradient = np.array([3.0, -0.5])
-    server = lj.amsgrad(0.1)
+    server = lj.schemes.amsgrad(0.1)
     state, plain = server.init(gradient), AMSGRAD(0.1)
     for scale in (1.0, 4.0, 0.1):
         step, state = server.update(scale * gradient, state)
@@ -390,17 +390,17 @@ def test_amsgrad_does_not_correct_the_bias():
 
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"snapshot_life=5 is given but trigger='cada2' has none"):
-        lj.cada(M, 1.0, snapshot_life=5)
+        lj.schemes.cada(M, 1.0, snapshot_life=5)
     with pytest.raises(ValueError, match=r"silence=5 is given but trigger='server' has none"):
-        lj.lasg(M, 1.0, trigger="server", silence=5)
+        lj.schemes.lasg(M, 1.0, trigger="server", silence=5)
     with pytest.raises(ValueError, match=r"silence=0 is too small; give"):
-        lj.laq(M, silence=0)
+        lj.schemes.laq(M, silence=0)
     with pytest.raises(ValueError, match=r"bits=33 exceeds 32; give"):
-        lj.laq(M, bits=33)
+        lj.schemes.laq(M, bits=33)
     with pytest.raises(ValueError, match=r"trigger='cada2' needs workers that know"):
         lj.Scheme(M, 2, 1, 1.0, 4, "cada2")
     with pytest.raises(ValueError, match=r"trigger='cada3' is unknown; give one of"):
-        lj.cada(M, 1.0, trigger="cada3")
+        lj.schemes.cada(M, 1.0, trigger="cada3")
     assert Laq(3) == Laq(3)
     assert CadaSnapshot() == CadaSnapshot()
 

@@ -88,8 +88,8 @@ def test_equal_schemes_compare_equal_and_share_a_hash():
     assert len({make(), *same}) == 1
     others = make(0.5), make([0.25, 0.25]), make(redundancy=1), make(trigger="always")
     assert len({make(), *others}) == 5
-    assert make(fixed_load=7) != make() != make(optimizer=lj.amsgrad)
-    assert lj.fastest_k(6, 4) == lj.fastest_k(6, 4) != lj.fastest_k(6, 3)
+    assert make(fixed_load=7) != make() != make(optimizer=lj.schemes.amsgrad)
+    assert lj.schemes.fastest_k(6, 4) == lj.schemes.fastest_k(6, 4) != lj.schemes.fastest_k(6, 3)
     assert lj.Pareto(1.0, 2) == lj.Pareto(1, 2.0) != lj.Pareto(1.0, 3.0)
     assert lj.gd(3) != "GD"
 
@@ -107,10 +107,10 @@ def test_equal_schemes_compare_equal_and_share_a_hash():
 def test_a_load_is_what_a_worker_computes_whatever_it_stores():
     assert lj.gc(12, 3).load == 3
     assert dataclasses.replace(lj.gc(12, 3), redundancy=4).load == 4
-    assert lj.lasg(12, 0.1).load == 2
-    assert lj.g_cada(12, 4, 0.1).load == lj.g_cada(12, 3, 0.1).load == 1
-    assert lj.g_cada(12, 4, 0.1, load=3, trigger="cada2").load == 3
-    assert lj.cada(12, 0.1) == lj.g_cada(12, 12, 0.1, trigger="cada2")
+    assert lj.schemes.lasg(12, 0.1).load == 2
+    assert lj.schemes.g_cada(12, 4, 0.1).load == lj.schemes.g_cada(12, 3, 0.1).load == 1
+    assert lj.schemes.g_cada(12, 4, 0.1, load=3, trigger="cada2").load == 3
+    assert lj.schemes.cada(12, 0.1) == lj.schemes.g_cada(12, 12, 0.1, trigger="cada2")
     light = lj.Scheme(12, 4, 2, fixed_load=1)
     selected, delays = np.ones((3, 4), bool), lj.Exponential(1.0)
     costs = lj.theory.iteration_costs(light, delays)

@@ -21,7 +21,7 @@ def rows():
 @pytest.mark.parametrize("num_workers", [1, 7, 100, S])
 def test_every_row_goes_to_one_worker_and_the_rest_is_filling(rows, num_workers, alpha):
     X, y = rows
-    shards = lj.shard(X, y, num_workers, KEY, alpha)
+    shards = lj.problems.shard(X, y, num_workers, KEY, alpha)
     kept = shards.weights > 0
     assert (shards.weights == kept).all()
     assert (kept.sum(axis=1) >= 1).all()
@@ -38,7 +38,7 @@ def test_every_row_goes_to_one_worker_and_the_rest_is_filling(rows, num_workers,
 
 
 def test_draws_follow_the_key(rows):
-    first, again, other = (lj.shard(*rows, 7, jax.random.key(i), 0.5) for i in (0, 0, 1))
+    first, again, other = (lj.problems.shard(*rows, 7, jax.random.key(i), 0.5) for i in (0, 0, 1))
     np.testing.assert_array_equal(first.X, again.X)
     assert first.X.shape != other.X.shape or (first.X != other.X).any()
 
@@ -54,7 +54,7 @@ def test_shares_of_a_class_have_the_dirichlet_variance():
     """A share has mean 1/M and variance (1/M)(1 - 1/M)/(M alpha + 1) (section 49, Kotz 2000)."""
     C, rows_each, M, alpha = 400, 1000, 5, 0.7
     y = np.repeat(np.arange(C), rows_each)
-    drawn = shares(lj.shard(np.zeros((len(y), 1)), y, M, KEY, alpha), C)
+    drawn = shares(lj.problems.shard(np.zeros((len(y), 1)), y, M, KEY, alpha), C)
     variance = (1 / M) * (1 - 1 / M) / (M * alpha + 1)
     # Squared deviations of a Dirichlet share have a standard deviation of about 1.6 variances; over
     # 400 classes four standard errors (99.99 %) are 0.32.
@@ -65,7 +65,8 @@ def test_shares_of_a_class_have_the_dirichlet_variance():
 def test_concentration_spans_even_shares_and_one_worker_a_class():
     y = np.repeat(np.arange(20), 500)
     even, single = (
-        shares(lj.shard(np.zeros((len(y), 1)), y, 5, KEY, alpha), 20) for alpha in (1e8, 1e-4)
+        shares(lj.problems.shard(np.zeros((len(y), 1)), y, 5, KEY, alpha), 20)
+        for alpha in (1e8, 1e-4)
     )
     np.testing.assert_allclose(even, 0.2, atol=0.01)
     assert (single.max(axis=0) > 0.99).all()
@@ -75,18 +76,18 @@ def test_filling_is_invisible_to_every_loss(rows):
     """Problems over shards, one worker and more, have the same loss, optimum and constant."""
     X, y = rows
     for build, labels in (
-        (lj.multinomial_regression, y),
+        (lj.problems.multinomial_regression, y),
         (lj.logistic_regression, np.where(y > 2, 1, -1)),
     ):
         whole, cut = (
             build(s.X, s.y, l2=1.0 / s.X.shape[0], weights=s.weights)
-            for s in (lj.shard(X, labels, M, KEY, alpha=0.5) for M in (1, 7))
+            for s in (lj.problems.shard(X, labels, M, KEY, alpha=0.5) for M in (1, 7))
         )
         for name in ("optimum", "total_smoothness", "strong_convexity"):
             np.testing.assert_allclose(getattr(whole, name), getattr(cut, name), rtol=1e-11)
         np.testing.assert_allclose(whole.minimizer, cut.minimizer, rtol=1e-8, atol=1e-10)
     whole, cut = (
-        lj.linear_regression(*lj.shard(X, 1.0 * y, M, KEY, alpha=0.5)[:2]) for M in (1, 7)
+        lj.linear_regression(*lj.problems.shard(X, 1.0 * y, M, KEY, alpha=0.5)[:2]) for M in (1, 7)
     )
     np.testing.assert_allclose(whole.optimum, cut.optimum, rtol=1e-11)
 
@@ -106,7 +107,7 @@ def test_filling_is_invisible_to_every_loss(rows):
 def test_bad_input_is_refused(rows, arguments, message):
     X, y = rows
     with pytest.raises(ValueError, match=message):
-        lj.shard(**(dict(X=X, y=y, num_workers=3, key=KEY) | arguments))
+        lj.problems.shard(**(dict(X=X, y=y, num_workers=3, key=KEY) | arguments))
 
 
 def test_digits_are_split_without_loss():

@@ -220,7 +220,7 @@ def test_realisations_do_not_depend_on_how_many_there_are(problem):
 
 CODED = {
     "gc": (lj.gc(M, 3), None),
-    "gc, fractional repetition": (lj.gc(M, 3), lj.fractional_repetition(6, 3)),
+    "gc, fractional repetition": (lj.gc(M, 3), lj.schemes.fractional_repetition(6, 3)),
     "lagc": (LAGC, None),
     "g-lag, worker": (lj.g_lag(M, 2, xi=0.05, memory=4, trigger="worker"), None),
     "gd": (lj.gd(M), None),
@@ -232,10 +232,10 @@ def test_coded_messages_decode_to_the_exact_path(problem, name):
     scheme, code = CODED[name]
     exact = simulate(problem, scheme, sampler="workers")
     coded = simulate(problem, scheme, sampler="workers", exact_recovery=False, code=code)
-    used = code or lj.cyclic_repetition(scheme.group_size, scheme.redundancy)
+    used = code or lj.schemes.cyclic_repetition(scheme.group_size, scheme.redundancy)
     # Decoding multiplies the rounding of messages, eps of the largest gradient, by the condition.
     # A gap is quadratic in the iterate's error, hence the square root and the factor 2.
-    rounding = 100 * np.finfo(float).eps * lj.worst_condition(used)
+    rounding = 100 * np.finfo(float).eps * lj.schemes.worst_condition(used)
     distance = np.sqrt(exact.gap / exact.gap[0])
     assert np.array_equal(coded.selected, exact.selected)
     assert np.all(np.abs(coded.gap - exact.gap) <= 2 * rounding * distance * exact.gap[0])
@@ -245,7 +245,7 @@ def test_coded_messages_decode_to_the_exact_path(problem, name):
 
 
 def test_coded_trajectories_really_send_their_messages(problem):
-    silent = lj.GradientCode(jnp.zeros((3, 3)), 2)
+    silent = lj.schemes.GradientCode(jnp.zeros((3, 3)), 2)
     result = simulate(problem, exact_recovery=False, code=silent)
     assert np.array_equal(result.gap, np.full(K + 1, result.gap[0]))
 

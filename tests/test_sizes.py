@@ -83,7 +83,7 @@ def test_fewer_samples_than_features_are_solved_in_their_span():
 
 def test_estimated_smoothness_of_a_quadratic_is_its_largest_eigenvalue():
     curvature = jnp.linspace(0.9, 1.0, 200)
-    estimate = lj.estimate_smoothness(
+    estimate = lj.problems.estimate_smoothness(
         lambda theta, scale: scale * jnp.sum(curvature * theta**2) / 2,
         jnp.array([1.0, 3.0]),
         jnp.zeros(200),
@@ -92,7 +92,7 @@ def test_estimated_smoothness_of_a_quadratic_is_its_largest_eigenvalue():
 
 
 def test_blocks_decode_as_their_matrix_does():
-    code = lj.fractional_repetition(6, 2)
+    code = lj.schemes.fractional_repetition(6, 2)
     arrival = jax.random.uniform(jax.random.key(0), (50, 6)).round(1)
     arrival = arrival.at[0, 2:4].set(jnp.inf)
     by_block = FirstDecodable(code).wait(arrival)
@@ -107,7 +107,7 @@ def test_every_worker_with_a_partition_of_its_own_is_the_identity():
 
 
 def test_decoding_vectors_of_many_sets_are_those_of_pseudoinverses():
-    encoding = np.asarray(lj.cyclic_repetition(10, 3).encoding)
+    encoding = np.asarray(lj.schemes.cyclic_repetition(10, 3).encoding)
     sets = codes._consecutive_sets(10, 8)
     expected = np.linalg.pinv(encoding[sets]).sum(-2)
     vectors = codes._vectors_of_many(encoding, sets)

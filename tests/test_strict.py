@@ -44,23 +44,24 @@ CALLS = {
     "run": lambda p, q: lj.complexity(lj.simulate(p, lj.lagc(M, G, 1), UNEQUAL, KEY, **FIT), 0.1),
     "coded": lambda p, q: lj.simulate(p, lj.gc(M, 2), EQUAL, KEY, exact_recovery=False, **FIT),
     "optimiser": lambda p, q: lj.simulate(
-        q, lj.g_cada(M, G, xi=0.1), lj.Exponential(2), KEY, **FIT
+        q, lj.schemes.g_cada(M, G, xi=0.1), lj.Exponential(2), KEY, **FIT
     ),
     "minibatch": lambda p, q: lj.simulate(
-        lj.minibatch(q, 1, KEY), lj.stochastic_gc(M, 3, 2), EQUAL, KEY, **FIT
+        lj.problems.minibatch(q, 1, KEY), lj.schemes.stochastic_gc(M, 3, 2), EQUAL, KEY, **FIT
     ),
     "cluster": lambda p, q: lj.simulate(
-        p, lj.first_decodable(M, 2), lj.Failures(lj.Bursty(EQUAL, [2.0] * M, 0.1, 0.1), [0.1] * M),
-        KEY, cluster=lj.Cluster([1.0] * M, lj.Link(1.0), timeout=9.0), **FIT,
+        p, lj.schemes.first_decodable(M, 2),
+        lj.delays.Failures(lj.delays.Bursty(EQUAL, [2.0] * M, 0.1, 0.1), [0.1] * M), KEY,
+        cluster=lj.Cluster([1.0] * M, lj.Link(1.0), timeout=9.0), **FIT,
     ),
     "one realisation": lambda p, q: lj.simulate_batch(
         p, lj.lagc(M, G, 1), EQUAL, KEY, num_realisations=1, iterates=[1, 2], **FIT
     ),
     "mean": lambda p, q: lj.expected_wall_clock(lj.lagc(M, G, 1), EQUAL, WORKING),
     "moments": lambda p, q: wall_clock_variance(lj.lagc(M, G, 1), UNEQUAL, WORKING),
-    "network": lambda p, q: lj.network_problem(
-        np.ones((M, 1, 1)), np.zeros((M, 1), int), lj.initial_network(KEY, (1, 2, 2)), l2=0.1,
-        smoothness=np.ones(M),
+    "network": lambda p, q: lj.problems.network_problem(
+        np.ones((M, 1, 1)), np.zeros((M, 1), int), lj.problems.initial_network(KEY, (1, 2, 2)),
+        l2=0.1, smoothness=np.ones(M),
     ),
 }  # fmt: skip
 
@@ -96,9 +97,9 @@ WARNED = {
         lj.gd(M), lj.Pareto(1.0, np.ones(M)), np.ones((K, M), bool)
     ),
     "variance": lambda p: wall_clock_variance(lj.gd(M), lj.Pareto(1.0, 1.5), np.ones((K, M), bool)),
-    "order statistic": lambda p: lj.order_statistic_mean(lj.Pareto(1.0, 1.0), 2, 2),
-    "iteration": lambda p: lj.iteration_mean(lj.Pareto(1.0, 1.0), 2, 1, 1),
-    "inside jit": lambda p: jax.jit(lambda: lj.iteration_mean(lj.Pareto(1.0, 1.0), 2, 1, 1))(),
+    "order statistic": lambda p: lj.law.order_statistic_mean(lj.Pareto(1.0, 1.0), 2, 2),
+    "iteration": lambda p: lj.law.iteration_mean(lj.Pareto(1.0, 1.0), 2, 1, 1),
+    "inside jit": lambda p: jax.jit(lambda: lj.law.iteration_mean(lj.Pareto(1.0, 1.0), 2, 1, 1))(),
     "costs": lambda p: lj.theory.iteration_costs(lj.gd(M), lj.Pareto(1.0, 1.0)),
     "expectation": lambda p: lj.theory.expected_complexity(
         lj.gd(M), lj.Pareto(1.0, 1.0), lj.descend(p, lj.gd(M), **FIT), 0.1

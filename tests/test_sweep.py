@@ -109,7 +109,7 @@ def check_point(rows, point, **changes):
     np.testing.assert_array_equal(rows["reached"], batch.reached)
     np.testing.assert_array_equal(rows["diverged"], float(batch.diverged))
     if point.scheme.decoder.anonymous:
-        path = lagc_jax.Path(batch.gap, batch.selected, None, batch.diverged)
+        path = lagc_jax.descent.Path(batch.gap, batch.selected, None, batch.diverged)
         exact = expected_complexity(point.scheme, point.delays.value, path, [1.0, 1e-1])
         np.testing.assert_allclose(rows["time_expected"], exact.mean, rtol=1e-12)
         np.testing.assert_allclose(rows["time_variance"], exact.variance, rtol=1e-12)

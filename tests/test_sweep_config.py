@@ -99,7 +99,7 @@ def test_every_scheme_and_family_has_its_name():
 )
 def test_every_family_of_delays_has_its_name(delays):
     entry = next(iter(make(delays=[delays]))).delays
-    assert isinstance(entry.value, lagc_jax.FAMILIES[delays["family"]])
+    assert isinstance(entry.value, lagc_jax.delays.FAMILIES[delays["family"]])
     assert vars(entry.value).items() >= {k: v for k, v in delays.items() if k != "family"}.items()
 
 

@@ -96,9 +96,9 @@ def test_schemes_that_use_all_groups_may_use_all_communication(problem):
 
 # None of them makes LAG's comparison or takes LAG's step.
 FOREIGN = {
-    "LASG": (lj.lasg(M, 0.01, trigger="lasg-server"), "trigger='lasg-server'"),
-    "CADA": (lj.cada(M, 0.01), "trigger='cada2'"),
-    "LAQ": (lj.laq(M, xi=0.01), "trigger='laq'"),
+    "LASG": (lj.schemes.lasg(M, 0.01, trigger="lasg-server"), "trigger='lasg-server'"),
+    "CADA": (lj.schemes.cada(M, 0.01), "trigger='cada2'"),
+    "LAQ": (lj.schemes.laq(M, xi=0.01), "trigger='laq'"),
     "AMSGrad": (dataclasses.replace(lj.gd(M), optimizer=optax.amsgrad), "optimizer="),
 }
 
@@ -116,7 +116,7 @@ def test_bounds_of_lag_are_refused_to_rules_and_servers_of_later_papers(problem,
 
 
 def test_bounds_of_full_gradients_are_refused_to_minibatches(problem):
-    noisy = lj.minibatch(problem, 2, jax.random.key(0))
+    noisy = lj.problems.minibatch(problem, 2, jax.random.key(0))
     with pytest.raises(ValueError, match="minibatches"):
         theory.iteration_bound(noisy, lj.gd(M), 1e-3)
     with pytest.raises(ValueError, match="minibatches"):
@@ -130,7 +130,7 @@ def test_bounds_of_full_gradients_are_refused_to_minibatches(problem):
 
 
 def test_a_path_that_depends_on_the_times_has_no_expected_complexity(problem):
-    scheme = lj.fastest_k(M, 4)
+    scheme = lj.schemes.fastest_k(M, 4)
     run = lj.simulate(problem, scheme, EXPONENTIAL, jax.random.key(0), num_iterations=3)
     with pytest.raises(ValueError, match="decoding=Rescaled is not exact"):
         theory.expected_complexity(scheme, EXPONENTIAL, run, 1e-3)

@@ -9,8 +9,9 @@ import pytest
 from scipy import integrate
 
 import lagc_jax as lj
-from lagc_jax import Discrete, Exponential, Gamma, Hyperexponential, Lognormal, Pareto, Weibull
+from lagc_jax import Exponential, Pareto
 from lagc_jax.clock import clock_of
+from lagc_jax.delays import Discrete, Gamma, Hyperexponential, Lognormal, Weibull
 from lagc_jax.theory import expected_complexity
 from lagc_jax.times import sample_worker_times
 
@@ -74,7 +75,7 @@ def brute_force(survival, row, r, knots):
 def test_moments_are_those_of_brute_force(name, survival, r):
     scheme, delays = SCHEMES[r], FAMILIES[name]
     mean = np.diff(lj.expected_wall_clock(scheme, delays, PATHS))
-    variance = np.diff(lj.wall_clock_variance(scheme, delays, PATHS))
+    variance = np.diff(lj.theory.wall_clock_variance(scheme, delays, PATHS))
     # Beyond the last knot lie 1e-15 of the means.
     kinks = 1 / RATES if name == "pareto" else np.empty(0)
     last = 1e14 if name == "pareto" else 4e3
@@ -92,7 +93,7 @@ def test_moments_are_those_of_brute_force(name, survival, r):
 def test_equal_parameters_give_the_moments_of_identical_delays(name):
     delays = jax.tree.map(lambda leaf: float(leaf[3]), FAMILIES[name])
     spread = jax.tree.map(lambda leaf: np.full(M, leaf), delays)
-    for order in (lj.expected_wall_clock, lj.wall_clock_variance):
+    for order in (lj.expected_wall_clock, lj.theory.wall_clock_variance):
         expected = order(SCHEMES[2], delays, PATHS)
         np.testing.assert_allclose(order(SCHEMES[2], spread, PATHS), expected, rtol=1e-11)
 
@@ -106,7 +107,7 @@ def test_moments_are_those_of_draws(name):
         jax.random.key(4)
     )
     mean = lj.expected_wall_clock(scheme, delays, PATHS[:1])[1]
-    variance = lj.wall_clock_variance(scheme, delays, PATHS[:1])[1]
+    variance = lj.theory.wall_clock_variance(scheme, delays, PATHS[:1])[1]
     assert abs(times.mean() - mean) < 4 * np.sqrt(variance / R)
     error = np.std((times - mean) ** 2) / np.sqrt(R)
     assert abs(np.mean((times - mean) ** 2) - variance) < 4 * error
@@ -133,7 +134,7 @@ def test_discrete_moments_are_finite_sums(r, unequal):
         values, weights = np.tile(values[0], (M, 1)), np.tile(weights[0], (M, 1))
     delays = Discrete(values, weights) if unequal else Discrete(values[0], weights[0])
     mean = np.diff(lj.expected_wall_clock(SCHEMES[r], delays, PATHS[:2]))
-    variance = np.diff(lj.wall_clock_variance(SCHEMES[r], delays, PATHS[:2]))
+    variance = np.diff(lj.theory.wall_clock_variance(SCHEMES[r], delays, PATHS[:2]))
     for k in range(2):
         expected, spread = enumerate_discrete(values, weights, r, PATHS[k])
         np.testing.assert_allclose(mean[k], expected, rtol=1e-12)
@@ -146,7 +147,7 @@ def test_an_infinite_moment_is_recognised_from_the_heaviest_workers():
     mean = np.diff(lj.expected_wall_clock(SCHEMES[2], delays, PATHS[:3]))
     assert np.isfinite(mean).all()  # 0.4 + 0.61 > 1
     with pytest.warns(RuntimeWarning, match=r"variance .* F \+ 1 = 2 .* add up to 1.01 <= 2"):
-        variance = lj.wall_clock_variance(SCHEMES[2], delays, PATHS[2:0:-1])
+        variance = lj.theory.wall_clock_variance(SCHEMES[2], delays, PATHS[2:0:-1])
     assert np.isfinite(variance[1])
     assert np.isinf(variance[2])
     with pytest.warns(RuntimeWarning, match=r"mean .* F \+ 1 = 1 .* add up to 0.4 <= 1"):

@@ -21,8 +21,9 @@ def check_source(delays: Any, family: bool = False) -> None:
         remedy = (
             "lagc_jax.Trace.from_array(times)"
             if array
-            else "one of lagc_jax.FAMILIES such as lagc_jax.Exponential(1.0), a lagc_jax.Trace of "
-            "measured times, or a class of your own with the methods of lagc_jax.TimeSource"
+            else "one of lagc_jax.delays.FAMILIES such as lagc_jax.Exponential(1.0), a "
+            "lagc_jax.Trace of measured times, or a class of your own with the methods of "
+            "lagc_jax.delays.TimeSource"
         )
         raise ValueError(f"delays is {given}, not a source of times; give {remedy}")
     if jax.tree_util.all_leaves([delays]):

@@ -16,14 +16,14 @@ from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import at_hit, count_costs
+from lagc_jax.costs import Spent, at_hit, at_hits, column, count_groups, spend
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import Path, find_path, path_scheme
 from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.summary import Costs, Summary, constant, merge_moments, realise, summarise_moments
+from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise, summarise_moments
 from lagc_jax.targets import Gap, Target
 from lagc_jax.trajectory import run_trajectory
 
@@ -172,8 +172,8 @@ def _along(
     )
     index, reached = target.hits(path.gap, None)
     bits = contract.message_bits(scheme.trigger, problem.num_parameters)
-    spent = _costs(scheme, path.selected, bits, index, reached)
-    costs = Costs(run(index, reached), *(constant(c, quantiles.size) for c in spent))
+    spent = _spend(scheme, path.selected, bits, index, reached)
+    costs = along_path(run(index, reached), spent, reached, quantiles.size)
     share = reached.astype(jnp.result_type(float))
     curve = None if iterates is None else run(iterates, True)
     uploads = (path.selected, path.selected)
@@ -181,18 +181,20 @@ def _along(
 
 
 @compiled()
-def _costs(
+def _spend(
     scheme: Scheme, selected: Array, message_bits: ArrayLike, index: Array, reached: Array
-) -> tuple[Array, ...]:
-    """Iterations, messages, gradients, bits and timeouts at first hits along a shared path."""
-    downlink, uplink, computation = count_costs(scheme, selected)
-    spent = (jnp.arange(selected.shape[0] + 1), downlink + uplink, computation, uplink)
-    *costs, uplink = (at_hit(c, index, reached) for c in spent)
-    return *costs, uplink * message_bits, at_hit(jnp.zeros_like(downlink), index, reached)
+) -> Spent:
+    """`spend` at the first hits of a path (K, G)."""
+    groups = (each[index] for each in count_groups(scheme, selected))
+    return spend(scheme, (index, reached), *groups, message_bits)
 
 
 class Realised(NamedTuple):
-    """What `realise_paths` gives beside a `Batch`: (A,) means of the gap and record at the hits."""
+    """What `realise_paths` gives beside a `Batch`.
+
+    Attributes:
+        gap, recorded: (A,) means at the hits over the realisations with one, NaN where none has.
+    """
 
     batch: Batch
     gap: Array
@@ -222,7 +224,7 @@ def realise_paths(
         index, reached = target.hits(run.gap, run.recorded)
         spent = (run.wall_clock, ks, run.communication, run.computation, run.bits, run.timeouts)
         costs = tuple(at_hit(values, index, reached) for values in spent)
-        there = jax.tree.map(lambda leaf: leaf[index], (run.gap, run.recorded))
+        there = at_hits((run.gap, run.recorded), index, reached, 0)
         curve = None if iterates is None else run.wall_clock[iterates]
         path = (run.gap, run.selected, run.received, run.diverged)
         return (*path, reached, *there), (costs, curve)
@@ -240,8 +242,10 @@ def realise_paths(
     shapes, _ = jax.eval_shape(run_one, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
     totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // BLOCK)))
-    means = jax.tree.map(lambda total: total / num_realisations, totals)
-    gap, selected, received, diverged, reached, *there = means
+    *totals, hits, gap_there, recorded_there = totals
+    there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
+    means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))
+    gap, selected, received, diverged, reached = means
 
     def summarise(drawn: Array) -> Summary:
         flat = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]

@@ -1,7 +1,8 @@
 """What it took: messages and gradients along a path, and the first hit of an accuracy."""
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -25,9 +26,7 @@ def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
 
     As `count_work`, where the number of messages of a group is constant.
     """
-    downlink, computation = count_work(scheme, selected)
-    uploaded = jnp.sum(selected, axis=-1, dtype=jnp.result_type(int))
-    return downlink, scheme.num_waited * accumulate(uploaded), computation
+    return price(scheme, *count_groups(scheme, selected))
 
 
 def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
@@ -38,6 +37,15 @@ def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
     Raises:
         ValueError: if the counts could exceed the default integer type.
     """
+    return _effort(scheme, count_groups(scheme, selected)[0])
+
+
+def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
+    """Groups that have worked, and that have uploaded, along a path, (K+1,) each.
+
+    Raises:
+        ValueError: if what they cost could exceed the default integer type.
+    """
     integer = jnp.result_type(int)
     largest = selected.shape[0] * scheme.num_workers * scheme.load
     if largest > jnp.iinfo(integer).max:
@@ -45,8 +53,9 @@ def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
             f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
             f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
         )
-    working = accumulate(jnp.sum(scheme.working(selected), axis=-1, dtype=integer))
-    return _effort(scheme, working)
+    each = (scheme.working(selected), selected)
+    working, uploaded = (accumulate(jnp.sum(groups, axis=-1, dtype=integer)) for groups in each)
+    return working, uploaded
 
 
 def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
@@ -57,6 +66,35 @@ def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count
     """
     downlink, computation = _effort(scheme, working)
     return downlink, scheme.num_waited * uploaded, computation
+
+
+class Spent(NamedTuple):
+    """What A first hits took along a path that all realisations share, `inf` where there are none.
+
+    Attributes:
+        iterations, communication, computation, bits: (A,), as in `Complexity`.
+    """
+
+    iterations: Any
+    communication: Any
+    computation: Any
+    bits: Any
+
+
+@lenient
+def spend(
+    scheme: Scheme, hit: tuple[Any, Any], working: Any, uploaded: Any, message_bits: ArrayLike
+) -> Spent:
+    """What first hits (of `first_hit`) took, from the groups that worked and uploaded until then.
+
+    Arrays are all NumPy's or all JAX's.
+    """
+    index, reached = hit
+    downlink, uplink, computation = price(scheme, working, uploaded)
+    where = reached.__array_namespace__().where
+    counts = (index, downlink + uplink, computation, uplink)
+    *spent, uplink = (where(reached, count, np.inf) for count in counts)
+    return Spent(*spent, uplink * message_bits)
 
 
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
@@ -89,3 +127,19 @@ def at_hit(values: Array, index: Array, reached: Array) -> Array:
     """Entries of `values` (K+1,) at the first hits, `inf` where there are none."""
     floating = jnp.result_type(values.dtype, jnp.result_type(float))
     return jnp.where(reached, values[index].astype(floating), jnp.inf)
+
+
+@lenient
+def at_hits(tree: Any, index: Any, reached: Any, otherwise: float) -> Any:
+    """Entries of leaves (K+1, ...) at first hits (A,), `otherwise` where there are none."""
+    where = reached.__array_namespace__().where
+
+    def look(leaf: Any) -> Any:
+        return where(column(reached, leaf), leaf[index], otherwise)
+
+    return jax.tree.map(look, tree)
+
+
+def column(values: Any, leaf: Any) -> Any:
+    """(A,) as (A, 1, ..), to be broadcast along the axes of a leaf."""
+    return values.reshape(-1, *(1,) * (leaf.ndim - 1))

@@ -4,12 +4,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._keys import fold_each
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
+from lagc_jax.costs import Spent
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
 # Realisations drawn together, always padded to this number, so that results do not depend on how
@@ -62,6 +64,14 @@ def constant(values: Any, num_quantiles: int) -> Summary:
     quantiles = xp.broadcast_to(values[:, None], shape)
     bounds = xp.broadcast_to(values[:, None, None], (*shape, 2))
     return Summary(values, nothing, nothing, quantiles, bounds, None)
+
+
+def along_path(time: Summary, spent: Spent, reached: Any, num_quantiles: int) -> Costs:
+    """Costs of realisations that share a path: all but the time are constant."""
+    where = reached.__array_namespace__().where
+    never = where(reached, 0.0, np.inf)
+    fixed = (constant(values, num_quantiles) for values in (*spent, never))
+    return Costs(time, *fixed)
 
 
 @lenient

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import positive
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import accumulate, first_hit, price
+from lagc_jax.costs import accumulate, first_hit, price, spend
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.contract import check_source
 from lagc_jax.descent import Path, check_exact
@@ -288,19 +288,15 @@ def expected_complexity(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a variance may well be infinite
         variance = accumulate(np.asarray(clock.variance(working_groups), float))
-    downlink, uplink, computation = price(scheme, working, uploading)
+    spent = spend(scheme, (index, reached), working[index], uploading[index], 1)
     last = np.where(reached, index, len(counts))
     length = np.maximum(last, 1)
-
-    def at_hit(values: np.ndarray) -> np.ndarray:
-        return np.where(reached, values[index], np.inf)
-
     return Expectation(
-        iterations=at_hit(np.arange(len(counts) + 1)),
-        mean=at_hit(mean),
-        variance=at_hit(variance),
-        communication=at_hit(downlink + uplink),
-        computation=at_hit(computation),
+        iterations=spent.iterations,
+        mean=np.where(reached, mean[index], np.inf),
+        variance=np.where(reached, variance[index], np.inf),
+        communication=spent.communication,
+        computation=spent.computation,
         selected=uploading[last] / length,
         time=mean[last] / length,
     )

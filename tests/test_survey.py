@@ -9,7 +9,7 @@ import pytest
 import schemes
 
 import lagc_jax
-from lagc_jax.experiments import Accuracy, Iterate, Several, literature, run, survey
+from lagc_jax.experiments import Accuracy, Experiment, Iterate, Several, literature, run, survey
 
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -168,6 +168,32 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
     curves = pd.read_csv(tmp_path / "schemes_accuracy.csv")
     assert curves.groupby(["delays", "scheme"])["iterate"].max().eq(12).all()
     assert np.isfinite(curves.drop(columns=["task", "delays", "scheme"])).all().all()
+
+
+def test_what_is_recorded_is_a_mean_over_the_realisations_that_reach_the_level(problem):
+    M, R, K = problem.num_partitions, 8, 30
+
+    def negative_gap(theta):
+        return -problem.gap(theta)
+
+    waits = lagc_jax.schemes.fastest_k(M, 2)
+    everyone = dict(problems={"p": problem}, delays={"low": LAWS["low"]})
+    begin = dict(num_iterations=K, step_size=0.1 / float(problem.total_smoothness))
+    keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(R)]
+    runs = [lagc_jax.simulate(problem, waits, LAWS["low"], key, **begin) for key in keys]
+    gaps = np.array([run.gap for run in runs])
+    level = float(np.median(gaps.min(1)))
+    hits = [gap[gap <= level][0] for gap in gaps if (gap <= level).any()]
+    table = run(
+        Experiment(
+            **everyone, schemes={"gd": lagc_jax.gd(M), "fastest-k": waits}, step_sizes=[0.1],
+            target=Accuracy([-level, 1e9], negative_gap), num_iterations=K,
+            num_realisations=R,
+        )
+    ).set_index(["scheme", "accuracy"])  # fmt: skip
+    assert len(hits) == R / 2
+    assert table.loc[("fastest-k", -level), "recorded"] == pytest.approx(-np.mean(hits), rel=1e-12)
+    assert table.xs(1e9, level="accuracy")[["recorded", "reached"]].isna().sum().tolist() == [2, 0]
 
 
 def test_several_targets_that_do_not_go_together_are_refused():

@@ -20,7 +20,7 @@ from jax import Array
 
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
-from lagc_jax.costs import accumulate, price
+from lagc_jax.costs import accumulate, at_hits, spend
 from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.devices import local_mesh
@@ -31,7 +31,7 @@ from lagc_jax.experiments.spread import map_alike
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.summary import Costs, Summary, constant, realise
+from lagc_jax.summary import Costs, Summary, along_path, constant, realise
 from lagc_jax.targets import Target
 from lagc_jax.times import Times, part_of_path
 
@@ -54,7 +54,7 @@ class PathRecord(NamedTuple):
         parts: of `part_of_path`, by what clocks see.
         hit, reached: (A,) first hits of the target, and whether there are any.
         uploaded: (A,) groups that uploaded until then.
-        gap, recorded: (A,) there.
+        gap, recorded: (A,) there, NaN where it is not reached.
         diverged: (), as in `Path`.
         message_bits: () of a message to the server.
     """
@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
         costs: summaries over the realisations.
         expected, variance: (A,) exact mean and variance of the time, NaN where they are not known.
         reached: (A,) share of the realisations that reached it.
-        gap, recorded: (A,) means there.
+        gap, recorded: (A,) means there over the realisations that reached it, NaN where none did.
         diverged: () share of the realisations.
         path: that they share; None where each has its own.
     """
@@ -188,8 +188,7 @@ class Engine:
             index,
             reached,
             uploads[index],
-            path.gap[index],
-            jax.tree.map(lambda leaf: leaf[index], path.recorded),
+            *at_hits((path.gap, path.recorded), index, reached, np.nan),
             path.diverged,
             float(contract.message_bits(scheme.trigger, problem.num_parameters)),
         )
@@ -312,24 +311,8 @@ def _outcome(
     quantiles: np.ndarray,
 ) -> Outcome:
     """What a point with a shared path took."""
-    downlink, uplink, computation = price(
-        clock.scheme, seen.occurrences @ seen.working, record.uploaded
-    )
-
-    def where_reached(values: Any) -> np.ndarray:
-        return np.where(record.reached, values, np.inf)
-
-    def fixed(values: Any) -> Summary:
-        return constant(where_reached(values), quantiles.size)
-
-    costs = Costs(
-        time=time,
-        iterations=fixed(record.hit),
-        communication=fixed(downlink + uplink),
-        computation=fixed(computation),
-        bits=fixed(record.message_bits * uplink),
-        timeouts=fixed(0),
-    )
+    hit, groups = (record.hit, record.reached), (seen.occurrences @ seen.working, record.uploaded)
+    spent = spend(clock.scheme, hit, *groups, record.message_bits)
     exact = (np.full(record.hit.shape, np.nan),) * 2
     if moments is not None:
         # What never occurs adds nothing, even where its moment is infinite.
@@ -338,9 +321,8 @@ def _outcome(
             for moment in moments
         ]
     return Outcome(
-        costs,
-        where_reached(exact[0]),
-        where_reached(exact[1]),
+        along_path(time, spent, record.reached, quantiles.size),
+        *(np.where(record.reached, moment, np.inf) for moment in exact),
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,

@@ -67,8 +67,9 @@ def run(
         `communication`, `computation`, `bits` and `timeouts`; of the time `time_mean`,
         `time_standard_error`, quantiles `time_q*`, and exactly, NaN where they are not known,
         `time_expected` and `time_variance`; quantiles of the other costs. `reached` and `diverged`
-        are shares of the realisations. With `Iterate` there is `gap`, with a record `recorded`. Of
-        `Several` targets each has its column of levels, NaN in the rows of the others.
+        are shares of the realisations. With `Iterate` there is `gap`, with a record `recorded`:
+        means over the realisations that reach the level, NaN where none does. Of `Several` targets
+        each has its column of levels, NaN in the rows of the others.
 
     Raises:
         ValueError: for what `simulate_batch` refuses, no possible combination, more memory than

@@ -1,5 +1,6 @@
 """Double precision for all tests, and fixtures that more than one file uses."""
 
+import gc
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     " --xla_cpu_parallel_codegen_split_count=1",
 )
+# JAX makes objects by the million, which the collector walks again and again.
+gc.set_threshold(200_000, 50, 100)
 jax.config.update("jax_enable_x64", True)
 # What one worker has compiled no other compiles again, nor the next run.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))

@@ -95,6 +95,8 @@ def test_expected_clock_and_its_variance_are_sums_of_iteration_moments(name):
 def test_both_samplers_have_the_exact_distribution(name):
     scheme = SCHEMES[name]
     selected = some_selections(scheme)
+    # The workers' clock is a function of their times, above: three of the schemes suffice.
+    samplers = ["direct", "workers"] if name in ("gc", "lagc", "g-lag, worker") else ["direct"]
 
     @jax.jit
     def draw(keys):
@@ -106,7 +108,7 @@ def test_both_samplers_have_the_exact_distribution(name):
         return {
             (family, sampler): jax.vmap(lambda key, s=sampler, d=delays: one(key, d, s))(keys)
             for family, delays in DELAYS.items()
-            for sampler in ("direct", "workers")
+            for sampler in samplers
         }
 
     for (family, _), clock in draw(jax.random.split(jax.random.key(11), SAMPLES)).items():

@@ -1,14 +1,16 @@
 """The file of a sweep: lists multiply, what cannot be is dropped, what is wrong is named."""
 
 import itertools
+import json
 import tracemalloc
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.experiments import Points, parse_grid, read_grid
+from lagc_jax.experiments import Accuracy, Gap, Iterate, Points, parse_grid, read_grid
 from lagc_jax.experiments.manifest import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
@@ -49,6 +51,24 @@ def test_lists_multiply():
     lists = ((4, 8), (1, 2), (0.1, 0.2, 0.3), (5, 10), (0.5, 1.0), (1.0, 2.0))
     assert sorted(found) == sorted(itertools.product(*lists))
     assert [p.number for p in points] == list(range(len(points)))
+
+
+def test_every_target_unit_and_start_can_be_written():
+    path, written = "numpy:sum", {k: v for k, v in tables().items() if k != "accuracies"}
+    written |= {"levels": [0.5], "iterates": [0, 3], "record": path, "step_unit": "absolute"}
+    grid = parse_grid(written | {"starts": {"synthetic": [1.0] * 5}})
+    experiment = grid.experiment
+    parts = (Accuracy((0.5,), np.sum), Iterate((0, 3), np.sum))
+    for part, expected in zip(experiment.target.parts, parts, strict=True):
+        assert type(part) is type(expected)
+        assert np.array_equal(part.levels, expected.levels)
+        assert part.record is expected.record
+    assert experiment.step_unit == "absolute"
+    assert experiment.starts == {"synthetic": (1.0,) * 5}
+    assert json.loads(json.dumps(grid.source))["record"] == path
+    assert isinstance(parse_grid(tables()).experiment.target, Gap)
+    with pytest.raises(ValueError, match="record=None is no function; give"):
+        parse_grid(written | {"record": None})
 
 
 def test_impossible_combinations_are_dropped_and_counted_by_reason():

@@ -69,6 +69,13 @@ def load_object(name: str, path: str) -> Any:
         ) from None
 
 
+def read_starts(name: str, value: Any) -> dict[str, Any]:
+    """`theta^0` by the name of a problem: import paths or lists of numbers."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}={value!r} is no table; give names of problems and their theta^0")
+    return {problem: read_value(f"{name}.{problem}", start) for problem, start in value.items()}
+
+
 def read_value(name: str, value: Any) -> Any:
     """An argument: a number, truth or text as it is, an import path as what it stands for."""
     if isinstance(value, str) and ":" in value:

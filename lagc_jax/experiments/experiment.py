@@ -72,6 +72,7 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(np.array_equal(one, other))
 
 
+STEP_UNITS = ("1/L", "absolute")
 Things = Mapping[str, Any]
 
 
@@ -127,8 +128,8 @@ class Experiment:
         positive("step_sizes", self.step_sizes)
         one_axis("quantiles", self.quantiles)
         probability("quantiles", self.quantiles)
-        if self.step_unit not in ("1/L", "absolute"):
-            raise ValueError(f"step_unit={self.step_unit!r} is unknown; give '1/L' or 'absolute'")
+        if self.step_unit not in STEP_UNITS:
+            raise ValueError(f"step_unit={self.step_unit!r} is unknown; give one of {STEP_UNITS}")
         if strange := set(self.starts) - set(self.problems):
             raise ValueError(
                 f"starts names {sorted(strange)}, which are no problems; give {list(self.problems)}"

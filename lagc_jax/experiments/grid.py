@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lagc_jax._checks import positive, probability, whole_number
+from lagc_jax._checks import finite, positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
@@ -28,14 +28,15 @@ from lagc_jax.experiments._values import (
     read_number,
     read_realisations,
     read_seed,
+    read_starts,
     read_text,
     read_value,
     read_values,
 )
-from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.experiment import STEP_UNITS, Experiment, Vary
 from lagc_jax.experiments.files import CsvProblem, Generated
 from lagc_jax.schemes.catalogue import CATALOGUE
-from lagc_jax.targets import Gap
+from lagc_jax.targets import Accuracy, Gap, Iterate, Several, Target
 
 PRECISIONS = ("float32", "float64")
 TABLES = ("problem", "scheme", "delays", "cluster")
@@ -66,6 +67,11 @@ SETTINGS: dict[str, tuple[Reader, Any]] = {
     "realisations": (read_realisations, 1000),
     "precision": (partial(read_choice, PRECISIONS), "float64"),
     "accuracies": (partial(read_number, positive), [1e-8]),
+    "levels": (partial(read_number, finite), []),
+    "iterates": (partial(whole_number, minimum=0), []),
+    "record": (load_object, None),
+    "step_unit": (partial(read_choice, STEP_UNITS), "1/L"),
+    "starts": (read_starts, {}),
     "quantiles": (partial(read_number, probability), [0.05, 0.5, 0.95]),
     "sampler": (partial(read_choice, SAMPLERS), None),
     "points_per_block": (whole_number, 256),
@@ -76,10 +82,12 @@ def read_grid(path: str | Path) -> Grid:
     """Read a grid from a TOML file.
 
     Args:
-        path: the file: settings (`seed`, `iterations`, `realisations`, `precision`, `accuracies`,
-            `quantiles`, `sampler`, `points_per_block`) and any number of `[[problem]]`,
-            `[[scheme]]`, `[[delays]]` and `[[cluster]]`, in which every parameter is a value or a
-            list of them.
+        path: the file: settings (`seed`, `iterations`, `realisations`, `precision`, `step_unit`,
+            `quantiles`, `sampler`, `points_per_block`; what is to be reached: `accuracies`, that is
+            gaps, `levels` of what a function `record = "module:name"` gives, `iterates`; `starts`,
+            a table of import paths or lists by the names of problems) and any number of
+            `[[problem]]`, `[[scheme]]`, `[[delays]]` and `[[cluster]]`, in which every parameter is
+            a value or a list of them.
 
     Raises:
         ValueError: for a file that is missing or no TOML, an unknown key (the nearest right name is
@@ -127,16 +135,34 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
         clusters=things["cluster"] or None,
         num_iterations=settings["iterations"],
         num_realisations=settings["realisations"],
-        target=Gap(settings["accuracies"]),
+        target=_target(tables, settings),
+        step_unit=settings["step_unit"],
+        starts=settings["starts"],
         quantiles=settings["quantiles"],
         sampler=settings["sampler"],
         key=make_key(settings["seed"]),
     )
     source = {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items() if v is not None
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+        if name in tables or value not in (None, (), {})
     }
-    source |= {name: tables[name] for name in TABLES if name in tables}
+    as_written = (*TABLES, "record", "starts")
+    source |= {name: tables[name] for name in as_written if name in tables}
     return Grid(experiment, settings["precision"], settings["points_per_block"], source)
+
+
+def _target(tables: Mapping[str, Any], settings: Mapping[str, Any]) -> Target:
+    """Gaps, levels of a record and iterates, whichever are given."""
+    record = settings["record"]
+    makers = {
+        "accuracies": Gap,
+        "levels": partial(Accuracy, record=record),
+        "iterates": partial(Iterate, record=record),
+    }
+    given = [name for name in makers if name in tables] or ["accuracies"]
+    targets = tuple(makers[name](settings[name]) for name in given)
+    return targets[0] if len(targets) == 1 else Several(targets)
 
 
 def _setting(tables: Mapping[str, Any], name: str, read: Reader, default: Any) -> Any:
@@ -144,7 +170,8 @@ def _setting(tables: Mapping[str, Any], name: str, read: Reader, default: Any) -
     if value is inspect.Parameter.empty:
         raise ValueError(f"{name} is missing; give the length of the longest path")
     if isinstance(default, list):
-        return () if name == "quantiles" and value == [] else read_values(name, value, read)
+        none = value == [] and (name == "quantiles" or name not in tables)
+        return () if none else read_values(name, value, read)
     return None if value is None else read(name, value)
 
 

@@ -14,6 +14,7 @@ import lagc_jax as lj
 from lagc_jax.batch import BLOCK
 from lagc_jax.clock import clock_of
 from lagc_jax.cluster import collect, sample_work
+from lagc_jax.experiments import Points
 from lagc_jax.times import sample_worker_times
 
 M, K, KEY = 6, 70, jax.random.key(3)
@@ -263,6 +264,9 @@ def test_a_replay_that_wraps_around_says_so(problem):
     replay = lj.Trace.from_array(np.ones((5, M)), resample="replay")
     with pytest.warns(RuntimeWarning, match="starts anew"):
         lj.simulate(problem, SCHEMES["gd"], replay, KEY, num_iterations=6)
+    things = dict(problems={"p": problem}, schemes=SCHEMES, delays={"t": replay})
+    with pytest.warns(RuntimeWarning, match="starts anew"):
+        Points(lj.Experiment(**things, num_iterations=6))
 
 
 def test_vmap_over_a_cluster_is_a_loop(problem):

@@ -7,13 +7,14 @@ asked to be larger before JAX starts, and where it is too small, fewer devices a
 
 import os
 import re
-import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+
+from lagc_jax._checks import warn
 
 # Where XLA reads the size of its pool: older versions know the second alone, newer ones prefer the
 # first.
@@ -52,12 +53,10 @@ def local_mesh() -> Mesh:
     threads = _threads()
     if devices[0].platform == "cpu" and len(devices) > 1 and len(devices) >= threads:
         usable = max(threads - 1, 1)
-        warnings.warn(
+        warn(
             f"{usable} of {len(devices)} host devices are used, for XLA has {threads} threads; set "
             f"{' and '.join(VARIABLES)} in the environment to {_cores() + len(devices)} before JAX "
-            f"starts",
-            RuntimeWarning,
-            stacklevel=2,
+            f"starts"
         )
         devices = devices[:usable]
     return Mesh(np.array(devices), ("devices",))

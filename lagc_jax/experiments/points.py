@@ -13,7 +13,7 @@ import numpy as np
 
 from lagc_jax._tables import DESIGN
 from lagc_jax.clock import clock_of
-from lagc_jax.doors import check_fit
+from lagc_jax.doors import check_fit, warn_if_short
 from lagc_jax.experiments.entries import (
     Entry,
     Given,
@@ -170,6 +170,8 @@ class Points:
         sizes = [np.prod([len(axis) for axis in cell.axes], dtype=int) for cell in self._cells]
         self._ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
         self._check()
+        for entry in self.delays:
+            warn_if_short(entry.value, experiment.num_iterations)
 
     @property
     def _inner(self) -> int:

@@ -87,7 +87,7 @@ def run(
     [['GD', 'low tail', 0.1, 1.0]]
     """
     points = Points(experiment)
-    with tqdm(total=len(points), unit="point", disable=None if progress else True) as bar:
+    with tqdm(None, "run", len(points), unit="point", disable=None if progress else True) as bar:
 
         def report(seen: Progress) -> None:
             bar.n = seen.points

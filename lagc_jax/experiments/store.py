@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lagc_jax._checks import warn
 from lagc_jax.experiments.manifest import MANIFEST, update_manifest
 
 INDEX, BLOCKS = "index.parquet", "blocks"
@@ -132,7 +132,7 @@ class Store:
                 path.unlink()
         manifest, words = update_manifest(self.directory, description)
         for line in words:
-            warnings.warn(line, RuntimeWarning, stacklevel=2)
+            warn(line)
         write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1).encode())
         index = pa.table({"key": keys}).replace_schema_metadata(
             {"columns": json.dumps(list(columns)), "digest": digest(keys.tobytes())}
@@ -251,11 +251,9 @@ def load_results(directory: str | Path) -> pd.DataFrame:
     if not tables:
         raise ValueError(f"directory={directory} holds no results yet; run the sweep")
     if not known.all():
-        warnings.warn(
+        warn(
             f"{directory} holds {known.sum()} of {len(known)} points; run the sweep again to "
-            f"complete it",
-            RuntimeWarning,
-            stacklevel=2,
+            f"complete it"
         )
     point = np.concatenate(places)
     order = np.argsort(point, kind="stable")

@@ -31,6 +31,8 @@ from lagc_jax.targets import Accuracy, Gap, Iterate
 from lagc_jax.theory import expected_wall_clock
 from lagc_jax.trajectory import Trajectory, complexity, simulate
 
+__version__ = "0.1.0"
+
 # Experiments need pandas and pyarrow, which most programs can do without: they load when asked for.
 if TYPE_CHECKING:
     from lagc_jax.experiments.advice import design

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lagc_jax._display import readable
+
 T = TypeVar("T")
 
 # TPUs and some GPUs shorten float32 products unless asked not to.
@@ -46,7 +48,7 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         cls.__eq__ = _equal  # type: ignore[method-assign]
         cls.__hash__ = _hash  # type: ignore[method-assign]
         cls._static = static  # type: ignore[attr-defined]
-        cls = dataclass(frozen=True, eq=False)(cls)
+        cls = readable(dataclass(frozen=True, eq=False, repr=False)(cls))
         data = tuple(f.name for f in fields(cls) if f.name not in static)  # type: ignore[arg-type]
 
         def flatten_with_keys(obj: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:

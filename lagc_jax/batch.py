@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
+from lagc_jax._display import readable
+from lagc_jax._frames import frame
 from lagc_jax._keys import fold_each, one_key
 from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
@@ -27,11 +29,15 @@ from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise,
 from lagc_jax.targets import Gap, Target
 from lagc_jax.trajectory import run_trajectory
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Trajectories run together, always padded to this number, so that results do not depend on how many
 # are asked for.
 BLOCK = 16
 
 
+@readable
 class Batch(NamedTuple):
     """Many realisations of the delays, summarised.
 
@@ -48,6 +54,7 @@ class Batch(NamedTuple):
         costs: what it took to reach each accuracy (A,).
         reached: (A,) share of the realisations that did.
         curve: `Summary` of the cumulative time at the iterates asked for, None without any.
+        levels: (A,) accuracies.
     """
 
     gap: Array
@@ -57,6 +64,21 @@ class Batch(NamedTuple):
     costs: Costs
     reached: Array
     curve: Summary | None
+    levels: ArrayLike
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A `pandas.DataFrame`, a row an accuracy: means of all costs, what is known of the time.
+
+        Columns are those of an experiment's table; of vmapped batches `run` counts.
+        """
+        time = self.costs.time
+        columns = {"accuracy": self.levels, "reached": self.reached}
+        columns |= {name: cost.mean for name, cost in self.costs._asdict().items()}
+        columns |= {"time_mean": columns.pop("time"), "time_standard_error": time.standard_error}
+        columns |= {
+            f"time_quantile_{i}": time.quantiles[..., i] for i in range(time.quantiles.shape[-1])
+        }
+        return frame(columns, self.reached.ndim > 1, "level")
 
     @property
     def mean(self) -> Array:
@@ -177,7 +199,7 @@ def _along(
     share = reached.astype(jnp.result_type(float))
     curve = None if iterates is None else run(iterates, True)
     uploads = (path.selected, path.selected)
-    return Batch(path.gap, *uploads, path.diverged, costs, share, curve)
+    return Batch(path.gap, *uploads, path.diverged, costs, share, curve, target.levels)
 
 
 @compiled()
@@ -185,8 +207,8 @@ def _spend(
     scheme: Scheme, selected: Array, message_bits: ArrayLike, index: Array, reached: Array
 ) -> Spent:
     """`spend` at the first hits of a path (K, G)."""
-    groups = (each[index] for each in count_groups(scheme, selected))
-    return spend(scheme, (index, reached), *groups, message_bits)
+    working, uploaded = (each[index] for each in count_groups(scheme, selected))
+    return spend(scheme, (index, reached), working, uploaded, message_bits)
 
 
 class Realised(NamedTuple):
@@ -255,5 +277,5 @@ def realise_paths(
         return summarise_moments(moments, flat, quantiles, num_realisations, keep_samples)
 
     costs, curve = jax.tree.map(summarise, samples)
-    batch = Batch(gap, selected, received, diverged, Costs(*costs), reached, curve)
+    batch = Batch(gap, selected, received, diverged, Costs(*costs), reached, curve, target.levels)
     return Realised(batch, *there)

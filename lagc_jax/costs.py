@@ -92,9 +92,10 @@ def spend(
     index, reached = hit
     downlink, uplink, computation = price(scheme, working, uploaded)
     where = reached.__array_namespace__().where
-    counts = (index, downlink + uplink, computation, uplink)
-    *spent, uplink = (where(reached, count, np.inf) for count in counts)
-    return Spent(*spent, uplink * message_bits)
+    iterations, messages, gradients, uplink = (
+        where(reached, count, np.inf) for count in (index, downlink + uplink, computation, uplink)
+    )
+    return Spent(iterations, messages, gradients, uplink * message_bits)
 
 
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:

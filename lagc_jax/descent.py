@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import check_record, positive
+from lagc_jax._display import readable
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
@@ -207,6 +208,7 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
     )
 
 
+@readable
 class Path(NamedTuple):
     """The iterates' part of a trajectory; most often it does not depend on computing times.
 

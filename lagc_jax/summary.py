@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._display import readable
 from lagc_jax._keys import fold_each
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
@@ -19,6 +20,7 @@ from lagc_jax.times import DirectTimes, Times, WorkerTimes
 BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
 
 
+@readable
 class Summary(NamedTuple):
     """Sample statistics of R realisations of A wall-clock times.
 
@@ -40,7 +42,10 @@ class Summary(NamedTuple):
     quantile_bounds: Array
     samples: Array | None
 
+    _shown = ("mean", "standard_error", "quantiles")
 
+
+@readable
 class Costs(NamedTuple):
     """What realisations took to reach each of A levels; `inf` where not reached.
 

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
+from lagc_jax._display import readable
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import accumulate, first_hit, price, spend
@@ -43,6 +44,7 @@ class IterationCosts(NamedTuple):
         return self.downlink + self.uplink
 
 
+@readable
 class Expectation(NamedTuple):
     """Expected complexity to accuracy along a path; `inf` where the accuracy is not reached.
 

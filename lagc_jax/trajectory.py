@@ -1,7 +1,8 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_record, positive
+from lagc_jax._checks import check_record, not_negative, positive
+from lagc_jax._display import readable
+from lagc_jax._frames import frame, load, save
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
@@ -35,7 +38,11 @@ from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import GradientCode
 
+if TYPE_CHECKING:
+    import pandas as pd
 
+
+@readable
 class Trajectory(NamedTuple):
     """One realisation of a scheme; arrays over iterates are cumulative and start at 0.
 
@@ -78,7 +85,46 @@ class Trajectory(NamedTuple):
         floating = jnp.result_type(float)
         return self.uplink.astype(floating) * self.message_bits[..., None].astype(floating)
 
+    def gap_at(self, times: ArrayLike) -> Array:
+        """Gap of the newest iterate at given times (T,): (T,), of vmapped runs (.., T).
 
+        A band over realisations is a quantile of it along the runs.
+
+        Raises:
+            ValueError: for a negative time.
+        """
+        not_negative("times", times)
+
+        def look(gap: Array, clock: Array) -> Array:
+            return gap[jnp.searchsorted(clock, jnp.asarray(times), side="right") - 1]
+
+        return jnp.vectorize(look, signature="(k),(k)->(t)")(self.gap, self.wall_clock)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A `pandas.DataFrame`, a row an iterate; of vmapped runs, counted in the column `run`."""
+        columns = {
+            "gap": self.gap,
+            "time": self.wall_clock,
+            "communication": self.communication,
+            "downlink": self.downlink,
+            "uplink": self.uplink,
+            "computation": self.computation,
+            "bits": self.bits,
+            "timeouts": self.timeouts,
+        }
+        return frame(columns, self.gap.ndim > 1, "iterate")
+
+    def save(self, path: str | File) -> None:
+        """Write it to an `.npz` file."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | File) -> "Trajectory":
+        """Read what `save` has written; raise ValueError for anything else."""
+        return load(cls, path)
+
+
+@readable
 class Complexity(NamedTuple):
     """What it took to reach an accuracy; `inf` where it was not reached."""
 
@@ -87,6 +133,13 @@ class Complexity(NamedTuple):
     computation: Array  # partition gradients
     iterations: Array  # first `k` with `L(theta^k) - L(theta*) <= accuracy`
     bits: Array  # sent to the server
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A `pandas.DataFrame`, a row an entry; with two axes these are `run` and `level`."""
+        columns = {name: jnp.atleast_1d(values) for name, values in self._asdict().items()}
+        columns["time"] = columns.pop("wall_clock")
+        leading = self.iterations.ndim > 1
+        return frame(columns, leading, "level" if leading else "entry")
 
 
 def simulate(
@@ -234,12 +287,15 @@ def _descend_with_arrivals(
 def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
     """Read off what a trajectory took to reach an accuracy, a gap or an array of them (LAGC).
 
-    Entries are of the shape of `accuracy`, `inf` where no iterate up to `K` has such a gap.
+    Entries are of the shape of `accuracy`, `inf` where no iterate up to `K` has such a gap; of a
+    trajectory made under `vmap` its leading axes come first.
 
     Raises:
         ValueError: if an accuracy is not positive and finite.
     """
     positive("accuracy", accuracy)
+    if trajectory.gap.ndim > 1:
+        return jax.vmap(complexity, in_axes=(0, None))(trajectory, accuracy)
     hit = first_hit(trajectory.gap, accuracy)
     run, iterates = trajectory, jnp.arange(trajectory.gap.shape[-1])
     costs = (run.wall_clock, run.communication, run.computation, iterates, run.bits)

@@ -183,12 +183,14 @@ class Engine:
         """What is kept of a path in NumPy's arrays."""
         index, reached = self.target.hits(path.gap, path.recorded)
         uploads = accumulate(path.selected.sum(-1))
+        gap, recorded = at_hits((path.gap, path.recorded), index, reached, np.nan)
         return PathRecord(
             {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
             index,
             reached,
             uploads[index],
-            *at_hits((path.gap, path.recorded), index, reached, np.nan),
+            gap,
+            recorded,
             path.diverged,
             float(contract.message_bits(scheme.trigger, problem.num_parameters)),
         )
@@ -322,7 +324,8 @@ def _outcome(
         ]
     return Outcome(
         along_path(time, spent, record.reached, quantiles.size),
-        *(np.where(record.reached, moment, np.inf) for moment in exact),
+        np.where(record.reached, exact[0], np.inf),
+        np.where(record.reached, exact[1], np.inf),
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,

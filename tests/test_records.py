@@ -1,0 +1,101 @@
+"""Results as lines, tables and files."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax as lj
+
+K, KEY = 12, jax.random.key(2)
+SCHEME, DELAYS = lj.g_lag(6, 2, xi=0.1), lj.Exponential(1.0)
+
+
+@pytest.fixture(scope="module")
+def runs(problem):
+    """Three realisations with a start of their own each."""
+
+    def run(key):
+        theta = jax.random.normal(key, (problem.num_parameters,))
+        return lj.simulate(problem, SCHEME, DELAYS, key, num_iterations=K, theta0=theta)
+
+    return jax.jit(jax.vmap(run))(jax.random.split(KEY, 3))
+
+
+def one_of(runs, i):
+    return jax.tree.map(lambda leaf: leaf[i], runs)
+
+
+@pytest.mark.parametrize("accuracy", [30.0, (100.0, 3.0)])
+def test_complexity_of_vmapped_runs_is_that_of_each(runs, accuracy):
+    together = lj.complexity(runs, accuracy)
+    for i in range(3):
+        for one, all_ in zip(lj.complexity(one_of(runs, i), accuracy), together, strict=True):
+            assert np.array_equal(one, all_[i])
+
+
+def test_the_gap_at_a_time_is_that_of_the_newest_iterate(runs):
+    times = np.array([0.0, 0.5, 3.0, 1e9])
+    gaps = runs.gap_at(times)
+    for i in range(3):
+        clock, gap = np.asarray(runs.wall_clock[i]), np.asarray(runs.gap[i])
+        expected = [gap[[k for k in range(K + 1) if clock[k] <= t][-1]] for t in times]
+        assert np.array_equal(gaps[i], expected)
+    assert np.array_equal(one_of(runs, 1).gap_at(times), gaps[1])
+    with pytest.raises(ValueError, match=r"times=.*-1"):
+        runs.gap_at([-1.0])
+
+
+def test_frames_hold_every_iterate_of_every_run(runs):
+    table = runs.to_frame()
+    assert table.shape[0] == 3 * (K + 1)
+    for i in range(3):
+        alone = one_of(runs, i).to_frame()
+        assert table[table["run"] == i].drop(columns="run").reset_index(drop=True).equals(alone)
+        assert np.array_equal(alone["time"], runs.wall_clock[i])
+        assert np.array_equal(alone["iterate"], np.arange(K + 1))
+    found = lj.complexity(runs, (100.0, 3.0)).to_frame()
+    assert found[["run", "level"]].to_numpy().tolist() == [[i, a] for i in range(3) for a in (0, 1)]
+    assert len(lj.complexity(one_of(runs, 0), 3.0).to_frame()) == 1
+
+
+def test_the_frame_of_a_batch_is_that_of_an_experiment(problem):
+    levels, steps = (100.0, 3.0), dict(num_iterations=K, num_realisations=5)
+    batch = lj.simulate_batch(
+        problem, SCHEME, DELAYS, jax.random.key(0), accuracies=levels, **steps
+    )
+    things = dict(problems={"p": problem}, schemes={"s": SCHEME}, delays={"d": DELAYS})
+    table = lj.run(lj.Experiment(**things, target=lj.Gap(levels), **steps))
+    found = batch.to_frame()
+    shared = [name for name in found if name in table]
+    assert {"accuracy", "reached", "time_mean", "communication", "bits"} <= set(shared)
+    assert np.array_equal(found[shared], table[shared])
+
+
+def test_a_trajectory_comes_back_from_a_file(runs, tmp_path):
+    path = tmp_path / "run.npz"
+    nested = runs._replace(theta={"w": runs.theta, "b": [runs.gap, (runs.gap,)]})
+    for run in (one_of(runs, 0), nested):
+        run.save(path)
+        again = lj.Trajectory.load(path)
+        assert jax.tree.structure(again) == jax.tree.structure(run)
+        for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(run), strict=True):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
+    np.savez(path, x=np.ones(2))
+    with pytest.raises(ValueError, match=r"path=.*holds no Trajectory .*give"):
+        lj.Trajectory.load(path)
+
+
+def test_results_and_objects_are_a_line_and_traced_ones_too(problem, runs):
+    batch = lj.simulate_batch(problem, SCHEME, DELAYS, KEY, num_iterations=K, num_realisations=2)
+    for thing in (runs, problem, SCHEME, batch, lj.complexity(runs, 1.0), lj.init(problem, SCHEME)):
+        text = repr(thing)
+        assert text.startswith(type(thing).__name__ + "(")
+        assert len(text) < 1000
+        assert "\n" not in text
+        assert thing._repr_html_().startswith("<table>")
+    assert repr(lj.Exponential(2.0)) == "Exponential(rate=2.0)"
+    seen = []
+    jax.jit(lambda rate: seen.append(repr(lj.Exponential(rate))))(jnp.ones(3))
+    assert seen == ["Exponential(rate=float64[3])"]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import lagc_jax as lj
+from lagc_jax.__main__ import NAMES
 
 PROGRAM = """
 import sys
@@ -31,3 +32,16 @@ def test_names_that_load_late_are_there_and_listed():
     assert set(lj.__all__) <= set(dir(lj))
     assert all(hasattr(lj, name) for name in lj.__all__)
     assert not hasattr(lj, "desing")
+
+
+def test_the_scripts_are_one_command():
+    def lagc(*words):
+        command = [sys.executable, "-m", "lagc_jax", *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    listed = lagc().stdout
+    assert all(f"  {name} " in listed for name in NAMES)
+    assert lagc("plot", "--help").stdout.startswith("usage: plot.py")
+    unknown = lagc("papers")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert "'papers' is unknown; give one of" in unknown.stderr

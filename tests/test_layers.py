@@ -28,6 +28,7 @@ LAYERS = [
     {"batch", "theory"},
     {"experiments"},
     {"plots"},
+    {"__main__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 # Within a layer folders do not know each other; single modules may.

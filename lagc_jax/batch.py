@@ -148,7 +148,7 @@ def simulate_batch(
     key = one_key(key)
     clock = clock_of(scheme, delays, cluster, sampler)
     wanted = _wanted(accuracies, quantiles, iterates, K)
-    warn_if_short(delays, K)
+    warn_if_short(clock.delays, K)
     if not clock.shared:
         start = (alpha, theta)
         return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch

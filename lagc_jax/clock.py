@@ -15,7 +15,7 @@ from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import Delays, TimeSource
-from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.contract import as_source
 from lagc_jax.delays.families import Scaled
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
@@ -152,7 +152,8 @@ def clock_of(
 
     Args:
         scheme: sizes, trigger and decoding.
-        delays: distribution of the computing times, parameters () or (M,).
+        delays: distribution of the computing times, parameters () or (M,); a frozen one of scipy's
+            is tabulated.
         cluster: start-up, messages and timeout; None for the paper's.
         sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
             None is "direct" where that is exact: for identical delays in a cluster that adds one
@@ -168,7 +169,7 @@ def clock_of(
     >>> clock.exact, [f"{mean:.2f}" for mean in clock.mean([[True, True]])]
     (True, ['1.50'])
     """
-    check_source(delays)
+    delays = as_source(delays)
     draws = 1
     if cluster is not None:
         cluster.check(scheme.num_workers)

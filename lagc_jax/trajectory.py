@@ -196,7 +196,7 @@ def simulate(
     key = as_key(key)
     check_record(record)
     clock, code = _recovery(problem, scheme, delays, cluster, sampler, exact_recovery, code)
-    warn_if_short(delays, K)
+    warn_if_short(clock.delays, K)
     return run_trajectory(problem, clock, key, alpha, theta, code, K, record)
 
 

@@ -12,6 +12,7 @@ from lagc_jax.delays.families import (
 )
 from lagc_jax.delays.fitting import fit, quantile_frame
 from lagc_jax.delays.stragglers import Bursty, Failures
+from lagc_jax.delays.tabulated import Tabulated, tabulate
 from lagc_jax.delays.traces import Trace
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "Lognormal",
     "Pareto",
     "ShiftedExponential",
+    "Tabulated",
     "TimeSource",
     "Trace",
     "Weibull",
     "fit",
     "quantile_frame",
+    "tabulate",
 ]

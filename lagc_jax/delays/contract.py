@@ -7,9 +7,18 @@ import numpy as np
 from jax import Array
 
 from lagc_jax.delays.base import Delays, TimeSource
+from lagc_jax.delays.tabulated import is_distribution, tabulate
 
 SOURCE = ("dtype", "identical", "length", "check", "sample_chunk")
 FAMILY = ("tail_index", "hazard", "inverse_hazard", "log_inverse_hazard")
+
+
+def as_source(delays: Any) -> Any:
+    """What a user gives as times: a distribution of scipy's is tabulated, all else checked."""
+    if is_distribution(delays) and not hasattr(type(delays), "sample_chunk"):
+        return tabulate(delays)
+    check_source(delays)
+    return delays
 
 
 def check_source(delays: Any, family: bool = False) -> None:
@@ -19,7 +28,9 @@ def check_source(delays: Any, family: bool = False) -> None:
         array = isinstance(delays, np.ndarray | list | tuple | Array) or hasattr(delays, "columns")
         given = f"the class {delays.__name__}" if isinstance(delays, type) else f"a {kind.__name__}"
         remedy = (
-            "lagc_jax.Trace.from_array(times)"
+            "lagc_jax.delays.tabulate of it"
+            if is_distribution(delays)
+            else "lagc_jax.Trace.from_array(times)"
             if array
             else "one of lagc_jax.delays.FAMILIES such as lagc_jax.Exponential(1.0), a "
             "lagc_jax.Trace of measured times, or a class of your own with the methods of "

@@ -20,7 +20,7 @@ from lagc_jax._checks import not_negative, one_axis, positive, whole_number
 from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.clock import clock_of
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.contract import as_source
 from lagc_jax.doors import check_fit
 from lagc_jax.experiments.common import Progress, run_common
 from lagc_jax.experiments.experiment import Experiment, Vary
@@ -121,7 +121,7 @@ def design(
     largest = min(M if storage is None else _check_storage(storage), M)
     prices = _check_prices(price_time, price_message, price_gradient)
     _check_search(xi, step_sizes, memory, accuracy, num_realisations)
-    check_source(delays)
+    delays = as_source(delays)
     delays.check(M)
     key = _keys.make_key(0) if key is None else _keys.one_key(key)
     problem = _make_problem(problem, M, _keys.fold_in(key, PROBLEM))

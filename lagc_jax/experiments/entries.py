@@ -9,6 +9,7 @@ import numpy as np
 
 from lagc_jax._checks import concrete
 from lagc_jax.cluster import Cluster
+from lagc_jax.delays.contract import as_source
 from lagc_jax.experiments.experiment import Vary
 from lagc_jax.experiments.identity import identity
 from lagc_jax.problems.base import Problem
@@ -98,9 +99,10 @@ def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
         if isinstance(thing, Vary):
             for arguments in thing:
                 columns = {key: shown(each) for key, each in arguments.items()}
-                entries.append(_entry(name, thing.make(**arguments), columns))
+                entries.append(_entry(name, as_source(thing.make(**arguments)), columns))
         else:
-            entries.append(_entry(name, thing, dict(scalars(thing))))
+            source = as_source(thing)
+            entries.append(_entry(name, source, dict(scalars(source))))
     return _distinct("delays", entries)
 
 

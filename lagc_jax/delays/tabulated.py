@@ -1,0 +1,190 @@
+"""Any law of positive times, through a table of its quantiles: scipy's distributions, say."""
+
+import math
+import warnings
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import as_leaf, positive
+from lagc_jax._modes import float_dtype, lenient
+from lagc_jax._pytree import pytree
+from lagc_jax.delays.base import Delays
+
+# Logarithms of the hazards in the table: survival probabilities of 1 - 1e-18 to 1e-300.
+KNOTS = np.linspace(math.log(1e-18), math.log(690.0), 8192)
+STEP = KNOTS[1] - KNOTS[0]
+ENOUGH = 25.0  # the quantiles must be known for hazards between its inverse and itself
+
+
+@pytree()
+class Tabulated(Delays):
+    """A law by its quantiles, tabulated once; made by `tabulate`.
+
+    Between the knots `log(t - start)` is a cubic in the logarithm of the hazard. Beyond the last,
+    at a survival probability of 1e-300, it is linear in the hazard.
+
+    Attributes:
+        scale: factor of all times, shape () or (M,).
+        start: () the smallest time.
+        values: (N,) `log(t - start)` at the knots.
+        slopes: (N,) its derivatives by the logarithm of the hazard.
+        tail: () tail index.
+    """
+
+    scale: ArrayLike
+    start: ArrayLike
+    values: ArrayLike
+    slopes: ArrayLike
+    tail: ArrayLike
+
+    def __post_init__(self) -> None:
+        positive("scale", self.scale)
+        object.__setattr__(self, "scale", as_leaf(self.scale))
+
+    @property
+    def tail_index(self) -> ArrayLike:
+        return self.tail
+
+    @property
+    def dtype(self) -> Any:
+        return float_dtype(self.scale)
+
+    @property
+    def identical(self) -> bool:
+        return np.ndim(self.scale) == 0
+
+    def check(self, num_workers: int, draws: int = 1) -> None:
+        if np.shape(self.scale) not in ((), (num_workers,)):
+            raise ValueError(
+                f"delays.scale has shape {np.shape(self.scale)}; give () or {(num_workers,)}, one "
+                f"value a worker"
+            )
+
+    def _cubic(self, place: Array, part: Array) -> tuple[Array, Array]:
+        """Value and derivative in a cell at a part in [0, 1] of it (Hermite)."""
+        values, slopes = (jnp.asarray(each, part.dtype) for each in (self.values, self.slopes))
+        low, high = values[place], values[place + 1]
+        left, right = STEP * slopes[place], STEP * slopes[place + 1]
+        rise = high - low
+        a, b = left + right - 2 * rise, 3 * rise - 2 * left - right
+        return low + part * (left + part * (b + part * a)), left + part * (2 * b + part * 3 * a)
+
+    def _log_excess(self, x: Array) -> Array:
+        """`log(t - start)` at a hazard `x`, without the scale."""
+        u = (jnp.log(x) - KNOTS[0]) / STEP
+        inside = jnp.clip(u, 0, KNOTS.size - 1)
+        place = jnp.minimum(inside.astype(int), KNOTS.size - 2)
+        value, _ = self._cubic(place, inside - place)
+        first, last = jnp.asarray(self.slopes, x.dtype)[0], jnp.asarray(self.slopes, x.dtype)[-1]
+        below = jnp.minimum(u, 0) * STEP * first
+        end = math.exp(KNOTS[-1])
+        return value + below + jnp.maximum(x / end - 1, 0) * last
+
+    @lenient
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        x = jnp.asarray(x, self.dtype)
+        excess = jnp.exp(self._log_excess(jnp.maximum(x, jnp.finfo(x.dtype).tiny)))
+        return jnp.asarray((self.start + jnp.where(x > 0, excess, 0)) * self.scale)
+
+    @lenient
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        x = jnp.asarray(x, self.dtype)
+        excess = self._log_excess(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+        return jnp.logaddexp(excess, jnp.log(jnp.asarray(self.start, x.dtype))) + jnp.log(
+            self.scale
+        )
+
+    @lenient
+    def hazard(self, t: ArrayLike) -> Array:
+        t = jnp.asarray(t, self.dtype) / self.scale
+        tiny = jnp.finfo(t.dtype).tiny
+        excess = jnp.log(jnp.maximum(t - self.start, tiny))
+        values = jnp.asarray(self.values, t.dtype)
+        place = jnp.clip(jnp.searchsorted(values, excess) - 1, 0, KNOTS.size - 2)
+        part = jnp.clip((excess - values[place]) / (values[place + 1] - values[place]), 0, 1)
+        for _ in range(3):  # nearly linear in a cell
+            value, slope = self._cubic(place, part)
+            part = jnp.clip(part + (excess - value) / slope, 0, 1)
+        slopes = jnp.asarray(self.slopes, t.dtype)
+        below = jnp.minimum(excess - values[0], 0) / slopes[0]
+        beyond = 1 + jnp.maximum(excess - values[-1], 0) / slopes[-1]
+        return jnp.where(
+            t > self.start, jnp.exp(KNOTS[0] + STEP * (place + part) + below) * beyond, 0
+        )
+
+
+def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
+    """A family of times from anything with `ppf` and `isf`, as scipy's frozen distributions have.
+
+    Its quantiles are read once, in float64; the simulator's doors do so by themselves. Between
+    knots times have a relative error of some 1e-9 where the law is smooth (1e-5 in float32); where
+    scipy's quantiles fail, far out, a power law goes on. The tail index is read off the far tail:
+    what the hazard gains for each unit of `log t`, infinite where that grows.
+
+    Args:
+        distribution: of positive times, continuous: `ppf(q)` the time with `P(tau <= t) = q`,
+            `isf(q)` that with `P(tau > t) = q`.
+        scale: factor of all times, shape () or (M,): slow workers, say.
+
+    Raises:
+        ValueError: for no such object, negative times, or a law with jumps or gaps.
+
+    >>> from types import SimpleNamespace
+    >>> unit = SimpleNamespace(ppf=lambda q: -np.log1p(-q), isf=lambda q: -np.log(q))
+    >>> f"{float(tabulate(unit).survival(2.0)):.6f}", f"{np.exp(-2):.6f}"
+    ('0.135335', '0.135335')
+    """
+    if not is_distribution(distribution):
+        raise ValueError(
+            f"distribution is a {type(distribution).__name__} without ppf and isf; give a frozen "
+            f"one, as scipy.stats.fisk(2.0) is"
+        )
+    start, values, good = _read(distribution)
+    slopes = np.gradient(values[good], STEP, edge_order=2)
+    v = values[good]
+    slopes[2:-2] = (8 * (v[3:-1] - v[1:-3]) - (v[4:] - v[:-4])) / (12 * STEP)
+    # Where quantiles cannot be told from the start, or from each other, a power law goes on.
+    values = np.interp(KNOTS, KNOTS[good], v)
+    before, after = np.arange(KNOTS.size) < good.start, np.arange(KNOTS.size) >= good.stop
+    values[before] = v[0] + (KNOTS[before] - KNOTS[good][0]) * slopes[0]
+    values[after] = v[-1] + (KNOTS[after] - KNOTS[good][-1]) * slopes[-1]
+    slopes = np.interp(KNOTS, KNOTS[good], slopes)
+    # What the hazard gains for each unit of log t, at a hazard and at half of it.
+    half, last = good.stop - 3 - round(math.log(2) / STEP), good.stop - 3
+    gains = np.exp(KNOTS[[half, last]]) / slopes[[half, last]]
+    tail = float(gains[1]) if gains[1] < 1.01 * gains[0] else math.inf
+    return Tabulated(scale, start, values, slopes, tail)
+
+
+def _read(distribution: Any) -> tuple[float, np.ndarray, slice]:
+    """The start, `log(t - start)` at the knots, and the knots at which these are known."""
+    hazards = np.exp(KNOTS)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # what fails far out is cut off
+        start = float(distribution.ppf(0.0))
+        early = distribution.ppf(-np.expm1(-hazards))
+        times = np.where(hazards < math.log(2), early, distribution.isf(np.exp(-hazards)))
+        # Times so near the start that the difference is lost in rounding do not count.
+        known = np.isfinite(times) & (times > start + 1e-6 * abs(start))
+        values = np.log(np.where(known, times - start, 1.0))
+    rising = known[1:] & known[:-1] & (np.diff(values) > 0)
+    middle = int(np.searchsorted(hazards, math.log(2)))
+    holes = np.flatnonzero(~rising)
+    first = int(holes[holes < middle].max(initial=-1)) + 1
+    last = int(holes[holes >= middle].min(initial=KNOTS.size - 1)) + 1
+    if not start >= 0:
+        raise ValueError(f"distribution has times from {start:g} on; give one of positive times")
+    if last - first < 5 or hazards[last - 1] < ENOUGH or hazards[first] > 1 / ENOUGH:
+        raise ValueError(
+            "distribution has jumps or gaps; give a Discrete or a Trace for such times"
+        )
+    return start, values, slice(first, last)
+
+
+def is_distribution(thing: Any) -> bool:
+    """Whether a thing answers as scipy's frozen distributions do."""
+    return callable(getattr(thing, "ppf", None)) and callable(getattr(thing, "isf", None))

@@ -1,0 +1,81 @@
+"""Times from scipy's distributions, through a table of their quantiles."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats as st
+
+import lagc_jax as lj
+from lagc_jax.delays import Tabulated, tabulate
+
+HAZARDS = np.geomspace(1e-9, 60, 400)
+LAWS = {
+    "log-logistic": (st.fisk(2.5), 2.5),
+    "pareto": (st.pareto(1.5), 1.5),
+    "gamma": (st.gamma(0.4), np.inf),
+    "lognormal": (st.lognorm(1.0), np.inf),
+    "shifted": (st.weibull_min(0.7, loc=1.0), np.inf),
+    "uniform": (st.uniform(1.0, 2.0), np.inf),
+}
+
+
+def quantiles(law):
+    late = law.isf(np.exp(-HAZARDS))
+    return np.where(np.log(2) > HAZARDS, law.ppf(-np.expm1(-HAZARDS)), late)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_quantiles_hazards_and_tails_are_those_of_scipy(name):
+    law, tail = LAWS[name]
+    times, expected = tabulate(law), quantiles(law)
+    np.testing.assert_allclose(times.inverse_hazard(HAZARDS), expected, rtol=2e-9)
+    np.testing.assert_allclose(np.exp(times.log_inverse_hazard(HAZARDS)), expected, rtol=2e-9)
+    # Beyond these, one step of a float64 time is a larger step of its hazard.
+    part = (HAZARDS > 1e-3) & ((15 if name == "uniform" else 60) > HAZARDS)
+    np.testing.assert_allclose(times.hazard(expected)[part], HAZARDS[part], rtol=1e-8)
+    assert times.tail_index == pytest.approx(tail, rel=1e-4)
+    single = Tabulated(*(np.float32(leaf) for leaf in jax.tree.leaves(times)))
+    np.testing.assert_allclose(single.inverse_hazard(HAZARDS[::9]), expected[::9], rtol=1e-4)
+
+
+def test_moments_are_those_of_the_family():
+    groups = np.ones((1, 2), bool)
+    family, table = lj.delays.Lognormal(0.0, 1.0), tabulate(st.lognorm(1.0))
+    for exact in (lj.expected_wall_clock, lj.theory.wall_clock_variance):
+        scheme = lj.grouping(4, 2)
+        np.testing.assert_allclose(
+            exact(scheme, table, groups), exact(scheme, family, groups), rtol=1e-8
+        )
+    rates = np.array([1.0, 2.0])
+    unequal = tabulate(st.expon(), 1 / rates)
+    mean = lj.expected_wall_clock(lj.gd(2), unequal, groups)[1]
+    np.testing.assert_allclose(mean, 1 / 1 + 1 / 2 - 1 / 3, rtol=1e-8)
+
+
+def test_every_door_takes_a_distribution_of_scipys(problem):
+    scheme, law, K = lj.g_lag(6, 2, xi=0.1), st.fisk(2.5), 5
+    key, sizes = jax.random.key(0), dict(num_iterations=K, num_realisations=3)
+    batch = lj.simulate_batch(problem, scheme, law, key, accuracies=[50.0], **sizes)
+    table = lj.run(
+        lj.Experiment(problems={"p": problem}, schemes={"s": scheme}, delays={"d": law},
+                      target=lj.Gap([50.0]), **sizes)
+    )  # fmt: skip
+    assert table["time_mean"].item() == batch.mean.item()
+    run = lj.simulate(problem, scheme, law, key, num_iterations=K)
+    assert np.isfinite(run.wall_clock).all()
+    with pytest.raises(ValueError, match=r"give lagc_jax[.]delays[.]tabulate of it"):
+        lj.law.iteration_mean(law, 4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: tabulate(1.0), "float without ppf and isf; give a frozen"),
+        (lambda: tabulate(st.norm()), "times from -inf on; give one of positive"),
+        (lambda: tabulate(st.poisson(3.0, loc=2)), "jumps or gaps; give a Discrete"),
+        (lambda: tabulate(st.expon(), -1.0), "scale=-1.0"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

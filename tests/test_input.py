@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 import lagc_jax as lj
 from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs
@@ -241,7 +240,6 @@ class Unfinished(lj.delays.Delays):
 
 
 NO_SOURCES = [
-    (stats.expon(), r"delays is a rv_continuous_frozen, not a source of times; give one of"),
     (
         "exponential",
         r"delays is a str, not a source of times; give one of lagc_jax.delays.FAMILIES",

@@ -63,6 +63,7 @@ def test_every_door_takes_a_distribution_of_scipys(problem):
     assert table["time_mean"].item() == batch.mean.item()
     run = lj.simulate(problem, scheme, law, key, num_iterations=K)
     assert np.isfinite(run.wall_clock).all()
+    assert isinstance(lj.delays.Failures(law, 0.1).delays, Tabulated)
     with pytest.raises(ValueError, match=r"give lagc_jax[.]delays[.]tabulate of it"):
         lj.law.iteration_mean(law, 4, 2, 1)
 

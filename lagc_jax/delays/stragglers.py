@@ -16,7 +16,7 @@ from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.contract import as_source
 
 # Chunks that a chain can be asked for: 2^24 of them.
 LEVELS = 24
@@ -89,7 +89,7 @@ class Bursty(Wrapper):
     leave: ArrayLike
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
+        object.__setattr__(self, "delays", as_source(self.delays))
         for name in ("slowdown", "enter", "leave"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
         positive("slowdown", self.slowdown)
@@ -207,7 +207,7 @@ class Failures(Wrapper):
     forever: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
+        object.__setattr__(self, "delays", as_source(self.delays))
         for name in ("once", "forever"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
             probability(name, getattr(self, name))

@@ -90,14 +90,33 @@ def threefry(seed: Array, high: ArrayLike, low: ArrayLike) -> tuple[Array, Array
     return x, y
 
 
+def fold_in(key: Any, number: ArrayLike) -> Array:
+    """`jax.random.fold_in(key, number)` of `as_key(key)`."""
+    number = jnp.asarray(number).astype(jnp.uint32)
+    return _as_keys(threefry(_words(key), np.uint32(0), number))
+
+
+def split(key: Any, num: int = 2) -> Array:
+    """`jax.random.split(key, num)` of `as_key(key)`."""
+    return _as_keys(threefry(_words(key), np.uint32(0), jnp.arange(num, dtype=jnp.uint32)))
+
+
 def fold_each(key: Any, numbers: ArrayLike) -> Array:
     """`as_key(fold_in(key, i))` for every `i` of numbers (R,), of the user's own `fold_in`."""
     typed, numbers = one_key(key), jnp.asarray(numbers)
     if _is_threefry(typed):
-        words = threefry(jax.random.key_data(typed), np.uint32(0), numbers.astype(jnp.uint32))
-        return jax.random.wrap_key_data(jnp.stack(words, axis=-1), impl=IMPLEMENTATION)
+        return fold_in(typed, numbers)
     # Under vmap, the `fold_in` of "unsafe_rbg" gives other keys than one by one.
     return jax.lax.map(lambda number: as_key(jax.random.fold_in(typed, number)), numbers)
+
+
+def _words(key: Any) -> Array:
+    """The two words of `as_key(key)`."""
+    return jax.random.key_data(as_key(key))
+
+
+def _as_keys(words: tuple[Array, Array]) -> Array:
+    return jax.random.wrap_key_data(jnp.stack(words, axis=-1), impl=IMPLEMENTATION)
 
 
 def _is_threefry(typed: Array) -> bool:
@@ -115,9 +134,6 @@ def from_any_key(draw: Draw) -> Draw:
     return drawn  # type: ignore[return-value]
 
 
-fold_in = from_any_key(jax.random.fold_in)
-split = from_any_key(jax.random.split)
-randint = from_any_key(jax.random.randint)
 normal = from_any_key(jax.random.normal)
 permutation = from_any_key(jax.random.permutation)
 
@@ -125,10 +141,30 @@ permutation = from_any_key(jax.random.permutation)
 def bits(key: Any, shape: tuple[int, ...], dtype: DTypeLike = jnp.uint32) -> Array:
     """Words of 32 or 64 random bits, `jax.random.bits(key, shape, dtype)`."""
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    high, low = threefry(jax.random.key_data(as_key(key)), np.uint32(0), counter)
+    high, low = threefry(_words(key), np.uint32(0), counter)
     if jnp.dtype(dtype).itemsize == 4:
         return high ^ low
     return (high.astype(dtype) << 32) | low.astype(dtype)
+
+
+def below(
+    key: Any, shape: tuple[int, ...], limit: ArrayLike, dtype: DTypeLike | None = None
+) -> Array:
+    """Whole numbers from 0 to below a limit (): `jax.random.randint(key, shape, 0, limit, dtype)`.
+
+    Twice as many random bits as a number has are taken modulo the limit.
+    """
+    dtype = jnp.result_type(int) if dtype is None else jnp.dtype(dtype)
+    width = 8 * dtype.itemsize
+    word = jnp.dtype(f"uint{width}")
+    # A limit that is known is one when compiled, and dividing by it is a product then.
+    library: Any = jnp if isinstance(limit, Array) else np
+    limit = library.maximum(library.asarray(limit), 1).astype(word)
+    half = library.asarray(2 ** (width // 2), word) % limit
+    with np.errstate(over="ignore"):  # words are taken modulo 2^width
+        factor = half * half % limit
+    high, low = (bits(each, shape, word) for each in split(key))
+    return ((high % limit * factor + low % limit) % limit).astype(dtype)
 
 
 def survival_uniforms(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

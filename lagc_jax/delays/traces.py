@@ -195,12 +195,12 @@ class Trace(TimeSource):
         if self.resample == "blocks":
             number = iteration // self.block
             keys = jax.vmap(lambda i: _keys.fold_in(key, i))(number)
-            first = jax.vmap(lambda one: _keys.randint(one, (), 0, rows))(keys)
+            first = jax.vmap(lambda one: _keys.below(one, (), rows))(keys)
             return times[(first + iteration - number * self.block) % rows][:, None]
         key = _keys.fold_in(key, chunk)
         if self.resample == "worker":
-            return times[_keys.randint(key, shape, 0, rows), columns]
-        return times.ravel()[_keys.randint(key, shape, 0, rows * self.num_columns)]
+            return times[_keys.below(key, shape, rows), columns]
+        return times.ravel()[_keys.below(key, shape, rows * self.num_columns)]
 
 
 def _times(source: str | Path, name: str, column: "pd.Series") -> np.ndarray:

@@ -44,7 +44,7 @@ def draw_samples(key: Array, samples: Any, weights: Array, batch_size: int) -> t
     of those that are positive over `B`: a sum over them has the mean of that over the partition.
     """
     rank = jnp.cumsum(weights > 0, dtype=jnp.int32)
-    drawn = _keys.randint(key, (batch_size,), 0, rank[-1], jnp.int32)
+    drawn = _keys.below(key, (batch_size,), rank[-1], jnp.int32)
     # Measured in a loop: XLA ranks once, before it, and the unrolled search adds next to nothing.
     rows = jnp.searchsorted(rank[:-1], drawn, side="right", method="scan_unrolled")
     scale = rank[-1].astype(weights.dtype) / batch_size

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
+from lagc_jax._sorting import smallest
 from lagc_jax.schemes.codes import GradientCode, all_ones, span_projections
 
 
@@ -67,10 +68,11 @@ class Decoding(Protocol):
 
 def first(arrival: Array, count: int) -> tuple[Array, Array]:
     """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
-    known = jnp.sort(arrival, axis=-1)[..., count - 1]
-    before, tied = arrival < known[..., None], arrival == known[..., None]
-    free = count - jnp.sum(before, axis=-1, keepdims=True)
-    return known, before | (tied & (jnp.cumsum(tied, axis=-1) <= free))
+    known = smallest(arrival, count)
+    by_worker = arrival.T  # the long axis last: see `smallest`
+    before, tied = by_worker < known.T, by_worker == known.T
+    free = count - jnp.sum(before, axis=0)
+    return known, (before | (tied & (jnp.cumsum(tied, axis=0) <= free))).T
 
 
 @pytree("num_waited")

@@ -1,0 +1,54 @@
+"""Order statistics of a few values along an axis: a network of minima and maxima in place of a sort.
+
+`jnp.sort` compares one pair after another in a loop of its own. A network is a fixed list of
+comparisons, of which only those that the wanted value depends on are made, and it fuses with what
+makes the values.
+"""
+
+from functools import lru_cache
+
+import jax.numpy as jnp
+from jax import Array
+
+# Beyond, the comparisons take longer to compile than they save.
+MAX_VALUES = 64
+
+
+def smallest(values: Array, count: int) -> Array:
+    """The `count`-th smallest of values (..., n), (...,): `jnp.sort(values)[..., count - 1]`."""
+    if values.shape[-1] > MAX_VALUES:
+        return jnp.sort(values, axis=-1)[..., count - 1]
+    # Measured on CPU: with the other axes turned round as well, the long one of iterations comes
+    # last and is what the vector units run along.
+    wires = list(values.T)
+    for i, j in comparisons(len(wires), count - 1):
+        a, b = wires[i], wires[j]
+        ordered = (a <= b) | jnp.isnan(b)  # NaN is last, as in a sort
+        wires[i], wires[j] = jnp.where(ordered, a, b), jnp.where(ordered, b, a)
+    return wires[count - 1].T
+
+
+@lru_cache
+def comparisons(n: int, place: int) -> tuple[tuple[int, int], ...]:
+    """Pairs `(i, j)` to put in order, `i < j`, so that the value at one place of n is sorted.
+
+    Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M), less
+    the pairs that do not bear on the place.
+    """
+    pairs: list[tuple[int, int]] = []
+    top = 1 << max(n - 1, 1).bit_length() - 1
+    p = top
+    while p:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(n - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q >> 1, p
+        p >>= 1
+    needed, kept = {place}, []
+    for i, j in reversed(pairs):
+        if needed & {i, j}:
+            needed |= {i, j}
+            kept.append((i, j))
+    return tuple(reversed(kept))

@@ -5,9 +5,11 @@ import warnings
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
-from lagc_jax.experiments import devices, manifest
+import lagc_jax as lj
+from lagc_jax.experiments import Experiment, Points, Vary, devices, manifest, measure, run, spread
 from lagc_jax.experiments.store import Store
 
 KEYS = np.array([b"0" * 24])
@@ -66,3 +68,54 @@ def test_a_process_with_devices_of_two_kinds_is_warned(monkeypatch):
     monkeypatch.setattr(devices, "count_devices", lambda: mixed)
     with pytest.warns(RuntimeWarning, match=r"several kinds \(H100 \(gpu\) and A100 \(gpu\)\)"):
         devices.local_mesh()
+
+
+@pytest.fixture
+def as_accelerators(monkeypatch):
+    """Treat this machine's devices as accelerators, which take 4 paths together."""
+    for module in (measure, spread):
+        monkeypatch.setattr(module, "accelerated", lambda mesh: True)
+    monkeypatch.setattr(measure, "PATHS_TOGETHER", 4)
+
+
+def experiment(problem, xi):
+    return Experiment(
+        problems={"LAG": problem},
+        schemes={"LAG": Vary(lambda xi: lj.lag(6, xi), xi=xi), "GD": lj.gd(6)},
+        delays={"low tail": lj.Exponential(1.0)},
+        target=lj.Gap([1e-1, 1e-3]),
+        num_iterations=60,
+        num_realisations=5,
+    )
+
+
+XI = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
+
+
+def test_paths_computed_together_are_those_of_the_loop(problem, request):
+    asked = experiment(problem, XI)
+    alone = run(asked)
+    points = list(Points(asked))
+    before = measure.Engine(asked).measure(points)
+    request.getfixturevalue("as_accelerators")
+    pd.testing.assert_frame_equal(run(asked), alone, check_exact=True)
+    for one, other in zip(measure.Engine(asked).measure(points), before, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one.path.parts, other.path.parts)
+        # A product of several iterates sums in another order than one of a single iterate.
+        np.testing.assert_allclose(one.gap, other.gap, rtol=1e-12)
+
+
+def test_a_path_computed_together_does_not_know_its_company(problem, as_accelerators):
+    def gaps(xi):
+        asked = experiment(problem, xi)
+        return {
+            p.parameters()["xi"]: outcome.gap
+            for p, outcome in zip(
+                Points(asked), measure.Engine(asked).measure(list(Points(asked))), strict=True
+            )
+        }
+
+    every = gaps(XI)
+    for xi in (XI[1:3], XI[::-1], XI[-1:]):
+        for one, gap in gaps(xi).items():
+            np.testing.assert_array_equal(gap, every[one])

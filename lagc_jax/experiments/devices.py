@@ -84,3 +84,8 @@ def local_mesh() -> Mesh:
         )
         devices = devices[:usable]
     return Mesh(np.array(devices), ("devices",))
+
+
+def accelerated(mesh: Mesh) -> bool:
+    """Whether the devices are fed by the host and fast at many alike tasks at once: no CPUs."""
+    return mesh.devices.flat[0].platform != "cpu"

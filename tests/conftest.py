@@ -25,7 +25,11 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
-collect_ignore = ["victims.py", "peers.py"]  # scripts that test_sweep_processes.py runs
+collect_ignore = [
+    "victims.py",
+    "peers.py",
+    "compiled.py",
+]  # scripts that test_sweep_processes.py runs
 
 _COMPILED = []
 

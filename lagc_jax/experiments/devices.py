@@ -7,8 +7,11 @@ asked to be larger before JAX starts, and where it is too small, fewer devices a
 
 import os
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -47,9 +50,30 @@ def _threads() -> int:
     return names.count("tf_XLAEigen") or min(asked, default=_cores())
 
 
+def count_devices() -> list[dict[str, Any]]:
+    """Kind, platform and number of the devices of this process, a description a kind."""
+    found = Counter((each.device_kind, each.platform) for each in jax.local_devices())
+    return [{"kind": k, "platform": p, "count": n} for (k, p), n in sorted(found.items())]
+
+
+def describe_devices(counted: Sequence[Mapping[str, Any]]) -> str:
+    """Devices in words, without their number."""
+    return " and ".join(f"{each['kind']} ({each['platform']})" for each in counted)
+
+
 def local_mesh() -> Mesh:
-    """All devices of this process in a row, fewer where they could wait for each other forever."""
+    """All devices of this process in a row, fewer where they could wait for each other forever.
+
+    Warns:
+        RuntimeWarning: where that leaves devices out, and where they are of several kinds.
+    """
     devices = jax.local_devices()
+    if len(kinds := count_devices()) > 1:
+        warn(
+            f"this process has devices of several kinds ({describe_devices(kinds)}), and the last "
+            f"digits of a point depend on which computes it; show JAX those of one kind, with "
+            f"CUDA_VISIBLE_DEVICES for instance"
+        )
     threads = _threads()
     if devices[0].platform == "cpu" and len(devices) > 1 and len(devices) >= threads:
         usable = max(threads - 1, 1)
@@ -60,3 +84,8 @@ def local_mesh() -> Mesh:
         )
         devices = devices[:usable]
     return Mesh(np.array(devices), ("devices",))
+
+
+def accelerated(mesh: Mesh) -> bool:
+    """Whether the devices are fed by the host and fast at many alike tasks at once: no CPUs."""
+    return mesh.devices.flat[0].platform != "cpu"

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+from lagc_jax.experiments.devices import count_devices, describe_devices
 
 PACKAGES = ("lagc_jax", "jax", "jaxlib", "numpy", "pyarrow")
 # Of JAX, which change the last digits.
@@ -41,9 +44,56 @@ def update_manifest(
         raise ValueError(
             f"{directory} was written by another version of lagc_jax; give another directory"
         )
-    run = this_run()
-    runs = runs if run in runs[-1:] else [*runs, run]
-    return {"format": FORMAT, "runs": runs, "description": dict(description)}, words
+    return _manifest([*runs, this_run()], description), words
+
+
+def join_manifest(directory: Path) -> tuple[dict[str, Any], list[str]] | None:
+    """The manifest with the devices of one more process at work, and lines on what is new of it.
+
+    To be called while no other process does; None where there is no sound manifest.
+    """
+    try:
+        manifest = _read(directory / MANIFEST) or {}
+        *runs, begun = manifest["runs"]
+        run, devices = this_run(), begun["devices"]
+        known = [_kind(device) for device in devices]
+        lines = describe_difference({**begun, "devices": []}, {**run, "devices": []})
+        for device in run["devices"]:
+            if _kind(device) in known:
+                devices[known.index(_kind(device))]["count"] += device["count"]
+            else:
+                lines.append(
+                    f"devices: {describe_devices([device])} beside {describe_devices(devices)}"
+                )
+                devices = [*devices, device]
+        runs.append({**begun, "devices": devices})
+        words = [_begun(directory, lines)] if lines else []
+        return _manifest(runs, manifest["description"]), words
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _manifest(runs: list[dict[str, Any]], description: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest, without runs that are just like the one before."""
+    different = [run for run, _ in itertools.groupby(runs)]
+    return {"format": FORMAT, "runs": different, "description": dict(description)}
+
+
+def _kind(device: Mapping[str, Any]) -> dict[str, Any]:
+    """What numbers depend on of a description of devices."""
+    return {name: value for name, value in device.items() if name != "count"}
+
+
+def _kinds(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run without the number of its devices, on which nothing depends."""
+    return {**run, "devices": [_kind(device) for device in run["devices"]]}
+
+
+def _begun(directory: Path, lines: list[str]) -> str:
+    return (
+        f"{directory} was begun under other conditions ({'; '.join(lines)}), under which the last "
+        f"digits may differ"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -60,11 +110,8 @@ def _describe_changes(directory: Path, old: dict[str, Any], description: Any) ->
     """A line for each thing about a directory that is no longer what it was."""
     words = []
     before = old["runs"][-1:]
-    if before and (lines := describe_difference(before[0], this_run())):
-        words.append(
-            f"{directory} was begun under other conditions ({'; '.join(lines)}), under which the "
-            f"last digits may differ"
-        )
+    if before and (lines := describe_difference(_kinds(before[0]), _kinds(this_run()))):
+        words.append(_begun(directory, lines))
     if lines := describe_difference(old["description"], dict(description)):
         words.append(
             f"{directory} was asked for something else before ({'; '.join(lines)}); what both ask "
@@ -75,13 +122,12 @@ def _describe_changes(directory: Path, old: dict[str, Any], description: Any) ->
 
 def this_run() -> dict[str, Any]:
     """What numbers depend on beside what is asked."""
-    device = jax.local_devices()[0]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     settings = {name: getattr(jax.config, name) for name in SETTINGS}
     return {
         "versions": versions,
-        "platform": device.platform,
-        "device": device.device_kind,
+        "devices": count_devices(),
+        "precision": jnp.dtype(jnp.result_type(float)).name,
         "settings": settings,
     }
 

@@ -10,7 +10,7 @@ and however many devices and processes there are.
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from lagc_jax.clock import Clock, clock_of
 from lagc_jax.costs import accumulate, at_hits, spend
 from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import check_fit, flat_start
-from lagc_jax.experiments.devices import local_mesh
+from lagc_jax.experiments.devices import accelerated, local_mesh
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.moments import Seen, count_occurrences, exact_moments
 from lagc_jax.experiments.points import Point
@@ -38,6 +38,9 @@ from lagc_jax.times import Times, part_of_path
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they
 # need of their paths stays below so many bytes.
 CAPACITY, CAPACITY_BYTES = 32, 2**26
+# Paths that an accelerator takes together, in as many bytes of states and records. Compiled for an
+# H100, 256 of them take the launches of one.
+PATHS_TOGETHER, TOGETHER_BYTES = 256, 2**30
 
 
 class PathTask(NamedTuple):
@@ -174,8 +177,10 @@ class Engine:
         body = _path_body(self.experiment.num_iterations, self.target.record)
         tasks = [PathTask(p.scheme.path_key, self._alpha(p, problem)) for p in points]
         shared = problem, start, self.target.stop
-        capacities = [self._capacity(point.scheme) for point in points]
-        paths = map_alike(body, self.mesh, [shared] * len(points), tasks, capacities)
+        together = accelerated(self.mesh)
+        take = partial(self._together, problem) if together else self._capacity
+        capacities = [take(point.scheme) for point in points]
+        paths = map_alike(body, self.mesh, [shared] * len(points), tasks, capacities, together)
         found = zip(points, sees, paths, strict=True)
         return [self._record(problem, point.scheme, kinds, path) for point, kinds, path in found]
 
@@ -212,6 +217,12 @@ class Engine:
     def _capacity(self, scheme: Scheme, sees: str = "groups") -> int:
         size = scheme.num_groups if sees == "groups" else 8
         return min(max(CAPACITY_BYTES // (self.experiment.num_iterations * size), 1), CAPACITY)
+
+    def _together(self, problem: Problem, scheme: Scheme) -> int:
+        """Paths of a scheme to take together: iterates and gradients held, records made."""
+        held = 3 * scheme.num_groups * problem.num_parameters
+        size = self.experiment.num_iterations * (scheme.num_groups + 8) + 8 * held
+        return min(max(TOGETHER_BYTES // size, 1), PATHS_TOGETHER)
 
     def _along(self, points: Sequence[Point], clocks: Sequence[Clock]) -> list[Outcome]:
         """Points whose realisations share a path."""

@@ -172,7 +172,7 @@ def run_into(
         if first:
             store.open(said, keys, [*points.columns, *result_columns(experiment)])
         else:
-            store.ask(keys)
+            store.join(keys)
 
     process = process or this_process()
     with join(store.directory, process, digest(keys.tobytes()), prepare) as claims:

@@ -11,6 +11,7 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from lagc_jax._programs import compiled
+from lagc_jax.experiments.devices import accelerated
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -26,6 +27,7 @@ def map_alike(
     shared: Sequence[Any],
     tasks: Sequence[Any],
     capacities: Sequence[int],
+    together: bool = False,
 ) -> list[Any]:
     """`body(shared, task)` for every task on all devices, as NumPy arrays, in the tasks' order.
 
@@ -39,6 +41,7 @@ def map_alike(
         shared: a pytree for every task.
         tasks: named tuples.
         capacities: tasks that a device takes at once, the first one's of those that go together.
+        together: as for `map_items`.
     """
     split = [_split(task) for task in tasks]
     groups: dict[Hashable, list[int]] = {}
@@ -51,7 +54,7 @@ def map_alike(
         run = _joined(body, first.kind)
         common = (shared[members[0]], first.large)
         items = [split[i].small for i in members]
-        results = map_items(run, mesh, capacities[members[0]], common, items)
+        results = map_items(run, mesh, capacities[members[0]], common, items, together)
         found |= zip(members, results, strict=True)
     return [found[i] for i in range(len(tasks))]
 
@@ -100,8 +103,11 @@ def map_items(
     capacity: int,
     shared: Shared,
     items: Sequence[Item],
+    together: bool = False,
 ) -> Iterator[Result]:
     """`body(shared, item)` for every item, on all devices of a mesh, as NumPy arrays.
+
+    On accelerators results travel to the host while the next items are computed.
 
     Args:
         body: a pure function of arrays, the same object for the same computation, so that it is
@@ -110,18 +116,32 @@ def map_items(
         capacity: items that a device takes at once.
         shared: a pytree that all items use.
         items: pytrees of one structure; their leaves are stacked.
+        together: whether a device computes its items in one `vmap`, always of the whole capacity,
+            and not one after another. The values are those of the loop up to the order of sums
+            within a product.
     """
-    devices = mesh.devices.size
+    devices, ahead = mesh.devices.size, int(accelerated(mesh))
+    waiting: list[tuple[int, Any]] = []
+
+    def fetch() -> Iterator[Result]:
+        count, results = waiting.pop(0)
+        leaves, structure = jax.tree.flatten(jax.device_get(results))
+        for i in range(count):
+            yield structure.unflatten([leaf[i % devices, i // devices] for leaf in leaves])
+
     for start in range(0, len(items), devices * capacity):
         batch = items[start : start + devices * capacity]
         # Neighbours to different devices, for they cost alike; the first item fills up.
         place = np.arange(capacity) * devices + np.arange(devices)[:, None]
         filled = np.where(place < len(batch), place, 0)
         counts = (place < len(batch)).sum(1)
-        results = jax.device_get(_spread(body, mesh, shared, _stack(batch, filled), counts))
-        leaves, structure = jax.tree.flatten(results)
-        for i in range(len(batch)):
-            yield structure.unflatten([leaf[i % devices, i // devices] for leaf in leaves])
+        results = _spread(body, mesh, shared, _stack(batch, filled), counts, together)
+        jax.tree.map(lambda leaf: leaf.copy_to_host_async(), results)
+        waiting.append((len(batch), results))
+        if len(waiting) > ahead:
+            yield from fetch()
+    while waiting:
+        yield from fetch()
 
 
 def _stack(items: Sequence[Any], order: np.ndarray) -> Any:
@@ -129,26 +149,40 @@ def _stack(items: Sequence[Any], order: np.ndarray) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves)[order], *items)
 
 
-@compiled("body", "mesh")
-def _spread(body: Callable, mesh: Mesh, shared: Any, items: Any, counts: Any) -> Any:
-    """Loop over the first `counts` (devices,) of items (devices, capacity, ...) on every device."""
+@compiled("body", "mesh", "together")
+def _spread(
+    body: Callable, mesh: Mesh, shared: Any, items: Any, counts: Any, together: bool = False
+) -> Any:
+    """On every device the first `counts` (devices,) of items (devices, capacity, ...), or all."""
     many, one = PartitionSpec("devices"), PartitionSpec()
 
     def local(shared: Any, items: Any, counts: Array) -> Any:
-        def item(i: Any) -> Any:
-            return jax.tree.map(lambda leaf: leaf[0, i], items)
-
-        def turn(i: Array, results: Any) -> Any:
-            result = body(shared, item(i))
-            return jax.tree.map(lambda all, new: all.at[i].set(new), results, result)
-
-        capacity = jax.tree.leaves(items)[0].shape[1]
-        shapes = jax.eval_shape(body, shared, item(0))
-        empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
-        results = jax.lax.fori_loop(0, counts[0], turn, empty)
-        return jax.tree.map(lambda leaf: leaf[None], results)
+        own = jax.tree.map(lambda leaf: leaf[0], items)
+        run = _together if together else _in_turn
+        return jax.tree.map(lambda leaf: leaf[None], run(body, shared, own, counts[0]))
 
     spread = jax.shard_map(
         local, mesh=mesh, in_specs=(one, many, many), out_specs=many, check_vma=False
     )
     return spread(shared, items, counts)
+
+
+def _in_turn(body: Callable, shared: Any, items: Any, count: Array) -> Any:
+    """The first `count` of items (capacity, ...), one after another."""
+
+    def item(i: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[i], items)
+
+    def turn(i: Array, results: Any) -> Any:
+        result = body(shared, item(i))
+        return jax.tree.map(lambda all, new: all.at[i].set(new), results, result)
+
+    capacity = jax.tree.leaves(items)[0].shape[0]
+    shapes = jax.eval_shape(body, shared, item(0))
+    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, count, turn, empty)
+
+
+def _together(body: Callable, shared: Any, items: Any, count: Array) -> Any:
+    """All items (capacity, ...) at once."""
+    return jax.vmap(lambda item: body(shared, item))(items)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lagc_jax._checks import warn
-from lagc_jax.experiments.manifest import MANIFEST, update_manifest
+from lagc_jax.experiments.manifest import MANIFEST, join_manifest, update_manifest
 
 INDEX, BLOCKS = "index.parquet", "blocks"
 DIGITS = 24
@@ -106,6 +106,29 @@ class Store:
         self._seen.clear()
         self.look()
 
+    def join(self, keys: np.ndarray) -> None:
+        """As `ask`, and say which devices come to work at it beside those of the others.
+
+        To be called while no other process does.
+
+        Args:
+            keys: as for `ask`.
+
+        Raises:
+            OSError: if that cannot be written.
+
+        Warns:
+            RuntimeWarning: if they, or the versions of packages, are others.
+        """
+        if joined := join_manifest(self.directory):
+            self._say(*joined)
+        self.ask(keys)
+
+    def _say(self, manifest: Mapping[str, Any], words: Sequence[str]) -> None:
+        for line in words:
+            warn(line)
+        write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1).encode())
+
     def open(
         self, description: Mapping[str, Any], keys: np.ndarray, columns: Sequence[str]
     ) -> None:
@@ -130,10 +153,7 @@ class Store:
         for path in (*self.directory.glob(".*.tmp"), *folder.glob(".*.tmp")):
             if _TEMPORARY.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
                 path.unlink()
-        manifest, words = update_manifest(self.directory, description)
-        for line in words:
-            warn(line)
-        write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1).encode())
+        self._say(*update_manifest(self.directory, description))
         index = pa.table({"key": keys}).replace_schema_metadata(
             {"columns": json.dumps(list(columns)), "digest": digest(keys.tobytes())}
         )

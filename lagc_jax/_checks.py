@@ -87,9 +87,9 @@ def finite(name: str, value: Any) -> np.ndarray | None:
     """Return a concrete `value` as an array, None if traced; raise ValueError if not finite."""
     array = real_array(name, value)
     if array is not None:
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            where = tuple(int(i) for i in bad[0])
+        good = np.isfinite(array)
+        if not good.all():
+            where = tuple(int(i) for i in np.argwhere(~good)[0])
             place = list(where) if where else ""
             raise ValueError(
                 f"{name}{place}={array[where]} is not finite; remove or replace such entries"
@@ -145,10 +145,15 @@ def code_sizes(group_size: Any, redundancy: Any) -> tuple[int, int]:
 
 def finite_data(name: str, value: Any) -> np.ndarray:
     """Return data as a float64 array; raise ValueError where they are not finite numbers."""
+    return known_data(name, value).astype(np.float64)
+
+
+def known_data(name: str, value: Any) -> np.ndarray:
+    """Return data as they are, in an array; raise ValueError where they are not finite numbers."""
     array = finite(name, value)
     if array is None:
         raise ValueError(f"{name} is traced; build the problem outside jit and vmap")
-    return array.astype(np.float64)
+    return array
 
 
 def check_part(name: str, part: Any, kind: type, remedy: str) -> None:

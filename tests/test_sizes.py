@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, stats
 
 import lagc_jax as lj
 from lagc_jax.law import binomial
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.inverse import make_inverse
-from lagc_jax.problems import _arrays, _optimum, linear
+from lagc_jax.problems import _arrays, _least_squares, _optimum, linear
 from lagc_jax.schemes import codes
 from lagc_jax.schemes.decoding import FirstDecodable, Rescaled
 
@@ -43,16 +43,44 @@ def test_inverse_of_many_workers_inverts_their_law():
     np.testing.assert_allclose(stats.binom.sf(r - 1, n, np.exp(-z)), survival, rtol=1e-9)
 
 
-def test_least_squares_through_the_gram_matrix_is_that_of_the_data():
+# Condition of the data: their Gram matrix has the square. Beyond 1e4 it is not to be trusted, in
+# float32 beyond 30.
+@pytest.mark.parametrize("condition", [2, 1e3, 1e7, np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("with_gram", [True, False])
+def test_many_data_are_solved_as_few_are(condition, dtype, with_gram):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(200, 30)), rng.normal(size=200)
-    found, root, extremes = linear._solve_normal_equations(X, y, X.T @ X)
-    exact, exact_root, exact_extremes = linear._solve_directly(X, y)
-    np.testing.assert_allclose(found, exact, rtol=1e-12)
-    np.testing.assert_allclose(extremes, exact_extremes, rtol=1e-12)
-    np.testing.assert_allclose(np.abs(root), np.abs(exact_root), atol=1e-12)
-    X[:, 0] *= 1e-5
-    assert linear._solve_normal_equations(X, y, X.T @ X) is None
+    q = np.linalg.qr(rng.normal(size=(600, 20)))[0]
+    X = (q / np.geomspace(1, condition, 20) if condition < np.inf else q * (np.arange(20) < 9)) @ (
+        np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    )
+    X, y = X.reshape(3, 200, 20).astype(dtype), rng.normal(size=(3, 200)).astype(dtype)
+    fit = _least_squares._fit_many(X, y, with_gram, lambda: None)
+    flat, targets = X.reshape(-1, 20).astype(float), y.reshape(-1).astype(float)
+    minimizer = linalg.lstsq(flat, targets, cond=600 * 2.3e-16, lapack_driver="gelsd")[0]
+    residual = flat @ minimizer - targets
+    exact = np.linalg.svd(flat)[1] ** 2
+    rank = np.sum(exact > (600 * 2.3e-16) ** 2 * exact[0])
+    # The sum's rounding over its smallest eigenvalue, or that of singular values.
+    single = 1e-6 if dtype == "float32" and condition < 30 else 1e-15
+    known = 1e-15 * np.sqrt(exact[0] / exact[rank - 1])
+    share = single * condition**2 if condition < 1e4 else 10 * known
+    np.testing.assert_allclose(fit.extremes, exact[[rank - 1, 0]], rtol=share + single)
+    moved = np.linalg.norm(flat @ (fit.minimizer - minimizer))
+    assert moved <= known * np.linalg.norm(targets)  # as far as the data tell
+    np.testing.assert_allclose(fit.optimum, 0.5 * residual @ residual, rtol=known + 1e-14)
+    tilt = np.einsum("mn,mnd->md", residual.reshape(3, 200), X)
+    np.testing.assert_allclose(fit.tilt, tilt, atol=10 * known + 1e-14)
+    directions = np.linalg.svd(flat)[2][:rank]
+    np.testing.assert_allclose(
+        np.linalg.norm(fit.root @ directions.T, axis=0) ** 2, exact[:rank], rtol=share + single
+    )
+    grams = np.einsum("mni,mnj->mij", X, X, dtype=float)
+    single = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(fit.smoothness, np.linalg.eigvalsh(grams)[:, -1], rtol=single)
+    if with_gram:
+        assert fit.gram.dtype == dtype
+        np.testing.assert_allclose(fit.gram, grams, atol=single)
 
 
 def test_largest_eigenvalue_alone_is_that_of_all():

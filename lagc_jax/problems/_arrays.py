@@ -1,5 +1,7 @@
 """What problems are computed with: groups of partitions, samples and largest eigenvalues."""
 
+import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import as_leaf, finite_data
+from lagc_jax._checks import as_leaf, known_data
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT
 
@@ -67,10 +69,20 @@ def gram_norms(X: Array) -> Array:
 
 
 def host_gram_norms(X: np.ndarray) -> np.ndarray:
-    """`gram_norms` in float64 on the host."""
+    """`gram_norms` on the host."""
+    if X.size > SMALL_DATA:
+        return np.array([gram_norm(part) for part in X])
     wide = X.shape[-1] > X.shape[-2]
     return largest_eigenvalues(X @ X.swapaxes(-1, -2) if wide else X.swapaxes(-1, -2) @ X)
 
+
+def gram_norm(X: np.ndarray) -> float:
+    """Largest eigenvalue of `X^T X`, of one X (N, d)."""
+    return largest_eigenvalues((X @ X.T if X.shape[1] > X.shape[0] else X.T @ X)[None])[0]
+
+
+# Numbers up to which all that is done to them takes less than a second.
+SMALL_DATA = 2**20
 
 # Measured: up to here all eigenvalues of a matrix cost no more than its largest by itself.
 SMALL_MATRIX = 256
@@ -78,43 +90,78 @@ SMALL_MATRIX = 256
 
 def largest_eigenvalues(gram: np.ndarray) -> np.ndarray:
     """Largest eigenvalues of positive semidefinite matrices (G, p, p): (G,), to rounding."""
+    gram = gram.astype(np.float64, copy=False)
     if gram.shape[-1] <= SMALL_MATRIX:
         return np.linalg.eigvalsh(gram)[..., -1]
     return np.array([_lanczos(matrix) for matrix in gram])
 
 
 def _lanczos(matrix: np.ndarray) -> float:
-    """The largest eigenvalue by Lanczos's method, its residual below 1e-12 of it.
+    """The largest eigenvalue by Lanczos's method, wrong by less than 1e-14 of it.
 
-    It is then wrong by less than that, and most often by its square over the eigenvalues' distance.
+    That is when the residual's square over the distance to the next eigenvalue is (Temple's bound,
+    with the next one's estimate), or the residual itself.
     """
     p = len(matrix)
-    basis, couplings, values = np.empty((p, p)), np.zeros((p, p)), np.zeros(1)
+    basis, couplings = np.empty((p, p)), np.zeros((p, p))
     vector = np.random.default_rng(0).normal(size=p)
     for k in range(p):
-        basis[k] = vector / np.linalg.norm(vector)
+        basis[k] = vector / np.sqrt(vector @ vector)
         vector = matrix @ basis[k]
         couplings[k, k] = basis[k] @ vector
         for _ in range(2):  # once loses orthogonality
-            vector = vector - basis[: k + 1].T @ (basis[: k + 1] @ vector)
-        norm = np.linalg.norm(vector)
-        if k % 16 == 15 or k == p - 1 or norm == 0:
+            vector = vector - (basis[: k + 1] @ vector) @ basis[: k + 1]
+        norm = np.sqrt(vector @ vector)
+        if k % 8 == 7 or k == p - 1 or norm == 0:
             values, vectors = np.linalg.eigh(couplings[: k + 1, : k + 1])
-            if norm * abs(vectors[-1, -1]) <= 1e-12 * values[-1]:
+            residual, allowed = norm * abs(vectors[-1, -1]), 1e-14 * values[-1]
+            distance = values[-1] - values[-2] - residual if k else 0.0
+            if residual <= allowed or residual**2 <= allowed * distance:
                 break
         if k < p - 1:
             couplings[k, k + 1] = couplings[k + 1, k] = norm
     return float(values[-1])
 
 
+def row_blocks(num_rows: int, num_features: int, rows_each: int | None = None) -> Iterator[slice]:
+    """Slices of rows, by default of as many as stay in a processor's cache."""
+    each = rows_each or max(1, 2**18 // num_features)
+    return (slice(start, start + each) for start in range(0, num_rows, each))
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An empty array that `adopted` need not copy."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def adopted(array: np.ndarray) -> Array:
+    """An array of JAX in the same memory on a CPU; nobody may write there any more."""
+    return jax.device_put(array, may_alias=True)
+
+
 def stored(value: Any, dtype: Any) -> Any:
     """A constant of a problem, rounded to the dtype to simulate in."""
-    return None if value is None else jnp.asarray(value, dtype)
+    if not isinstance(value, np.ndarray) or value.size <= SMALL_DATA:
+        return None if value is None else jnp.asarray(value, dtype)
+    # Measured: JAX takes ten times as long for a copy of a gigabyte.
+    copy = aligned(value.shape, dtype)
+    np.copyto(copy, value, casting="same_kind")
+    return adopted(copy)
 
 
 def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Check a partitioned data set; return it in float64 with the dtype to simulate in."""
-    features, targets = finite_data("X", X), finite_data("y", y)
+    """Check a partitioned data set; return it with the dtype to simulate in.
+
+    It comes in float64, but float32 data of more than `SMALL_DATA` numbers as they are.
+    """
+    given = known_data("X", X), known_data("y", y)
+    dtype = float_dtype(as_leaf(np.empty(0, given[0].dtype)))
+    single = given[0].size > SMALL_DATA and given[0].dtype == np.float32
+    features, targets = (a.astype(np.float32 if single else np.float64, copy=False) for a in given)
     if features.ndim != 3 or 0 in features.shape:
         raise ValueError(
             f"X has shape {features.shape}; give (M, N, d), partitions on the leading axis"
@@ -124,9 +171,8 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"y has shape {targets.shape} but X has {features.shape[0]} partitions of "
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
-    dtype = float_dtype(as_leaf(jnp.asarray(X)))
     for name, array in (("X", features), ("y", targets)):
         with np.errstate(over="ignore"):
-            if not np.sum(array**2) <= jnp.finfo(dtype).max:
+            if not np.vdot(array, array) <= jnp.finfo(dtype).max:
                 raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
     return features, targets, dtype

@@ -15,13 +15,13 @@ from lagc_jax.problems._arrays import (
     gram_norms,
     group_products,
     host_gram_norms,
-    largest_eigenvalues,
     merge,
     partitioned,
     sample_partitions,
     stored,
     sum_groups,
 )
+from lagc_jax.problems._least_squares import least_squares
 from lagc_jax.problems._progress import steps
 from lagc_jax.problems.base import Problem
 
@@ -122,10 +122,12 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
         The problem in the dtype of `X` (integers become floats); `optimum` is the closed-form
         least-squares value, `smoothness` holds the largest eigenvalues of `X_m^T X_m`, and
         `strong_convexity` the smallest nonzero eigenvalue of their sum, which governs gradient
-        descent also where the sum is singular. More than a million features of a sum whose
-        eigenvalues span less than 1e8 are solved through that sum: `strong_convexity` and the gap
-        then have a relative error of up to 1e-16 times that span. Data of 100,000 x 1000 take about
-        a minute, and longer where the sum is nearly singular; a terminal shows how far it is.
+        descent also where the sum is singular. More than a million numbers whose sum of Gram
+        matrices has eigenvalues that span less than 1e8 are solved through that sum:
+        `strong_convexity` and the gap then have a relative error of up to 1e-15 times that span.
+        Float32 data are multiplied in float32 where it spans less than 1000 (with 1e-6 in place of
+        1e-15), and the partitions' Gram matrices always. The minimiser is corrected with residuals
+        in float64 until it has their precision. Everything else goes through orthogonal factors.
 
     Raises:
         ValueError: if shapes do not fit, data are not finite, or all features are zero.
@@ -135,70 +137,26 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     [1.0, 4.0]
     """
     features, targets, dtype = partitioned(X, y)
-    _, N, d = features.shape
-    flat = features.reshape(-1, d)
+    with_gram = _gram_is_cheaper(*features.shape[1:])
     with steps("linear_regression", 3, features.size > SLOW_DATA) as step:
-        gram = features.swapaxes(1, 2) @ features if _gram_is_cheaper(N, d) else None
-        total = None
-        if flat.size > SMALL_DATA and len(flat) >= d:
-            total = flat.T @ flat if gram is None else gram.sum(0)
-        step()
-        y_flat = targets.reshape(-1)
-        solved = None if total is None else _solve_normal_equations(flat, y_flat, total)
-        minimizer, root, extremes = solved or _solve_directly(flat, y_flat)
-        step()
-        if gram is None or d > N:
-            smoothness = host_gram_norms(features)
-        else:
-            smoothness = largest_eigenvalues(gram)
-        step()
-    residual = features @ minimizer - targets
+        fit = least_squares(features, targets, with_gram, step)
     values = dict(
         X=features,
         y=targets,
-        gram=gram,
-        tilt=np.einsum("mn,mnd->md", residual, features),
-        root=root,
-        smoothness=smoothness,
-        total_smoothness=extremes[1],
-        strong_convexity=extremes[0],
-        minimizer=minimizer,
-        optimum=0.5 * np.sum(residual**2),
+        gram=fit.gram,
+        tilt=fit.tilt,
+        root=fit.root,
+        smoothness=fit.smoothness,
+        total_smoothness=fit.extremes[1],
+        strong_convexity=fit.extremes[0],
+        minimizer=fit.minimizer,
+        optimum=fit.optimum,
     )
     return LinearRegression(**{k: stored(v, dtype) for k, v in values.items()})
 
 
 # Features beyond which building takes more than a few seconds, and says how far it is.
 SLOW_DATA = 2**24
-# Features up to which singular values and an orthogonal factor take less than a second.
-SMALL_DATA = 2**20
-
-# Minimiser (d,), triangular factor and smallest (nonzero) and largest eigenvalue of its square.
-Solution = tuple[np.ndarray, np.ndarray, tuple[float, float]]
-
-
-def _solve_directly(X: np.ndarray, y: np.ndarray) -> Solution:
-    """Least squares with X (S, d) as it is, to the rounding of its singular values."""
-    minimizer, _, rank, singular = np.linalg.lstsq(X, y)
-    if rank == 0:
-        raise ValueError("X has only zeros; give features that vary")
-    triangle = np.asarray(np.linalg.qr(X, mode="r"))
-    return minimizer, triangle, (singular[rank - 1] ** 2, singular[0] ** 2)
-
-
-def _solve_normal_equations(X: np.ndarray, y: np.ndarray, gram: np.ndarray) -> Solution | None:
-    """Least squares through `X^T X` (d, d); None where its rounding would show.
-
-    The minimiser is corrected twice with residuals of the data, and then as precise as by an
-    orthogonal factor.
-    """
-    values = np.linalg.eigvalsh(gram)
-    if not values[0] > 1e-8 * values[-1]:
-        return None
-    minimizer = np.zeros(X.shape[1])
-    for _ in range(3):
-        minimizer = minimizer + np.linalg.solve(gram, X.T @ (y - X @ minimizer))
-    return minimizer, np.linalg.cholesky(gram).T, (values[0], values[-1])
 
 
 def _draw(key: Array, shape: tuple[int, ...]) -> np.ndarray:

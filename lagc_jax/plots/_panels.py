@@ -113,7 +113,7 @@ def drawable(
     left = [name for name, rows in groups if not fills(rows)]
     if not kept:
         return list(groups), []
-    return kept, [f"no panel for {name}" for name in left]
+    return kept, [f"no panel for {'; '.join(left)}"] if left else []
 
 
 def add_legend(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import Formatter, Locator, MaxNLocator, NullFormatter, NullLocator
 
 ROOM = 5  # labels on an axis of a third of a page
@@ -76,7 +76,7 @@ def short_numbers(values: Sequence[float]) -> list[str]:
 
 def thin_ticks(axis: Axis, room: int = ROOM, log: bool = True) -> None:
     """Give an axis a few ticks with short labels, and no labels between them."""
-    linear = MaxNLocator(room - 1, steps=STEPS)
+    linear = MaxNLocator(room - 1 if isinstance(axis, XAxis) else room + 1, steps=STEPS)
     axis.set_major_locator(LogTicks(room) if log else linear)
     axis.set_major_formatter(ShortNumbers())
     if log:

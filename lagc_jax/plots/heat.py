@@ -34,7 +34,7 @@ from lagc_jax.plots._ticks import label_values, thin_ticks
 MAP_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False}
 RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.0)
 OUTLINE = [withStroke(linewidth=2.2, foreground="k")]
-CHARACTERS, LINES = 20, 8  # of labels that fit along a map
+CHARACTERS, LINES = 24, 8  # of labels that fit along a map
 
 
 def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:

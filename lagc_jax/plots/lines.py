@@ -41,6 +41,7 @@ from lagc_jax.plots._panels import (
     states_of,
 )
 from lagc_jax.plots._style import STYLE
+from lagc_jax.plots._ticks import thin_ticks
 
 MARK_GAP = 6  # points
 MARK: dict[str, Any] = dict(linestyle="", markersize=6, markeredgewidth=0.2)
@@ -54,7 +55,7 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
     where its value is not finite, and a mark above says why. Points that have no such parameter
     give a level line. Problems and delays have a row of panels each. An axis ends at a million
     times its smallest value. Of lines that coincide the lower is wider. More than six are told
-    apart by an ordered bar of colours, if one number varies.
+    apart by an ordered bar of colours, if one number varies, without bands and means.
 
     Args:
         table: of `tables.select`.
@@ -82,7 +83,7 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
                 (_extend(line, world[x], x), styles[label])
                 for label, line in groups_of(world, by_series)
             ]
-            marks = _draw_lines(panel, lines, x)
+            marks = _draw_lines(panel, lines, x, band=bar is None)
             found |= set(marks)
             for axis, cost in zip(panel, COSTS, strict=True):
                 columns = ["middle", "low", "high", "mean"] if cost == "time" else [cost]
@@ -93,9 +94,10 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
         for axis in panels[-1]:
             axis.set_xlabel(axis_name(x))
         if bar is not None:
-            figure.colorbar(bar, ax=list(panels.ravel()), label=axis_name(by_series[0]), aspect=30)
+            _add_bar(figure, panels, bar, axis_name(by_series[0]))
         handles = [Line2D([], [], label=label, **style) for label, style in styles.items() if label]
-        add_legend(figure, table, [*handles * (bar is None), *statistics, *_states(found)], notes)
+        shown = [*handles, *statistics] if bar is None else statistics[:1]
+        add_legend(figure, table, [*shown, *_states(found)], notes)
     return figure
 
 
@@ -104,6 +106,12 @@ def _order(table: pd.DataFrame, name: str) -> ScalarMappable:
     low, high = table[name].min(), table[name].max()
     norm = LogNorm(low, high) if 0 < 10 * low <= high else Normalize(low, high)
     return ScalarMappable(norm, matplotlib.colormaps["viridis"].resampled(256))
+
+
+def _add_bar(figure: Figure, panels: np.ndarray, bar: ScalarMappable, label: str) -> None:
+    """The bar of colours to the right of the panels."""
+    drawn = figure.colorbar(bar, ax=list(panels.ravel()), label=label, aspect=30)
+    thin_ticks(drawn.ax.yaxis, log=isinstance(bar.norm, LogNorm))
 
 
 def _shades(
@@ -163,11 +171,11 @@ def _extend(line: pd.DataFrame, everywhere: pd.Series, x: str) -> pd.DataFrame:
 
 
 def _draw_lines(
-    panel: np.ndarray, lines: Sequence[tuple[pd.DataFrame, dict[str, Any]]], x: str
+    panel: np.ndarray, lines: Sequence[tuple[pd.DataFrame, dict[str, Any]]], x: str, band: bool
 ) -> dict[str, int]:
     """Draw all lines of a row of panels; return the states of their gaps and the marks' height."""
     heights: dict[str, int] = {}
-    for line, style in lines:
+    for line, style in lines if band else ():
         _draw_band(panel[0], line, x, style["color"])
     for axis, cost in zip(panel, ("middle", *COSTS[1:]), strict=True):
         above: Counter[float] = Counter()

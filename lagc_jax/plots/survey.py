@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
 
@@ -18,7 +19,8 @@ from lagc_jax.plots._ticks import thin_ticks
 AXES = {"time": "Time", "bits": "Bits"}
 LEVELS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
 MOST = 5  # schemes of a family in one row of panels
-GREY = "0.6"
+NUM_PLACES = 24  # along a curve, at which its name may stand
+GREY, DARKER = "0.75", 0.7
 
 
 def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = None) -> Figure:
@@ -162,7 +164,7 @@ def _draw_curves(
         look["markevery"] = (0.05 * i, 0.3)
         if name not in names:
             dash = "-" if name == "GD" else DASHED
-            look = dict(color=GREY, linewidth=1.0, linestyle=dash, zorder=1.5)
+            look = dict(color=GREY, linewidth=0.9, linestyle=dash, zorder=1.5)
         axis.plot(*way.to_numpy(float).T, **look)
 
 
@@ -171,17 +173,18 @@ def _label_curves(
 ) -> None:
     """Names beside the curves of a settled panel."""
     low, high = axis.get_ylim()
-    left, right = axis.get_xlim()
     anchors, taken = {}, []
     for name, way in ways.items():
         x, y = way.to_numpy(float).T
         taken.append(along(axis, x, np.clip(y, low, high)))
-        inside = (y > low) & (y < high) & (x > left) & (x < right)
-        pixels = taken[-1]
-        whole = axis.transData.inverted().transform(pixels[:: max(1, len(pixels) // 24)])
-        seen = (whole[:, 1] > low) & (whole[:, 1] < high) & (whole[:, 0] > left)
-        if inside.any():
-            middle = np.argsort(np.abs(whole[seen][:, 1] - np.quantile(y[inside], 0.4)))
-            anchors[name] = whole[seen][middle]
-    colors = {name: styles[name]["color"] if name in names else "0.45" for name in anchors}
+        some = taken[-1][:: max(1, len(taken[-1]) // NUM_PLACES)]
+        places = axis.transData.inverted().transform(some)
+        seen = places[(places[:, 1] > 1.001 * low) & (places[:, 1] < 0.999 * high)]
+        if len(seen):
+            middle = np.argsort(np.abs(seen[:, 1] - np.quantile(seen[:, 1], 0.4)))
+            anchors[name] = seen[middle]
+    colors = {
+        name: DARKER * np.array(to_rgb(styles[name]["color"])) if name in names else "0.5"
+        for name in anchors
+    }
     place_labels(axis, anchors.items(), np.concatenate(taken), fontsize=6, color=colors)

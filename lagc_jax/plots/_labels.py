@@ -48,7 +48,7 @@ def place_labels(
     boxes = np.zeros((0, 4))
     for label, places in anchors:
         text = axis.annotate(label, (0, 0), xycoords="axes pixels", **look)
-        size = text.get_window_extent().size
+        size = np.array(text.get_window_extent().size)
         text.remove()
         offsets = _offsets(size, scale)
         centres = _pixels(axis, places)[:, None] + offsets

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from lagc_jax._tables import COSTS, free_parameters, show, values_of
 from lagc_jax.plots._names import axis_name, cost_label, groups_of
@@ -33,7 +33,7 @@ from lagc_jax.plots._ticks import label_values, thin_ticks
 
 MAP_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False}
 RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.0)
-OUTLINE = [withStroke(linewidth=2.2, foreground="k")]
+OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="k")]
 CHARACTERS, LINES = 24, 8  # of labels that fit along a map
 
 

@@ -206,7 +206,8 @@ def _draw_band(axis: Axes, line: pd.DataFrame, x: str, color: Any) -> None:
 
 def _draw_mark(axis: Axes, x: float, height: int, mark: str, color: Any) -> None:
     """A mark above a gap, over those of other lines there."""
-    move = ScaledTranslation(0, (5 + MARK_GAP * height) / 72, axis.get_figure().dpi_scale_trans)
+    inches: Any = axis.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+    move = ScaledTranslation(0, (5 + MARK_GAP * height) / 72, inches)
     place: dict[str, Any] = dict(transform=axis.get_xaxis_transform() + move, clip_on=False)
     axis.plot([x], [1], marker=mark, color=color, **MARK, **place)
 

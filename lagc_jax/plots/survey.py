@@ -47,18 +47,19 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
         (family, members[i : i + MOST])
         for family, members in families_of(curves["scheme"].unique()).items()
         for i in range(0, len(members), MOST)
-    ]
+    ] or [("", [])]
     styles = scheme_styles(curves["scheme"].unique())
     with matplotlib.rc_context(STYLE):
         size = (PAGE_WIDTH, 3.1 + 1.25 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[2.7, 0.4 + 1.25 * len(rows)])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[2.7, 0.4 + 1.25 * len(rows)])
+        top, bottom = parts
         summary = top.subplots(1, len(tasks), squeeze=False)[0]
-        grid = bottom.subplots(max(len(rows), 1), len(tasks) * len(AXES), squeeze=False)
+        grid = bottom.subplots(len(rows), len(tasks) * len(AXES), squeeze=False)
         for axis, task in zip(summary, tasks, strict=True):
             _frame_summary(axis, table[table["task"] == task], f"{task}, {law}")
         columns = [(task, cost) for task in tasks for cost in AXES]
-        for (_, names), row in zip(rows, grid, strict=False):
+        for (_, names), row in zip(rows, grid, strict=True):
             for (task, cost), axis in zip(columns, row, strict=True):
                 _frame_curves(axis, curves[curves["task"] == task], cost)
                 _draw_curves(axis, _ways(curves, table, task, cost, names), names, styles)
@@ -67,7 +68,7 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
         settle(figure)
         for axis, task in zip(summary, tasks, strict=True):
             _draw_summary(axis, table[table["task"] == task], styles)
-        for (_, names), row in zip(rows, grid, strict=False):
+        for (_, names), row in zip(rows, grid, strict=True):
             for (task, cost), axis in zip(columns, row, strict=True):
                 _label_curves(axis, _ways(curves, table, task, cost, names), names, styles)
     return figure
@@ -107,12 +108,12 @@ def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:
 def _draw_summary(axis: Axes, table: pd.DataFrame, styles: Mapping[str, Any]) -> None:
     """A dot a scheme with its name, and lines through that of GD."""
     shown = _reached(table).set_index("scheme")[list(AXES)]
-    if "GD" in shown.index:
-        axis.axvline(shown.loc["GD", "time"], color=GREY, linewidth=0.7)
-        axis.axhline(shown.loc["GD", "bits"], color=GREY, linewidth=0.7)
-    for name, place in shown.iterrows():
-        axis.plot(*place, **styles[str(name)] | dict(linestyle="", markersize=4.5))
-    places = {str(name): place.to_numpy()[None] for name, place in shown.iterrows()}
+    places = {str(name): place.to_numpy(float)[None] for name, place in shown.iterrows()}
+    for name, place in places.items():
+        axis.plot(*place.T, **styles[name] | dict(linestyle="", markersize=4.5))
+    for time, bits in places.get("GD", ()):
+        axis.axvline(time, color=GREY, linewidth=0.7)
+        axis.axhline(bits, color=GREY, linewidth=0.7)
     dots = [along(axis, *place.T) for place in places.values()]
     square = np.array([[i, j] for i in (-6, 0, 6) for j in (-6, 0, 6)])
     taken = np.concatenate([dot + square for dot in dots]) if dots else np.zeros((0, 2))
@@ -121,7 +122,8 @@ def _draw_summary(axis: Axes, table: pd.DataFrame, styles: Mapping[str, Any]) ->
 
 def _reached(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of schemes that reached the accuracy."""
-    return table[np.isfinite(table[list(AXES)].to_numpy(float)).all(axis=1)]
+    finite = np.isfinite(table[list(AXES)].to_numpy(float)).all(axis=1)
+    return table.iloc[np.flatnonzero(finite)]
 
 
 def _frame_curves(axis: Axes, curves: pd.DataFrame, cost: str) -> None:
@@ -130,7 +132,7 @@ def _frame_curves(axis: Axes, curves: pd.DataFrame, cost: str) -> None:
     low = max(best - 0.4, 0.01)
     axis.set_yscale("logit")
     axis.set_ylim(low, 1 - (1 - best) / 1.4)
-    axis.yaxis.set_major_locator(FixedLocator(LEVELS))
+    axis.yaxis.set_major_locator(FixedLocator(LEVELS.tolist()))
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=None))
     axis.yaxis.set_minor_formatter(NullFormatter())
     shown = curves[(curves["accuracy"] >= low) & (curves[cost] > 0)][cost]

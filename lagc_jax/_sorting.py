@@ -1,4 +1,4 @@
-"""Order statistics of a few values along an axis: a network of minima and maxima in place of a sort.
+"""A few numbers in rising order, by a network of comparisons: for vector units and accelerators."""
 
 `jnp.sort` compares one pair after another in a loop of its own. A network is a fixed list of
 comparisons, of which only those that the wanted value depends on are made, and it fuses with what

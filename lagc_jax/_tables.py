@@ -35,6 +35,7 @@ DESIGN = (
     "step_size",
 )
 CATEGORIES = ("problem", "delays", "scheme")
+MANY = 0.6  # of the most points of a value that have finite costs
 COSTS: tuple[str, ...] = ("time", "communication", "computation")
 
 
@@ -213,17 +214,23 @@ def count_combinations(table: pd.DataFrame, names: Sequence[str]) -> int:
 
 
 def narrow(
-    table: pd.DataFrame, names: Sequence[str], limit: int
+    table: pd.DataFrame,
+    names: Sequence[str],
+    limit: int,
+    axes: Sequence[str] = (),
+    lone: int | None = None,
 ) -> tuple[pd.DataFrame, dict[str, list[Any]]]:
     """Fix parameters until the others have at most `limit` combinations.
 
-    Numbers are fixed before names. A condition is fixed at the middle one of its values, a choice
-    at that of the fastest point.
+    Numbers are fixed before names, next to the middle of their values where most points have finite
+    costs; a scheme or another name that is a choice at that of the fastest point.
 
     Args:
         table: of `select`.
         names: parameters that may be fixed.
         limit: largest number of combinations.
+        axes: parameters of the figure; values are chosen by the points that have them.
+        lone: largest number of values where a single number is left; `limit` by default.
 
     Returns:
         The rows left, and for every parameter fixed its value followed by all that it had.
@@ -234,10 +241,14 @@ def narrow(
     )
     rest = [name for name in names if name not in numbers]
     for name in (*numbers, *rest):
-        if count_combinations(table, names) <= limit:
+        free = [other for other in names if table[other].nunique(dropna=False) > 1]
+        alone = len(free) == 1 and free[0] in numbers
+        if count_combinations(table, names) <= (lone or limit if alone else limit):
             break
         values = values_of(table[name])
-        value = values[len(values) // 2] if not is_choice(name) else _fastest(table)[name]
+        rows = table.dropna(subset=list(axes))
+        by_speed = is_choice(name) and name not in numbers
+        value = _fastest(rows)[name] if by_speed else _middle(rows, name)
         if not pd.isna(value):
             fixed[name] = [value, *values]
             table = fix(table, name, value)
@@ -247,6 +258,15 @@ def narrow(
 def _fastest(table: pd.DataFrame) -> pd.Series:
     """The point of least time; among points that never arrive, the first."""
     return table.sort_values(list(COSTS), kind="stable").iloc[0]
+
+
+def _middle(table: pd.DataFrame, name: str) -> Any:
+    """The value next to the middle one at which most points have finite costs."""
+    values = values_of(table[name])
+    finite = table[np.isfinite(table[list(COSTS)].to_numpy(float)).all(axis=1)][name]
+    counts = [(finite == value).sum() for value in values]
+    good = [i for i, count in enumerate(counts) if count >= MANY * max(counts)]
+    return values[min(good, key=lambda i: abs(i - len(values) // 2))] if good else np.nan
 
 
 def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import matplotlib
 import numpy as np
 import on_device
 import pandas as pd
-from common import Parser, option, run_script, whole
+from common import REDRAW, Parser, option, run_script, whole
 from contenders import (
     CLOCKS,
     KEY_SEED,
@@ -38,11 +37,11 @@ from contenders import (
     numpy_gram_paths,
 )
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from tqdm import tqdm
 
 import lagc_jax
-from lagc_jax.plots.paper import PAGE_WIDTH, STYLE
+from lagc_jax.plots import PAGE_WIDTH, save_drawing, style
+from lagc_jax.plots._ticks import thin_ticks
 
 
 def use_doubles() -> None:
@@ -77,6 +76,7 @@ def make_parser() -> Parser:
     option(group, "--quick", "small sizes, for a first look", action="store_true")
     text = "check and time the engine alone, as on a GPU or TPU, with sizes of its own"
     option(group, "--engine-alone", text, action="store_true")
+    option(group, "--redraw", REDRAW, action="store_true")
     return parser
 
 
@@ -185,21 +185,38 @@ def scaling_frame(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def plot_scaling(frame: pd.DataFrame) -> Figure:
-    """Cost against every size, log-log, a panel a size."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE_WIDTH, 2.8), layout="constrained")
+    """Cost against every size, log-log, a panel a size; of lines that coincide one is wider."""
+    names = list(frame["line"].unique())
+    looks = [
+        dict(color="#E69F00", marker="s", linewidth=2.6, markersize=6.5),
+        dict(color="#000000", marker="o"),
+        dict(color="#56B4E9", marker="^", linestyle="--"),
+        dict(color="#0072B2", marker="P"),
+        dict(color="#D55E00", marker="D", linestyle="-."),
+    ]
+    with style():
+        figure = Figure(figsize=(PAGE_WIDTH, 2.9), layout="constrained")
         axes = figure.subplots(1, frame["against"].nunique(), sharey=True)
-        names = list(frame["line"].unique())
         for axis, (against, group) in zip(axes, frame.groupby("against", sort=False), strict=True):
             for line, values in group.groupby("line", sort=False):
-                i = names.index(str(line))
-                style = dict(color=f"C{i}", marker="osD^vPX"[i])
-                axis.plot(values["size"], values["cost"], label=line, **style)
+                look = looks[names.index(str(line)) % len(looks)]
+                axis.plot(values["size"], values["cost"], label=line, **look)
             axis.set(xscale="log", yscale="log", xlabel=str(against).capitalize())
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            thin_ticks(axis.xaxis, room=4)
+        thin_ticks(axes[0].yaxis)
         axes[0].set_ylabel("Cost, relative to a\npanel's first engine point")
         handles = {line.get_label(): line for axis in axes for line in axis.lines}
-        figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=4)
+        text = (
+            "Cost when one size grows and the others stay: clocks by redundancy r of a group of n "
+            "workers,\nand, against features, paths of LAG by the engine and by a NumPy loop."
+        )
+        figure.legend(
+            handles=list(handles.values()),
+            loc="outside upper center",
+            ncols=len(handles),
+            title=text,
+            title_fontsize=7.5,
+        )
     return figure
 
 
@@ -214,6 +231,10 @@ def main(arguments: list[str] | None = None) -> int:
         args.realisations, args.iterations, args.points, args.repeats = 256, 200, 16, 2
     use_doubles()
     try:
+        if args.redraw:
+            scaling = pd.read_csv(args.out / f"{args.name}_scaling.csv")
+            print("Written:", *save_drawing(plot_scaling(scaling), args.out / args.name))
+            return 0
         lagc_jax.lagc(args.workers, args.groups, 1)
         if min(args.realisations, args.iterations, args.points, args.repeats) < 1:
             raise ValueError("a size is below 1; give whole numbers >= 1")
@@ -244,9 +265,7 @@ def write_scaling(args: argparse.Namespace) -> None:
     """Measure and write the cost against every size, a table and a figure."""
     scaling = scaling_frame(args)
     scaling.to_csv(args.out / f"{args.name}_scaling.csv", index=False)
-    figure = plot_scaling(scaling)
-    for suffix in ("pdf", "png"):
-        figure.savefig(args.out / f"{args.name}.{suffix}", dpi=300)
+    save_drawing(plot_scaling(scaling), args.out / args.name)
     print(scaling.to_string(index=False, float_format=lambda v: f"{v:.3g}"))
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 import jax
 
 T = TypeVar("T", int, float)
+REDRAW = "draw the figures in --out again from the numbers beside them, and run nothing"
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,7 +10,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import Parser, Run, configure_jax, option, real, run_script, whole
+import pandas as pd
+from common import REDRAW, Parser, Run, configure_jax, option, real, run_script, whole
 from jax import Array
 
 import lagc_jax
@@ -21,6 +22,12 @@ from lagc_jax.plots import paper as plotting
 from lagc_jax.problems.data import load_csv
 
 NUM_FEATURES = 50
+FIGURES = {
+    "fig2_pareto": plotting.plot_curves,
+    "fig3_exponential": plotting.plot_curves,
+    "fig4_redundancy": plotting.plot_redundancy,
+    "fig5_tail": plotting.plot_tail,
+}
 REALISATIONS, QUICK_REALISATIONS = 1000, 64
 
 
@@ -66,6 +73,7 @@ def make_parser() -> Parser:
     option(group, "--target", "that column (default: the last)", metavar="COLUMN")
     option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
     option(group, "--quick", "a first look with fewer realisations", action="store_true")
+    option(group, "--redraw", REDRAW, action="store_true")
     return parser
 
 
@@ -138,16 +146,22 @@ def write(results: study.Results, directory: Path) -> list[Path]:
     results.table.to_csv(table)
     (directory / "table1.md").write_text(tables.markdown(results.table.reset_index()))
     results.claims.to_csv(claims, index=False)
-    figures = {
-        "fig2_pareto": (plotting.plot_curves, results.curves["pareto"]),
-        "fig3_exponential": (plotting.plot_curves, results.curves["exponential"]),
-        "fig4_redundancy": (plotting.plot_redundancy, results.redundancy),
-        "fig5_tail": (plotting.plot_tail, results.tail),
-    }
+    frames = (*results.curves.values(), results.redundancy, results.tail)
     paths = [table, table.with_suffix(".md"), claims]
-    for name, (plot, frame) in figures.items():
+    for (name, plot), frame in zip(FIGURES.items(), frames, strict=True):
         paths += plotting.save_figure(plot(frame), frame, directory / name)
     return paths
+
+
+def redraw(directory: Path) -> list[Path]:
+    """Draw the figures of a study again from their numbers; return the paths."""
+    return [
+        path
+        for name, plot in FIGURES.items()
+        for path in plotting.save_drawing(
+            plot(pd.read_csv(directory / f"{name}.csv")), directory / name
+        )
+    ]
 
 
 def report(results: study.Results) -> str:
@@ -168,6 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     run = Run(parser.prog)
     try:
+        if args.redraw:
+            run.report(redraw(args.out))
+            return 0
         plan = prepare(args)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:

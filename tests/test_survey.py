@@ -10,6 +10,7 @@ import schemes
 
 import lagc_jax
 from lagc_jax.experiments import Accuracy, Experiment, Iterate, Several, literature, run, survey
+from lagc_jax.plots._style import OTHERS, families_of
 
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -75,11 +76,11 @@ def test_the_middle_is_a_realisation_of_the_lower_half_exactly():
     assert survey._middle(1) == 0
 
 
-def test_there_is_a_contender_for_every_claim_and_style(task):
+def test_there_is_a_contender_for_every_claim_and_a_family_for_every_contender(task):
     names = set(survey.contenders(task, 2, 3, 4))
     assert {claim.scheme for claim in literature.CLAIMS} <= names
     assert {claim.than for claim in literature.CLAIMS} <= names
-    assert names - {"GD"} <= set(lagc_jax.plots.paper.STYLES)
+    assert OTHERS not in families_of(names)
 
 
 def made_up(scheme, hit, reached, accuracy):

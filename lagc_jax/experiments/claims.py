@@ -6,12 +6,12 @@ import pandas as pd
 
 
 def decide(holds: bool, value: float, other: float) -> bool | None:
-    """`holds`, or None where both of the values compared are infinite.
+    """`holds`, or None where both of the values compared are infinite or not a number.
 
     >>> decide(3.0 < math.inf, 3.0, math.inf), decide(False, math.inf, math.inf)
     (True, None)
     """
-    return None if math.isinf(value) and math.isinf(other) else holds
+    return holds if math.isfinite(value) or math.isfinite(other) else None
 
 
 def verdict(holds: bool | None) -> str:

@@ -1,6 +1,5 @@
 """What figures of a sweep call things: parameters, groups of points, schemes and costs."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lagc_jax._tables import CATEGORIES, COSTS, numeric, show
-from lagc_jax.plots import paper as plotting
+from lagc_jax.plots._style import DASHES, STYLES, scheme_styles
+from lagc_jax.plots.paper import COSTS as COST_NAMES
 
 SYMBOLS = {
     "num_workers": "M",
@@ -30,9 +30,13 @@ NAMES = {
     "step_size": "Step size (units of 1/L)",
     "num_waited": "Workers waited for k",
     "deadline": "Deadline",
+    "shape": "Shape of the delays",
+    "scale": "Scale of the delays",
+    "rate": "Rate of the delays",
     "scheme_bits": "Bits b of a coordinate",
 }
-LABELS: dict[str, str] = dict(zip(COSTS, plotting.COSTS.values(), strict=True))
+MARKS = "os^vDPX*"
+LABELS: dict[str, str] = dict(zip(COSTS, COST_NAMES.values(), strict=True))
 
 
 def groups_of(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -60,20 +64,19 @@ def describe(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def scheme_name(name: str) -> str:
     """The name by which figures know a scheme: "G-LAG" for "g_lag"."""
-    known = {style.lower(): style for style in plotting.STYLES}
+    known = {style.lower(): style for style in STYLES}
     return known.get(name.lower().replace("_", "-"), name)
 
 
 def series_styles(table: pd.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of every combination: a scheme's own, else shades from dark to light."""
+    """Colour, marker and dash of every combination: a scheme's own, else from dark to light."""
     labels = [label for label, _ in groups_of(table, names)]
     if list(names) == ["scheme"]:
-        return {label: plotting.scheme_style(label) for label in labels}
+        return scheme_styles(labels)
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(labels)))
-    marks = itertools.cycle("os^vDPX*")
     return {
-        label: dict(color=shade, marker=next(marks))
-        for label, shade in zip(labels, shades, strict=True)
+        label: dict(color=shade, marker=MARKS[i % len(MARKS)], linestyle=DASHES[i % len(DASHES)])
+        for i, (label, shade) in enumerate(zip(labels, shades, strict=True))
     }
 
 

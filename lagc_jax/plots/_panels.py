@@ -1,5 +1,6 @@
 """What all figures of a sweep share: panels, scales, the legend, and points without a value."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -8,27 +9,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    Formatter,
-    FuncFormatter,
-    LogFormatterMathtext,
-    LogLocator,
-    NullFormatter,
-    NullLocator,
-)
 
 from lagc_jax._tables import COSTS, count_combinations, numeric, parameters, show, values_of
-from lagc_jax.plots import paper as plotting
 from lagc_jax.plots._names import describe
+from lagc_jax.plots._style import PAGE_WIDTH
+from lagc_jax.plots._ticks import label_values, thin_ticks
 
-STYLE: dict[Any, Any] = plotting.STYLE | {"axes.titlesize": 8}
-MAX_SERIES, MAX_ROWS = 8, 6
-# What a point without a finite cost is: how its cell is filled, and its mark over a line's gap.
+MAX_SERIES, MAX_ORDERED, MAX_ROWS = 6, 24, 6
+CHARACTERS = 22  # on an axis of a third of a page
+# What a point without a finite cost is: how its cell is filled, and its mark over a line's gap,
+# which no scheme has.
 STATES: dict[str, tuple[dict[str, Any], str]] = {
-    "diverged": (dict(facecolor="0.55", hatch="xxxx", edgecolor="0.25"), "x"),
-    "accuracy not reached": (dict(facecolor="0.8", hatch="////", edgecolor="0.5"), "^"),
-    "infinite mean": (dict(facecolor="0.93", hatch="....", edgecolor="0.5"), "1"),
-    "undefined": (dict(facecolor="1.0", hatch="++++", edgecolor="0.3"), "+"),
+    "diverged": (dict(facecolor="0.55", hatch="xxxx", edgecolor="0.25"), "$\\otimes$"),
+    "accuracy not reached": (dict(facecolor="0.8", hatch="////", edgecolor="0.5"), "$\\uparrow$"),
+    "infinite mean": (dict(facecolor="0.93", hatch="....", edgecolor="0.5"), "$\\infty$"),
+    "undefined": (dict(facecolor="1.0", hatch="++++", edgecolor="0.3"), "$?$"),
 }
 SPAN = 1e6  # means that grow without bound must not push all others into one colour
 
@@ -78,7 +73,7 @@ def gaps(column: pd.Series) -> np.ndarray:
 
 def make_panels(rows: int, height: float) -> tuple[Figure, np.ndarray]:
     """A figure of the width of a page and its axes (rows, 3)."""
-    size = (plotting.PAGE_WIDTH, 0.8 + height * rows)
+    size = (PAGE_WIDTH, 0.8 + height * rows)
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, len(COSTS), squeeze=False)
 
@@ -95,33 +90,30 @@ def set_scale(axis: Axis, values: np.ndarray, ticks: bool = False) -> None:
     rescale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     rescale(**scale)
     if ticks:
-        _label_values(axis, finite)
-    elif scale["value"] == "log":
-        locator, formatter = decades(finite[-1] / finite[0])
-        axis.set_major_locator(locator)
-        axis.set_major_formatter(formatter)
-        axis.set_minor_formatter(NullFormatter())
-        if finite[-1] > SPAN * finite[0]:
+        label_values(axis, finite.tolist(), [show(value) for value in finite], CHARACTERS)
+    elif scale["value"] != "symlog":
+        thin_ticks(axis, log=scale["value"] == "log")
+        if scale["value"] == "log" and finite[-1] > SPAN * finite[0]:
             axis.axes.set_ylim(top=SPAN * finite[0])
 
 
-def _label_values(axis: Axis, values: np.ndarray) -> None:
-    """Label the values themselves, as many as there is room for."""
-    places = axis.get_transform().transform(values)
-    kept: list[int] = []
-    for k, place in enumerate(places):
-        room = (0.06 + 0.03 * len(show(values[k]))) * (places[-1] - places[0])
-        if not kept or place - places[kept[-1]] >= room:
-            kept.append(k)
-    axis.set_ticks(values[kept], labels=[show(value) for value in values[kept]])
-    axis.set_minor_locator(NullLocator())
+def drawable(
+    groups: Sequence[tuple[str, pd.DataFrame]], axes: Sequence[str] = ()
+) -> tuple[list[tuple[str, pd.DataFrame]], list[str]]:
+    """Groups of points that make a panel, and what to say of those that do not.
 
+    A panel has two values of each of the axes and a finite cost; where no group has, all are kept.
+    """
 
-def decades(ratio: float) -> tuple[LogLocator, Formatter]:
-    """Places and labels of 1, 2 and 5 in every decade if there are few, else powers of ten."""
-    if ratio >= 200:
-        return LogLocator(), LogFormatterMathtext()
-    return LogLocator(subs=(1.0, 2.0, 5.0)), FuncFormatter(lambda value, _: show(value))
+    def fills(rows: pd.DataFrame) -> bool:
+        wide = all(rows[name].nunique() > 1 for name in axes)
+        return wide and bool(np.isfinite(rows[list(COSTS)].to_numpy(float)).any())
+
+    kept = [(name, rows) for name, rows in groups if fills(rows)]
+    left = [name for name, rows in groups if not fills(rows)]
+    if not kept:
+        return list(groups), []
+    return kept, [f"no panel for {'; '.join(left)}"] if left else []
 
 
 def add_legend(
@@ -135,7 +127,8 @@ def add_legend(
     ]
     shared = [*describe(table, names), f"accuracy = {show(table['accuracy'].iloc[0])}", *notes]
     widest = max(len(handle.get_label()) for handle in handles)
-    columns = min(len(handles), max(1, 110 // (widest + 7)))
+    fitting = min(len(handles), max(1, 110 // (widest + 7)))
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / fitting))
     title = textwrap.fill(", ".join(shared).replace(" = ", "\u00a0=\u00a0"), 120)
     figure.legend(
         handles=handles, loc="outside upper center", ncols=columns, title=title, title_fontsize=7.5

@@ -1,6 +1,7 @@
 """Points of a sweep, or of an advice, by their costs, and the Pareto frontier among them."""
 
 import itertools
+import string
 from typing import Any
 
 import matplotlib
@@ -10,17 +11,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lagc_jax._tables import COSTS, DESIGN, conditions, free_parameters, pareto_frontier
+from lagc_jax._tables import (
+    COSTS,
+    DESIGN,
+    conditions,
+    free_parameters,
+    is_choice,
+    pareto_frontier,
+)
 from lagc_jax.experiments.advice import Design
-from lagc_jax.plots._names import cost_label, groups_of, series_styles
-from lagc_jax.plots._panels import MAX_ROWS, STYLE, add_legend, check_count, make_panels, set_scale
+from lagc_jax.plots._labels import place_labels, settle
+from lagc_jax.plots._names import cost_label, describe, groups_of, series_styles
+from lagc_jax.plots._panels import (
+    MAX_ROWS,
+    add_legend,
+    check_count,
+    drawable,
+    make_panels,
+    set_scale,
+)
+from lagc_jax.plots._style import STYLE
+
+PAIRS = [list(pair) for pair in itertools.combinations(COSTS, 2)]
+MAX_LABELS = 8
 
 
 def plot_frontier(table: pd.DataFrame) -> Figure:
     """All points by their three complexities, two at a time, with the Pareto frontier marked.
 
-    The numbers are those of the points in the table. Every set of conditions (problem, workers,
-    delays) has its own frontier and a row of panels.
+    Letters, explained above a row, say what is chosen on the frontier; where it has more than
+    eight points, the cheapest by each of the costs have one. Every set of conditions (problem,
+    workers, delays) has its own frontier and a row of panels.
 
     Args:
         table: of `tables.select`.
@@ -32,43 +53,34 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
     check_count(table, by_row, MAX_ROWS // 2)
     best = pareto_frontier(table)["point"]
     styles = series_styles(table, ["scheme"])
+    chosen = [name for name in free_parameters(table) if is_choice(name)]
     with matplotlib.rc_context(STYLE):
-        rows = groups_of(table, by_row)
+        rows, notes = drawable(groups_of(table, by_row))
         figure, panels = make_panels(len(rows), 2.1)
+        labels = []
         for panel, (name, world) in zip(panels, rows, strict=True):
-            costs = world[list(COSTS)].to_numpy(float)
-            finite = np.isfinite(costs).all(axis=1)
+            finite = np.isfinite(world[list(COSTS)].to_numpy(float)).all(axis=1)
             arrived = world.iloc[np.flatnonzero(finite)]
+            points = _say(arrived[arrived["point"].isin(best)], chosen)
             missing = f"{(~finite).sum()} of {len(world)} points are not drawn: infinite cost"
-            parts = [name] if name else []
-            panel[0].set_title(", ".join(parts if finite.all() else [*parts, missing]), loc="left")
-            for axis, pair in zip(panel, itertools.combinations(range(3), 2), strict=True):
-                for label, points in groups_of(arrived, ["scheme"]):
-                    _draw_points(axis, points, [COSTS[k] for k in pair], best, styles[label])
-                for k, which, put in zip(
-                    pair, (axis.xaxis, axis.yaxis), (axis.set_xlabel, axis.set_ylabel), strict=True
-                ):
-                    set_scale(which, costs[finite, k])
-                    put(cost_label(table, COSTS[k]))
-        lines = [
-            Line2D([], [], **{**style, "label": label, "linestyle": ""})
-            for label, style in styles.items()
-        ]
-        edge: dict[str, Any] = dict(marker="o", color="0.8", linestyle="", markeredgecolor="k")
-        beaten: dict[str, Any] = dict(
-            marker="o", color="0.4", linestyle="", alpha=0.3, markeredgewidth=0
-        )
-        lines += [Line2D([], [], label="Pareto frontier", **edge)]
-        lines += [Line2D([], [], label="dominated", **beaten)]
-        add_legend(figure, table, lines)
+            parts = [part for part in (name, "" if finite.all() else missing) if part]
+            _set_title(panel, parts, points, chosen)
+            for axis, names in zip(panel, PAIRS, strict=True):
+                for label, some in groups_of(arrived, ["scheme"]):
+                    _draw_points(axis, some, names, best, styles[label])
+                for which, cost in zip((axis.xaxis, axis.yaxis), names, strict=True):
+                    set_scale(which, arrived[cost].to_numpy(float))
+                    which.set_label_text(cost_label(table, cost))
+                labels.append((axis, arrived, points, names))
+        add_legend(figure, table, _handles(styles), notes)
+        settle(figure)
+        for each in labels:
+            _label_points(*each)
     return figure
 
 
 def plot_design(advice: Design) -> Figure:
-    """The candidates of `design` by time, communication and computation, and their frontier.
-
-    Numbers count the ranks from 1, the cheapest.
-    """
+    """The candidates of `design` by time, communication and computation, and their frontier."""
     chosen = [name for name in DESIGN if name in advice.table.columns]
     frame = advice.table[[*chosen, *COSTS]].assign(
         num_workers=advice.scheme.num_workers,
@@ -90,6 +102,57 @@ def _draw_points(
     )
     for rows, look in ((points[~first], faint), (points[first], clear)):
         axis.plot(rows[names[0]], rows[names[1]], **look)
-    for row in points[first].to_dict("records") if len(best) <= 12 else ():
-        place: dict[str, Any] = dict(textcoords="offset points", xytext=(4, 3), fontsize=6)
-        axis.annotate(str(row["point"]), (row[names[0]], row[names[1]]), **place)
+
+
+def _handles(styles: dict[str, dict[str, Any]]) -> list[Line2D]:
+    """Entries of the legend: schemes, and what the frontier and the other points look like."""
+    schemes = [
+        Line2D([], [], **{**style, "label": label, "linestyle": ""})
+        for label, style in styles.items()
+    ]
+    edge: dict[str, Any] = dict(marker="o", color="0.8", linestyle="", markeredgecolor="k")
+    beaten: dict[str, Any] = dict(
+        marker="o", color="0.4", linestyle="", alpha=0.3, markeredgewidth=0
+    )
+    edge["label"], beaten["label"] = "Pareto frontier", "dominated"
+    return [*schemes, Line2D([], [], **edge), Line2D([], [], **beaten)]
+
+
+def _say(first: pd.DataFrame, chosen: list[str]) -> dict[str, pd.Series]:
+    """Points of a frontier by letter; the cheapest by each cost alone where there are too many."""
+    if len(first) > MAX_LABELS:
+        first = first.loc[[first[cost].idxmin() for cost in COSTS]].drop_duplicates("point")
+    rows = [row for _, row in first.sort_values("time").iterrows()]
+    return dict(zip(string.ascii_lowercase, rows, strict=False)) if chosen else {}
+
+
+def _set_title(
+    panel: np.ndarray, parts: list[str], points: dict[str, pd.Series], chosen: list[str]
+) -> None:
+    """Say above a row of panels what it shows and what its letters stand for."""
+    lines = [", ".join(parts)]
+    for letter, row in points.items():
+        word = f"{letter}: {', '.join(describe(row.to_frame().T, chosen))}"
+        fits = lines[-1][1:2] == ":" and len(lines[-1]) + len(word) < 130
+        lines[-1:] = [f"{lines[-1]}   {word}"] if fits else [lines[-1], word]
+    lines = [line for line in lines if line]
+    place: dict[str, Any] = dict(xycoords="axes fraction", textcoords="offset points", fontsize=7.5)
+    text = panel[0].annotate("\n".join(lines), (0, 1), (0, 5), va="bottom", **place)
+    text.set_in_layout(False)  # it spans the panels; a blank title keeps its height
+    panel[0].set_title("\n".join(" " for _ in lines), fontsize=7.5)
+
+
+def _label_points(
+    axis: Axes, arrived: pd.DataFrame, points: dict[str, pd.Series], names: list[str]
+) -> None:
+    """Put letters beside points of the frontier; equal points share a label."""
+    shared: dict[tuple[float, ...], str] = {}
+    for letter, row in points.items():
+        place = tuple(float(row[name]) for name in names)
+        shared[place] = ", ".join(filter(None, [shared.get(place), letter]))
+    dots = axis.transData.transform(arrived[names].to_numpy(float))
+    marks = axis.transData.transform(np.reshape(list(shared), (-1, 2)))
+    square = [(i, j) for i in (-6, 0, 6) for j in (-6, 0, 6)]
+    taken = np.concatenate([dots, *(marks + shift for shift in square)])
+    labels = [(label, np.array([place])) for place, label in shared.items()]
+    place_labels(axis, labels, taken, fontsize=7)

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import NullFormatter
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from lagc_jax._tables import COSTS, free_parameters, show, values_of
 from lagc_jax.plots._names import axis_name, cost_label, groups_of
@@ -20,24 +20,27 @@ from lagc_jax.plots._panels import (
     MAX_ROWS,
     SPAN,
     STATES,
-    STYLE,
     add_legend,
     check_axes,
     check_count,
-    decades,
+    drawable,
     gaps,
     make_panels,
     states_of,
 )
+from lagc_jax.plots._style import STYLE
+from lagc_jax.plots._ticks import label_values, thin_ticks
 
 MAP_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False}
-RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.2)
+RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.0)
+OUTLINE: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="k")]
+CHARACTERS, LINES = 24, 8  # of labels that fit along a map
 
 
 def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
     """The three complexities over two parameters, a row of maps for every combination of others.
 
-    A ring marks the smallest value of a map. Cells without a finite value are grey and hatched,
+    A ring marks the smallest values of a map. Cells without a finite value are grey and hatched,
     cells without a point are left white. Points that lack `x` or `y` have no cell.
 
     Args:
@@ -52,21 +55,24 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
     everything, table = table, table.dropna(subset=[x, y])
     others = [name for name in free_parameters(table, [x, y]) if name not in (x, y)]
     check_count(table, others, MAX_ROWS)
-    ticks = values_of(table[x]), values_of(table[y])
     found = set()
     with matplotlib.rc_context(MAP_STYLE):
-        rows = groups_of(table, others)
-        figure, panels = make_panels(len(rows), 1.7)
+        rows, notes = drawable(groups_of(table, others), (x, y))
+        table = pd.concat([cells for _, cells in rows])
+        ticks = values_of(table[x]), values_of(table[y])
+        figure, panels = make_panels(len(rows), 1.5)
         for column, cost in zip(panels.T, COSTS, strict=True):
             norm, extend = _norm(table[cost])
             for axis, (name, cells) in zip(column, rows, strict=True):
                 found |= _draw_map(axis, cells, (x, y), ticks, cost, norm)
-                axis.set_ylabel(axis_name(y))
                 if cost == "time":
                     axis.set_title(name, loc="left")
+                    axis.set_ylabel(axis_name(y))
+                axis.tick_params(labelleft=cost == "time", labelbottom=axis is column[-1])
             column[-1].set_xlabel(axis_name(x))
             _add_bar(figure, list(column), norm, extend, cost_label(table, cost))
-        ring = Line2D([], [], color="0.2", linestyle="", label="smallest", **RING)
+        ring = Line2D([], [], color="w", linestyle="", label="smallest", **RING)
+        ring.set_path_effects(OUTLINE)
         patches = [
             Patch(label=state, linewidth=0.5, **fill)
             for state, (fill, _) in STATES.items()
@@ -74,9 +80,9 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
         ]
         empty = len(ticks[0]) * len(ticks[1]) * len(rows) > len(table)
         blank = [Patch(facecolor="w", edgecolor="0.5", linewidth=0.5, label="no point")]
-        missing = len(everything) - len(table)
-        note = [f"{missing} points without {x} or {y} have no cell"] if missing else []
-        add_legend(figure, table, [ring, *patches, *(blank if empty else [])], note)
+        missing = len(everything) - len(everything.dropna(subset=[x, y]))
+        notes += [f"{missing} points without {x} or {y} have no cell"] if missing else []
+        add_legend(figure, table, [ring, *patches, *(blank if empty else [])], notes)
     return figure
 
 
@@ -98,23 +104,21 @@ def _draw_map(
     for state, (fill, _) in STATES.items():
         boxes = [Rectangle((i[k] - 0.5, j[k] - 0.5), 1, 1) for k in np.flatnonzero(states == state)]
         axis.add_collection(PatchCollection(boxes, linewidth=0, **fill))
-    if np.isfinite(value).any():
-        best = np.nanargmin(value)
-        axis.plot(i[best], j[best], color="w", **RING)
-    for which, t in zip((axis.xaxis, axis.yaxis), ticks, strict=True):
-        shown = range(0, len(t), -(-len(t) // 8))
-        which.set_ticks(shown, labels=[show(t[k]) for k in shown])
+    best = np.isclose(value, np.nanmin(value, initial=np.inf), rtol=1e-9)
+    if not best.all():
+        axis.plot(i[best], j[best], color="w", linestyle="", path_effects=OUTLINE, **RING)
+    label_values(axis.xaxis, range(len(ticks[0])), [show(t) for t in ticks[0]], CHARACTERS)
+    step = -(-len(ticks[1]) // LINES)
+    shown = range(0, len(ticks[1]), step)
+    axis.yaxis.set_ticks(shown, labels=[show(ticks[1][k]) for k in shown])
     return set(states) & set(STATES)
 
 
 def _add_bar(figure: Figure, axes: list[Axes], norm: Normalize, extend: str, label: str) -> None:
     """The bar of colours above a column of maps."""
     place: dict[str, Any] = dict(location="top", shrink=0.9, aspect=18, extend=extend)
-    if isinstance(norm, LogNorm):
-        low, high = np.asarray(norm.inverse(np.array([0.0, 1.0])), float)
-        place["ticks"], place["format"] = decades(high / low)
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label, **place)
-    bar.ax.xaxis.set_minor_formatter(NullFormatter())
+    thin_ticks(bar.ax.xaxis, log=isinstance(norm, LogNorm))
 
 
 def _norm(values: pd.Series) -> tuple[Normalize, str]:

@@ -1,4 +1,4 @@
-"""Figures from the tidy frames of a study, and how a scheme looks in all figures."""
+"""Figures from the tidy frames of a study."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,48 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-# Colours of Okabe and Ito, safe for colour-blind readers; a scheme looks the same everywhere.
-STYLES: dict[str, dict[str, Any]] = {
-    "GD": dict(color="#000000", marker="o"),
-    "GC": dict(color="#E69F00", marker="s"),
-    "grouping": dict(color="#56B4E9", marker="^"),
-    "LAG": dict(color="#009E73", marker="v"),
-    "LAGC": dict(color="#D55E00", marker="D"),
-    "G-LAG": dict(color="#0072B2", marker="P"),
-    "first decodable": dict(color="#E69F00", marker="X"),
-    "fastest-k": dict(color="#999999", marker="<"),
-    "stochastic GC": dict(color="#999999", marker=">"),
-    "approximate GC": dict(color="#999999", marker="h"),
-    "ErasureHead": dict(color="#56B4E9", marker="8", linestyle=":"),
-    "LAG-PS": dict(color="#009E73", marker="v"),
-    "LAG-WK": dict(color="#009E73", marker="1", linestyle="--"),
-    "LAQ": dict(color="#CC79A7", marker="d"),
-    "LASG-PS": dict(color="#F0E442", marker="2"),
-    "LASG-WK2": dict(color="#F0E442", marker="3", linestyle="--"),
-    "AMSGrad": dict(color="#882255", marker="p"),
-    "CADA1": dict(color="#882255", marker="4", linestyle=":"),
-    "CADA2": dict(color="#882255", marker="*", linestyle="--"),
-    "G-CADA": dict(color="#332288", marker="H"),
-    "LASG": dict(color="#F0E442", marker="3"),
-    "CADA": dict(color="#882255", marker="*"),
-}
-FAMILIES: dict[str, Any] = {"pareto": ("Pareto", "-"), "exponential": ("exponential", "--")}
-COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.16  # inches, of a two-column paper
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "legend.fontsize": 7.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.dpi": 200,
-    "pdf.fonttype": 42,
-}
+from lagc_jax.plots._labels import settle
+from lagc_jax.plots._style import COLUMN_WIDTH, PAGE_WIDTH, SOLID, STYLE, scheme_style
+from lagc_jax.plots._ticks import thin_ticks
+
+DELAYS: dict[str, Any] = {"pareto": ("Pareto", "-"), "exponential": ("exponential", "--")}
 COSTS = {
     "wall-clock": "Wall-clock time\n(unit of the delays)",
     "communication": "Communication\n(messages)",
@@ -72,19 +35,19 @@ def plot_curves(curves: pd.DataFrame) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
-        for name, curve in curves.groupby("scheme", sort=False):
-            style = scheme_style(str(name))
+        for i, (name, curve) in enumerate(curves.groupby("scheme", sort=False)):
+            style = scheme_style(str(name)) | dict(markevery=(0.035 * i, 0.22))
             band = _finite(curve["gap"], curve["wall-clock 5 %"], curve["wall-clock 95 %"])
             axes[0].fill_betweenx(*band, color=style["color"], alpha=0.2, linewidth=0)
             axes[0].plot(curve["wall-clock mean"], curve["gap"], ":", color=style["color"])
             for axis, column in zip(
                 axes, ("wall-clock 50 %", "communication", "computation"), strict=True
             ):
-                axis.plot(*_finite(curve[column], curve["gap"]), **style, markevery=0.2)
+                axis.plot(*_finite(curve[column], curve["gap"]), **style)
         for axis, label in zip(axes, COSTS.values(), strict=True):
             axis.set(yscale="log", xlabel=label)
             axis.set_xlim(left=0)
-            axis.locator_params(axis="x", nbins=4)
+            thin_ticks(axis.xaxis, log=False)
         axes[0].set_ylabel("Optimality gap")
         mean = Line2D([], [], color="0.4", linestyle=":", label="exact mean")
         band = Patch(color="0.4", alpha=0.2, linewidth=0, label="5-95 %")
@@ -102,23 +65,25 @@ def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
         axes = figure.subplots(1, 3)
         for (name, family), group in redundancy.groupby(["scheme", "delays"], sort=False):
-            style = scheme_style(str(name)) | dict(linestyle=FAMILIES[str(family)][1])
+            style = scheme_style(str(name)) | dict(linestyle=DELAYS[str(family)][1])
             axes[0].plot(group["redundancy"], group["wall-clock mean"], **style)
         for name, group in redundancy.groupby("scheme", sort=False):
             once = group[group["delays"] == group["delays"].iloc[0]]
             for axis, column in zip(axes[1:], ("communication", "computation"), strict=True):
-                axis.plot(once["redundancy"], once[column], **scheme_style(str(name)))
+                style = scheme_style(str(name)) | dict(linestyle=SOLID)
+                axis.plot(once["redundancy"], once[column], **style)
         for axis, label in zip(axes, COSTS.values(), strict=True):
             axis.set(xlabel="Redundancy r", ylabel=label)
             axis.locator_params(axis="x", integer=True, nbins=7)
-        _log_scale(axes[0], redundancy["wall-clock mean"])
-        _log_scale(axes[2], redundancy["computation"])
         axes[1].set_ylim(bottom=0)
+        for axis, column in zip(axes, ("wall-clock mean", None, "computation"), strict=True):
+            shown = column is not None and _log_scale(axis, redundancy[column])
+            thin_ticks(axis.yaxis, log=shown)
         families = [
             Line2D([], [], color="0.4", linestyle=line, label=f"{family} delays")
-            for family, line in FAMILIES.values()
+            for family, line in DELAYS.values()
         ]
-        _legend(figure, redundancy["scheme"].unique(), families)
+        _legend(figure, redundancy["scheme"].unique(), families, linestyle=SOLID)
     return figure
 
 
@@ -143,6 +108,7 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
             ylabel="Mean wall-clock time to accuracy\n(unit of the delays)",
         )
         if _log_scale(axis, tail["wall-clock mean"]):
+            thin_ticks(axis.yaxis)
             # Means grow without bound towards the verticals: keep the rest of the curves legible.
             lowest = tail["wall-clock mean"].min()
             axis.set_ylim(0.7 * lowest, 300 * lowest)
@@ -157,35 +123,6 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
         axis.set_xticks([0.3, 0.5, 1, 2, 3, 6], labels=["0.3", "0.5", "1", "2", "3", "6"])
         axis.minorticks_off()
         _legend(figure, tail["scheme"].unique(), [], columns=3)
-    return figure
-
-
-def plot_survey(curves: pd.DataFrame) -> Figure:
-    """Test accuracy against time under every law, and against what else it costs.
-
-    A row of panels for every task. Costs beside the time are those under the first law; only
-    schemes that lose gradients differ between laws.
-
-    Args:
-        curves: of `survey.curve_frame`.
-    """
-    laws = curves["delays"].unique()
-    panels = [("time", law) for law in laws]
-    panels += [(cost, laws[0]) for cost in ("communication", "computation", "bits")]
-    tasks = list(curves.groupby("task", sort=False))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2 * PAGE_WIDTH, 1 + 2.4 * len(tasks)), layout="constrained")
-        grid = figure.subplots(len(tasks), len(panels), sharey="row", squeeze=False)
-        for row, (task, rows) in zip(grid, tasks, strict=True):
-            for axis, (cost, law) in zip(row, panels, strict=True):
-                for name, curve in rows[rows["delays"] == law].groupby("scheme", sort=False):
-                    style = scheme_style(str(name))
-                    axis.plot(curve[cost], curve["accuracy"], **style, markevery=0.25)
-                axis.set(xscale="log", xlabel=f"Time, {law}" if cost == "time" else cost.title())
-            row[0].set_ylabel(f"Test accuracy, {task}")
-            best = rows["accuracy"].max()
-            row[0].set_ylim(best - 0.4, best + 0.02)
-        _legend(figure, curves["scheme"].unique(), [], columns=9)
     return figure
 
 
@@ -215,19 +152,21 @@ def plot_quantiles(quantiles: pd.DataFrame) -> Figure:
 
 def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths."""
-    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".csv")]
+    table = stem.with_suffix(".csv")
+    paths = save_drawing(figure, stem)
+    frame.to_csv(table, index=False)
+    return [*paths, table]
+
+
+def save_drawing(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as `.pdf` and `.png`; return the two paths."""
+    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
     with matplotlib.rc_context(STYLE):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # the places are found; finding them takes half the time
+        if figure.get_layout_engine() is not None:
+            settle(figure)  # finding the places takes half the time
         figure.savefig(paths[0], metadata={"CreationDate": None})
         figure.savefig(paths[1])
-    frame.to_csv(paths[2], index=False)
     return paths
-
-
-def scheme_style(scheme: str) -> dict[str, Any]:
-    """Colour and marker of a scheme, the same in every figure."""
-    return STYLES.get(scheme, dict(color="#CC79A7", marker="x"))
 
 
 def _log_scale(axis: Axes, values: pd.Series) -> bool:
@@ -245,9 +184,14 @@ def _finite(*columns: pd.Series) -> list[np.ndarray]:
 
 
 def _legend(
-    figure: Figure, schemes: Iterable[str], extra: list[Any], columns: int | None = None
+    figure: Figure,
+    schemes: Iterable[str],
+    extra: list[Any],
+    columns: int | None = None,
+    **look: Any,
 ) -> None:
     handles: list[Any] = [
-        Line2D([], [], label=name, **scheme_style(name)) for name in schemes
+        Line2D([], [], label=name, **scheme_style(name) | look) for name in schemes
     ] + extra
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns or len(handles))
+    columns = columns or len(handles)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=2.4)

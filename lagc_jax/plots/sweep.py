@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lagc_jax._tables import conditions, free_parameters, narrow, numeric, pareto_frontier
-from lagc_jax.plots._panels import MAX_ROWS, MAX_SERIES, check_axes
+from lagc_jax.plots._panels import MAX_ORDERED, MAX_ROWS, MAX_SERIES, check_axes
 from lagc_jax.plots.frontier import plot_frontier
 from lagc_jax.plots.heat import plot_heat_map
 from lagc_jax.plots.lines import line_dimensions, plot_lines
@@ -38,8 +38,8 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
     """Draw lines over `x`, or a heat map over `x` and `y`; and the frontier in any case.
 
     By default there are lines over every numeric parameter that varies, and heat maps over the
-    pairs of the three with the most values. Where more varies than a figure can hold, parameters
-    are fixed: conditions at their middle value, choices at those of the fastest point.
+    pairs of the three with the most values. Where more varies than a figure can hold, numbers are
+    fixed next to the middle where most points have finite costs, schemes at the fastest.
 
     Args:
         table: of `tables.select`.
@@ -80,8 +80,8 @@ def _fix_others(
     check_axes(table, *axes)
     if len(axes) == 1:
         rows, series = line_dimensions(table, axes[0])
-        shown, fixed = narrow(table, rows, MAX_ROWS // 2)
-        shown, more = narrow(shown, series, MAX_SERIES)
+        shown, fixed = narrow(table, rows, MAX_ROWS // 2, axes)
+        shown, more = narrow(shown, series, MAX_SERIES, axes, MAX_ORDERED)
         return shown, fixed | more
     rest = [name for name in free_parameters(table, axes) if name not in axes]
     return narrow(table.dropna(subset=list(axes)), rest, MAX_ROWS)

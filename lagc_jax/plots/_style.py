@@ -1,0 +1,121 @@
+"""How everything looks: sizes, lines, and a scheme's colour, marker and dash, the same everywhere.
+
+No two schemes of a family share a dash and a marker, so that they are told apart in grey as well.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+from cycler import cycler
+
+COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.16  # inches, of a two-column paper
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "legend.fontsize": 7.5,
+    "axes.titlesize": 8,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.dpi": 200,
+    "pdf.fonttype": 42,
+    "axes.prop_cycle": cycler(
+        color=["#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7"]
+    ),
+}
+SOLID, DASHED, DASH_DOT, SHORT = "-", (0, (5, 1.5)), (0, (5, 1.2, 1, 1.2)), (0, (2.2, 1))
+DASHES: tuple[Any, ...] = (SOLID, DASHED, DASH_DOT, SHORT)  # dotted lines are means
+# The first colours are those of Okabe and Ito, safe for colour-blind readers.
+STYLES: dict[str, dict[str, Any]] = {
+    name: dict(color=color, marker=marker, linestyle=dash)
+    for name, color, marker, dash in (
+        ("GD", "#000000", "o", SOLID),
+        ("GC", "#E69F00", "s", DASHED),
+        ("grouping", "#56B4E9", "^", SOLID),
+        ("first decodable", "#7F5200", "X", SHORT),
+        ("fastest-k", "#332288", "<", SOLID),
+        ("stochastic GC", "#CC79A7", ">", DASHED),
+        ("approximate GC", "#117733", "h", DASH_DOT),
+        ("ErasureHead", "#DDAA33", "8", SHORT),
+        ("LAG", "#009E73", "v", SOLID),
+        ("LAG-PS", "#009E73", "v", SOLID),
+        ("LAG-WK", "#004D38", "1", SHORT),
+        ("LAGC", "#D55E00", "D", DASHED),
+        ("G-LAG", "#0072B2", "P", DASH_DOT),
+        ("LAQ", "#CC79A7", "d", SOLID),
+        ("LASG", "#5C5000", "3", SHORT),
+        ("LASG-PS", "#B8A000", "2", DASH_DOT),
+        ("LASG-WK2", "#5C5000", "3", SHORT),
+        ("AMSGrad", "#882255", "p", SOLID),
+        ("CADA", "#AA4499", "*", DASHED),
+        ("CADA1", "#CC6677", "4", SHORT),
+        ("CADA2", "#AA4499", "*", DASHED),
+        ("G-CADA", "#332288", "H", DASH_DOT),
+    )
+}
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Coded and grouped": ("GC", "first decodable", "grouping"),
+    "With fewer gradients": ("fastest-k", "stochastic GC", "approximate GC", "ErasureHead"),
+    "Lazy": ("LAG", "LAG-PS", "LAG-WK", "LAGC", "G-LAG"),
+    "Lazy, rounded or sampled": ("LAQ", "LASG", "LASG-PS", "LASG-WK2"),
+    "Adaptive steps": ("AMSGrad", "CADA", "CADA1", "CADA2", "G-CADA"),
+}
+OTHERS = "Others"
+_SPARE = ("#CC79A7", "#7F5200", "#0072B2", "#117733", "#DDAA33", "#882255")
+_SPARE_MARKS = ("x", "$\\diamond$", "$\\star$", "$\\circ$", "$\\bullet$", "$\\Delta$")
+
+
+def style() -> AbstractContextManager[None]:
+    """A context in which figures look like those of the package.
+
+    >>> import matplotlib.pyplot as plt
+    >>> with style():
+    ...     size = plt.rcParams["font.size"]
+    >>> size
+    8.0
+    """
+    return matplotlib.rc_context(STYLE)
+
+
+def scheme_style(scheme: str) -> dict[str, Any]:
+    """Colour, marker and dash of a scheme, the same in every figure.
+
+    >>> scheme_style("G-LAG")["color"]
+    '#0072B2'
+    """
+    return scheme_styles([scheme])[scheme]
+
+
+def scheme_styles(schemes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The style of every scheme of a figure; names that the package does not know differ, too."""
+    names = list(dict.fromkeys(schemes))
+    unknown = [name for name in names if name not in STYLES]
+    spare = {
+        name: dict(
+            color=_SPARE[i % len(_SPARE)],
+            marker=_SPARE_MARKS[i % len(_SPARE_MARKS)],
+            linestyle=DASHES[i % len(DASHES)],
+        )
+        for i, name in enumerate(unknown)
+    }
+    return {name: dict(STYLES.get(name) or spare[name]) for name in names}
+
+
+def families_of(schemes: Iterable[str]) -> dict[str, list[str]]:
+    """Schemes by family, in the order of the families; unknown ones last, under `OTHERS`.
+
+    >>> families_of(["G-LAG", "mine", "LAG", "GC"])
+    {'Coded and grouped': ['GC'], 'Lazy': ['G-LAG', 'LAG'], 'Others': ['mine']}
+    """
+    names = list(dict.fromkeys(schemes))
+    known = {name: family for family, members in FAMILIES.items() for name in members}
+    found = {family: [n for n in names if known.get(n) == family] for family in FAMILIES}
+    found[OTHERS] = [name for name in names if name not in known and name != "GD"]
+    return {family: members for family, members in found.items() if members}

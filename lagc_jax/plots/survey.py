@@ -1,0 +1,192 @@
+"""The figure of a survey: what schemes take to an accuracy, and their way there by family."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
+
+from lagc_jax.plots._labels import along, place_labels, settle
+from lagc_jax.plots._style import DASHED, PAGE_WIDTH, STYLE, families_of, scheme_styles
+from lagc_jax.plots._ticks import thin_ticks
+
+AXES = {"time": "Time", "bits": "Bits"}
+LEVELS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
+MOST = 5  # schemes of a family in one row of panels
+NUM_PLACES = 24  # along a curve, at which its name may stand
+GREY, DARKER = "0.75", 0.7
+
+
+def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = None) -> Figure:
+    """Time and bits to a test accuracy, a dot a scheme; below, accuracy on the way, by family.
+
+    A row of panels for every family, with the curves of GD and of the scheme that costs least to
+    the accuracy in grey. A scheme of no known family stands under others.
+
+    Args:
+        curves: of `survey.curve_frame`.
+        table: of `survey.table_frame`.
+        delays: law of the times that is shown, one of the frames'; the first by default.
+
+    Raises:
+        ValueError: if the frames have no such law.
+    """
+    laws = list(curves["delays"].unique())
+    law = laws[0] if delays is None else delays
+    if law not in laws:
+        raise ValueError(f"delays={delays!r} is not in the curves; give one of {', '.join(laws)}")
+    curves, table = (frame[frame["delays"] == law] for frame in (curves, table))
+    tasks = [str(task) for task in table["task"].unique()]
+    rows = [
+        (family, members[i : i + MOST])
+        for family, members in families_of(curves["scheme"].unique()).items()
+        for i in range(0, len(members), MOST)
+    ] or [("", [])]
+    styles = scheme_styles(curves["scheme"].unique())
+    with matplotlib.rc_context(STYLE):
+        size = (PAGE_WIDTH, 3.1 + 1.25 * len(rows))
+        figure = Figure(figsize=size, layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=[2.7, 0.4 + 1.25 * len(rows)])
+        top, bottom = parts
+        summary = top.subplots(1, len(tasks), squeeze=False)[0]
+        grid = bottom.subplots(len(rows), len(tasks) * len(AXES), squeeze=False)
+        for axis, task in zip(summary, tasks, strict=True):
+            _frame_summary(axis, table[table["task"] == task], f"{task}, {law}")
+        columns = [(task, cost) for task in tasks for cost in AXES]
+        for (_, names), row in zip(rows, grid, strict=True):
+            for (task, cost), axis in zip(columns, row, strict=True):
+                _frame_curves(axis, curves[curves["task"] == task], cost)
+                _draw_curves(axis, _ways(curves, table, task, cost, names), names, styles)
+        _name_panels(grid, columns, [family for family, _ in rows])
+        bottom.supylabel("Test accuracy (%)", fontsize="medium")
+        settle(figure)
+        for axis, task in zip(summary, tasks, strict=True):
+            _draw_summary(axis, table[table["task"] == task], styles)
+        for (_, names), row in zip(rows, grid, strict=True):
+            for (task, cost), axis in zip(columns, row, strict=True):
+                _label_curves(axis, _ways(curves, table, task, cost, names), names, styles)
+    return figure
+
+
+def _name_panels(
+    grid: np.ndarray, columns: Sequence[tuple[str, str]], families: Sequence[str]
+) -> None:
+    """Tasks above the panels, costs below, families to the left; ticks at the edge alone."""
+    for (task, cost), column in zip(columns, grid.T, strict=True):
+        column[0].set_title(task if cost == next(iter(AXES)) else "", loc="left")
+        column[-1].set_xlabel(AXES[cost])
+        for axis in column[:-1]:
+            axis.tick_params(labelbottom=False)
+        if cost != next(iter(AXES)):
+            for axis in column:
+                axis.tick_params(labelleft=False)
+    for family, axis in zip(families, grid[:, 0], strict=False):
+        axis.set_ylabel(textwrap.fill(family, 14), fontweight="bold")
+
+
+def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:
+    """Scales, ticks and the title of a panel with a dot a scheme."""
+    shown = _reached(table)
+    missed = [str(name) for name in table["scheme"] if name not in set(shown["scheme"])]
+    axis.set_title(f"{title}; not reached: {', '.join(missed)}" if missed else title, loc="left")
+    axis.set(xlabel="Time to the accuracy (unit of the delays)", ylabel="Bits to the accuracy")
+    for which, cost in ((axis.xaxis, "time"), (axis.yaxis, "bits")):
+        positive = shown[cost][shown[cost] > 0]
+        if len(positive):
+            axis.set(**{f"{which.axis_name}scale": "log"})
+            low, high = positive.min(), positive.max()
+            axis.set(**{f"{which.axis_name}lim": (low / 1.7, high * 1.9)})
+            thin_ticks(which, 7)
+
+
+def _draw_summary(axis: Axes, table: pd.DataFrame, styles: Mapping[str, Any]) -> None:
+    """A dot a scheme with its name, and lines through that of GD."""
+    shown = _reached(table).set_index("scheme")[list(AXES)]
+    places = {str(name): place.to_numpy(float)[None] for name, place in shown.iterrows()}
+    for name, place in places.items():
+        axis.plot(*place.T, **styles[name] | dict(linestyle="", markersize=4.5))
+    for time, bits in places.get("GD", ()):
+        axis.axvline(time, color=GREY, linewidth=0.7)
+        axis.axhline(bits, color=GREY, linewidth=0.7)
+    dots = [along(axis, *place.T) for place in places.values()]
+    square = np.array([[i, j] for i in (-6, 0, 6) for j in (-6, 0, 6)])
+    taken = np.concatenate([dot + square for dot in dots]) if dots else np.zeros((0, 2))
+    place_labels(axis, places.items(), taken, fontsize=6.5)
+
+
+def _reached(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of schemes that reached the accuracy."""
+    finite = np.isfinite(table[list(AXES)].to_numpy(float)).all(axis=1)
+    return table.iloc[np.flatnonzero(finite)]
+
+
+def _frame_curves(axis: Axes, curves: pd.DataFrame, cost: str) -> None:
+    """Scales and ticks of a panel of curves; the accuracy has room where it is high."""
+    best = min(curves["accuracy"].max(), 0.995)
+    low = max(best - 0.4, 0.01)
+    axis.set_yscale("logit")
+    axis.set_ylim(low, 1 - (1 - best) / 1.4)
+    axis.yaxis.set_major_locator(FixedLocator(LEVELS.tolist()))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=None))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    shown = curves[(curves["accuracy"] >= low) & (curves[cost] > 0)][cost]
+    axis.set_xscale("log")
+    if len(shown):
+        axis.set_xlim(shown.min() / 1.2, shown.max() * 1.2)
+    thin_ticks(axis.xaxis, 4)
+
+
+def _ways(
+    curves: pd.DataFrame, table: pd.DataFrame, task: str, cost: str, names: list[str]
+) -> dict[str, pd.DataFrame]:
+    """The curves of a panel by scheme: GD and the cheapest of all, then those of a family."""
+    costs = table[table["task"] == task].set_index("scheme")[cost].astype(float)
+    reached = costs[np.isfinite(costs)]
+    behind = ["GD"] if "GD" in costs.index else []
+    behind += [str(reached.idxmin())] if len(reached) else []
+    wanted = list(dict.fromkeys([*behind, *names]))
+    rows = curves[(curves["task"] == task) & (curves[cost] > 0)]
+    found = {name: rows[rows["scheme"] == name][[cost, "accuracy"]] for name in wanted}
+    return {name: way for name, way in found.items() if len(way)}
+
+
+def _draw_curves(
+    axis: Axes, ways: Mapping[str, pd.DataFrame], names: list[str], styles: Mapping[str, Any]
+) -> None:
+    """Curves of a family in their colours, on those of the others in grey."""
+    for name, way in ways.items():
+        i = names.index(name) if name in names else 0
+        look: dict[str, Any] = styles[name] | dict(linewidth=1.0, markersize=3)
+        look["markevery"] = (0.05 * i, 0.3)
+        if name not in names:
+            dash = "-" if name == "GD" else DASHED
+            look = dict(color=GREY, linewidth=0.9, linestyle=dash, zorder=1.5)
+        axis.plot(*way.to_numpy(float).T, **look)
+
+
+def _label_curves(
+    axis: Axes, ways: Mapping[str, pd.DataFrame], names: list[str], styles: Mapping[str, Any]
+) -> None:
+    """Names beside the curves of a settled panel."""
+    low, high = axis.get_ylim()
+    anchors, taken = {}, []
+    for name, way in ways.items():
+        x, y = way.to_numpy(float).T
+        taken.append(along(axis, x, np.clip(y, low, high)))
+        some = taken[-1][:: max(1, len(taken[-1]) // NUM_PLACES)]
+        places = axis.transData.inverted().transform(some)
+        seen = places[(places[:, 1] > 1.001 * low) & (places[:, 1] < 0.999 * high)]
+        if len(seen):
+            middle = np.argsort(np.abs(seen[:, 1] - np.quantile(seen[:, 1], 0.4)))
+            anchors[name] = seen[middle]
+    colors = {
+        name: DARKER * np.array(to_rgb(styles[name]["color"])) if name in names else "0.5"
+        for name in anchors
+    }
+    place_labels(axis, anchors.items(), np.concatenate(taken), fontsize=6, color=colors)

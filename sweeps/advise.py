@@ -17,6 +17,7 @@ from tqdm import tqdm
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.reading import ENDS, UNITS
 from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.experiments.advice import Design
 from lagc_jax.plots import paper as plotting
@@ -37,13 +38,24 @@ def make_parser() -> Parser:
     source = group.add_mutually_exclusive_group()
     text = f"family of computing times and its parameters (default: {DELAYS})"
     source.add_argument("--delays", help=text, metavar="FAMILY:NAME=VALUE,..")
-    text = "measured computing times, .csv or .parquet, iterations x workers"
+    text = "measured computing times: text, .parquet, .npy or .npz, iterations x workers"
     source.add_argument("--trace", help=text, type=Path, metavar="FILE")
     text = f"how times are drawn from the trace: {', '.join(RESAMPLINGS)}"
     option(group, "--resample", text, default="iid", metavar="HOW")
     option(group, "--block", "iterations in a block", type=whole, default=1)
     text = "partitions that a worker can store (default: M)"
     option(group, "--storage", text, type=whole, metavar="r")
+
+    group = parser.add_argument_group("what is what in the trace")
+    text = "column of a long table, or of one beside its workers'"
+    option(group, "--iteration", text, metavar="COLUMN")
+    option(group, "--worker", "column of a long table that names the workers", metavar="COLUMN")
+    option(group, "--time", "its column of times", metavar="COLUMN")
+    option(group, "--unit", f"of the times: {', '.join(UNITS)}", metavar="UNIT")
+    text = "the first line holds names, also if they are numbers; --no-header: it holds times"
+    option(group, "--header", text, action=argparse.BooleanOptionalAction)
+    text = "what a worker's log means that ends early: the others' are cut, or it failed"
+    option(group, "--end", text, choices=ENDS)
 
     group = parser.add_argument_group("problem")
     text = "regress a column of this table of numbers on the others, in place of synthetic data"
@@ -89,11 +101,14 @@ def _number(text: str, value: str) -> float:
         raise ValueError(f"delays={text!r} has {value!r} for a number; give one") from None
 
 
+READING = ("iteration", "worker", "time", "unit", "header", "end")
+
+
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
-    """The trace file, as parquet if it is called so."""
-    kind = lagc_jax.Trace
-    read = kind.from_parquet if args.trace.suffix == ".parquet" else kind.from_csv
-    return read(args.trace, resample=args.resample, block=args.block)
+    """The trace file, read as the options say."""
+    given = {name: getattr(args, name) for name in READING}
+    reading = {name: value for name, value in given.items() if value is not None}
+    return lagc_jax.Trace.from_csv(args.trace, resample=args.resample, block=args.block, **reading)
 
 
 def advise(args: argparse.Namespace) -> tuple[Design, str]:
@@ -104,6 +119,9 @@ def advise(args: argparse.Namespace) -> tuple[Design, str]:
     if args.trace is None:
         if (args.resample, args.block) != ("iid", 1):
             raise ValueError("--resample and --block draw from a trace; give --trace as well")
+        reading = [name for name in READING if getattr(args, name) is not None]
+        if reading:
+            raise ValueError(f"--{reading[0]} describes a trace; give --trace as well")
         delays = read_family(args.delays or DELAYS)
     else:
         delays = trace = read_trace(args)

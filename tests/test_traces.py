@@ -13,6 +13,7 @@ TIMES = np.random.default_rng(0).exponential(size=(T, W)) + 0.5
 WIDE = pd.DataFrame(TIMES, columns=[f"w{m}" for m in range(W)])
 STEP, WORKER = (index.ravel() for index in np.indices((T, W)))
 LONG = pd.DataFrame({"worker": WORKER, "iteration": STEP, "time": TIMES.ravel()})
+SHORT = np.where(np.arange(T) < 3, 1.5, np.nan)
 CLOCK = 1.7e9 + np.random.default_rng(1).uniform(0, 60, T)
 
 
@@ -193,7 +194,7 @@ def test_iterations_beside_the_workers_are_set_aside():
         (LONG.assign(iteration=STEP // 2), ROLES, r"row 5 .* another time for iteration 0 of w"),
         (LONG.assign(worker=np.where(STEP < 1, np.nan, 1)), ROLES, r"row 1 .* has no worker in"),
         (LONG.assign(time=CLOCK[STEP] + 60 * STEP), ROLES, r"every worker of frame only ever rise"),
-        (WIDE.assign(w1=np.where(np.arange(T) < 3, 1.5, np.nan)), {}, r"log of 'w1' .* ends at row 3 of"),
+        (WIDE.assign(w1=SHORT), {}, r"log of 'w1' .* ends at row 3 of 12; give end='failed'"),
     ],
 )
 def test_what_does_not_fit_a_table_is_refused(frame, reading, message):

@@ -8,6 +8,9 @@ from lagc_jax.delays.families import (
     Hyperexponential,
     Lognormal,
     ShiftedExponential,
+    ShiftedGamma,
+    ShiftedLognormal,
+    ShiftedWeibull,
     Weibull,
 )
 from lagc_jax.delays.fitting import fit, quantile_frame
@@ -26,6 +29,9 @@ __all__ = [
     "Lognormal",
     "Pareto",
     "ShiftedExponential",
+    "ShiftedGamma",
+    "ShiftedLognormal",
+    "ShiftedWeibull",
     "TimeSource",
     "Trace",
     "Weibull",

@@ -8,7 +8,7 @@ from scipy import special, stats
 import lagc_jax as lj
 from lagc_jax import fit
 from lagc_jax.delays import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, quantile_frame
-from lagc_jax.delays.fitting import ESTIMATORS, _polygamma
+from lagc_jax.delays.estimators import ESTIMATORS, _polygamma
 from lagc_jax.plots.paper import plot_quantiles
 
 N = 4_000
@@ -34,6 +34,9 @@ def log_likelihood(name, delays):
         "weibull": lambda scale, shape: stats.weibull_min(shape, scale=scale),
         "lognormal": lambda location, scale: stats.lognorm(scale, scale=np.exp(location)),
         "gamma": lambda scale, shape: stats.gamma(shape, scale=scale),
+        "shifted_weibull": lambda shift, scale, shape: stats.weibull_min(shape, shift, scale),
+        "shifted_lognormal": lambda shift, m, scale: stats.lognorm(scale, shift, np.exp(m)),
+        "shifted_gamma": lambda shift, scale, shape: stats.gamma(shape, shift, scale),
     }[name](*values)
     return law.logpdf(TIMES).sum()
 
@@ -115,7 +118,7 @@ def test_quantiles_of_the_best_family_lie_on_the_diagonal(table):
     best = frame[frame["family"] == "gamma"].iloc[20:-20]
     np.testing.assert_allclose(best["measured"], best["fitted"], rtol=0.1)
     figure = plot_quantiles(frame)
-    assert [axis.get_title() for axis in figure.axes[:7]] == [
+    assert [axis.get_title() for axis in figure.axes[: len(ESTIMATORS)]] == [
         name.replace("_", " ") for name in table.index
     ]
 
@@ -130,9 +133,9 @@ def test_polygamma_is_exact():
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([[1.0, 2.0], [0.0, 3.0]], r"times\[1, 0\]=0.0 \(row 2 of column 1\) is not"),
-        ([1.0, -2.0], r"times\[1\]=-2.0 is not a positive time"),
-        ([1.0, -np.inf], r"times\[1\]=-inf is not a positive time"),
+        ([[1.0, 2.0], [-1.0, 3.0]], r"times\[1, 0\]=-1.0 \(row 2 of column 1\) is not a time"),
+        ([1.0, -2.0], r"times\[1\]=-2.0 is not a time"),
+        ([1.0, -np.inf], r"times\[1\]=-inf is not a time"),
         (["a", "b"], r"times=.* is not a real number"),
         ([np.nan, 1.0], r"times has fewer than two distinct values; give more"),
         ([2.0, 2.0], r"times has fewer than two distinct values; .* Discrete\(\[2.0\]\)"),

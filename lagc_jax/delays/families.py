@@ -1,7 +1,7 @@
 """Families of computing times beyond the exponential and the Pareto ones, and all by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -241,7 +241,7 @@ class Hyperexponential(Family):
         return jnp.where(x < jnp.inf, iterate(step, start, inputs) * unit, jnp.inf)
 
 
-class Shifted(Family, Protocol):
+class Shifted(Family):
     """A family of times that are another one's, `excess`, after a smallest time `shift`."""
 
     excess: ClassVar[type[Family]]

@@ -1,6 +1,8 @@
 """Times that workers need for a partition gradient: families, traces, stragglers, fits."""
 
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
+from lagc_jax.delays.behaviour import Bursts, Loads, fit_bursty, fit_failures, fit_loads
+from lagc_jax.delays.diagnosis import Diagnosis, diagnose
 from lagc_jax.delays.discrete import Discrete
 from lagc_jax.delays.families import (
     FAMILIES,
@@ -19,13 +21,16 @@ from lagc_jax.delays.traces import Trace
 
 __all__ = [
     "FAMILIES",
+    "Bursts",
     "Bursty",
     "Delays",
+    "Diagnosis",
     "Discrete",
     "Exponential",
     "Failures",
     "Gamma",
     "Hyperexponential",
+    "Loads",
     "Lognormal",
     "Pareto",
     "ShiftedExponential",
@@ -35,6 +40,10 @@ __all__ = [
     "TimeSource",
     "Trace",
     "Weibull",
+    "diagnose",
     "fit",
+    "fit_bursty",
+    "fit_failures",
+    "fit_loads",
     "quantile_frame",
 ]

@@ -6,6 +6,7 @@ Nothing is compiled, so that a fit of any number of times costs what its arithme
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from lagc_jax.delays.base import Delays, Exponential, Pareto
 from lagc_jax.delays.families import (
@@ -66,16 +67,32 @@ def draw(delays: Delays, rng: np.random.Generator, size: int) -> np.ndarray:
     raise TypeError(type(delays))
 
 
-def smallest(delays: Delays, size: int) -> float:
-    """Quantile of level `1 / (size + 1)`: about what the smallest of so many times is."""
+def quantile(delays: Delays, levels: ArrayLike) -> np.ndarray:
+    """Times `t` with `P(tau <= t)` equal to levels in (0, 1), of their shape."""
     from scipy import special
 
-    level = 1 / (size + 1)
+    level = np.asarray(levels, np.float64)
+    hazard: Any = -np.log1p(-level)
     match delays:
+        case Shifted():
+            return quantile(delays.over, level) + delays.shift
+        case Exponential(rate=rate):
+            return hazard / rate
+        case ShiftedExponential(shift=shift, rate=rate):
+            return hazard / rate + shift
+        case Pareto(scale=scale, shape=shape):
+            return np.exp(hazard / shape) * scale
         case Weibull(scale=scale, shape=shape):
-            return float((-np.log1p(-level)) ** (1 / shape) * scale)
+            return hazard ** (1 / shape) * scale
         case Lognormal(location=location, scale=scale):
-            return float(np.exp(location + scale * special.ndtri(level)))
+            return np.exp(location + scale * special.ndtri(level))
         case Gamma(scale=scale, shape=shape):
-            return float(special.gammaincinv(shape, level) * scale)
+            return special.gammaincinv(shape, level) * scale
+        case Hyperexponential(rate=rate, slow_rate=slow):
+            low, high = hazard / rate, hazard / slow
+            for _ in range(60):
+                middle = (low + high) / 2
+                below = cdf(delays, middle) < level
+                low, high = np.where(below, middle, low), np.where(below, high, middle)
+            return (low + high) / 2
     raise TypeError(type(delays))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lagc_jax.delays._laws import smallest
+from lagc_jax.delays._laws import quantile
 from lagc_jax.delays.base import Delays, Exponential, Pareto
 from lagc_jax.delays.families import (
     Gamma,
@@ -193,7 +193,7 @@ def _after_shift(estimate: Estimator, kind: type[Shifted]) -> Estimator:
         rest = times[times > times[0]]
         if shift is None and rest[0] < rest[-1]:
             over, _ = estimate(rest - times[0])
-            shift = max(float(times[0]) - smallest(over, times.size), 0.0)
+            shift = max(float(times[0] - quantile(over, 1 / (times.size + 1))), 0.0)
             excess, likelihood = estimate(times - shift)
         return kind(shift=shift or 0.0, **vars(excess)), likelihood
 

@@ -168,15 +168,17 @@ def quantile_frame(times: ArrayLike | Trace, table: "pd.DataFrame") -> "pd.DataF
 
     From times and the table of `fit`, a frame with the columns `family`, `fitted` and `measured`:
     the `i`-th smallest of N times against the quantile of level `(i - 1/2) / N`, at most 200 a
-    family.
+    family. A table of several groups is refused.
     """
     import pandas as pd
 
+    if any(np.ndim(leaf) for law in table["delays"] for leaf in jax.tree.leaves(law)):
+        raise ValueError("table holds one law a worker; give the table of fit without groups")
     sample = _sample(times)
     chosen = np.unique(np.linspace(0, sample.size - 1, 200).round().astype(int))
     level = (chosen + 0.5) / sample.size
     measured = sample[chosen]
-    fitted = {name: np.asarray(law.quantile(level), float) for name, law in table["delays"].items()}
+    fitted = {str(name): _laws.quantile(law, level) for name, law in table["delays"].items()}
     frames = [
         pd.DataFrame({"family": name, "fitted": values, "measured": measured})
         for name, values in fitted.items()
@@ -190,23 +192,24 @@ def _by_group(
     """The times of every group, and the group at each column of them; None if all are one."""
     if groups is None:
         return [_sample(times)], None
-    array = _entries(times)
+    array = time_entries(times)
     labels, place = np.unique([str(label) for label in groups], return_inverse=True)
     if array.ndim != 2 or array.shape[1] != place.size:
         raise ValueError(
             f"groups names {place.size} columns but times has shape {array.shape}; give one label "
             f"a column"
         )
-    samples = [_sorted(array[:, place == i], f" of group {g}") for i, g in enumerate(labels)]
+    samples = [sorted_times(array[:, place == i], f" of group {g}") for i, g in enumerate(labels)]
     return samples, place
 
 
 def _sample(times: ArrayLike | Trace) -> np.ndarray:
     """The times that are not missing, sorted, (N,)."""
-    return _sorted(_entries(times), "")
+    return sorted_times(time_entries(times), "")
 
 
-def _sorted(array: np.ndarray, whose: str) -> np.ndarray:
+def sorted_times(array: np.ndarray, whose: str) -> np.ndarray:
+    """Entries that are not missing, sorted, (N,); ValueError where fewer than two differ."""
     sample = np.sort(array[np.isfinite(array)].astype(np.float64))
     if sample.size < 2 or sample[0] == sample[-1]:
         raise ValueError(
@@ -216,7 +219,7 @@ def _sorted(array: np.ndarray, whose: str) -> np.ndarray:
     return sample
 
 
-def _entries(times: ArrayLike | Trace) -> np.ndarray:
+def time_entries(times: ArrayLike | Trace) -> np.ndarray:
     """Times as they are; ValueError where one is negative, a warning where one is zero."""
     if np.ma.isMaskedArray(times):
         times = np.ma.filled(times.astype(float), np.nan)

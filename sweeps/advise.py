@@ -151,12 +151,19 @@ def advise(args: argparse.Namespace) -> tuple[Design, str]:
 
 
 def describe_fits(trace: lagc_jax.Trace) -> str:
-    """How well every family fits the times of a trace, missing ones left out."""
+    """How well families fit the times of a trace, and whether these are independent and alike."""
     try:
-        table = lagc_jax.fit(trace).drop(columns="delays")
+        table, found = lagc_jax.fit(trace), lagc_jax.delays.diagnose(trace)
     except ValueError as error:
         return f"No family is fitted to the trace: {error}\n"
-    return f"Families fitted to the trace, best first:\n{table.to_string()}\n"
+    text = f"Families fitted to the trace, best first:\n{table.drop(columns='delays').to_string()}"
+    if len(found.groups) > 1:
+        apart = lagc_jax.fit(trace, groups=found.labels).iloc[0]
+        text += (
+            f"\nOne law a group of workers: {apart.name}, AIC {apart['AIC']:.6g}, p-value "
+            f"{apart['p-value']:.2g}"
+        )
+    return f"{text}\nThe trace: {found}\n"
 
 
 def write(advice: Design, directory: Path) -> list[Path]:

@@ -94,3 +94,11 @@ def counts_columns(names: list[float], table: "pd.DataFrame") -> bool:
     whole = all(kind in "iub" for kind in (dtype.kind for dtype in table.dtypes))
     counting = any(names == [m + start for m in range(len(names))] for start in (0, 1))
     return counting and len(names) >= (6 if whole else 3)
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """A key by which w10 comes after w9, and -1 before 0."""
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?", name):
+        return ((0, float(name), ""),)
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, float(p), "") if p.isdecimal() else (1, 0.0, p) for p in parts if p)

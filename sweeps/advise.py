@@ -11,18 +11,29 @@ from functools import partial
 from pathlib import Path
 
 import jax
-from common import Parser, Run, configure_jax, count, option, real, run_script, whole
+from common import (
+    Parser,
+    Run,
+    configure_jax,
+    count,
+    data_options,
+    option,
+    read_problem,
+    real,
+    run_script,
+    trace_options,
+    trace_reading,
+    whole,
+)
 from tqdm import tqdm
 
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.reading import ENDS, UNITS
 from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.experiments.advice import Design
 from lagc_jax.plots import paper as plotting
 from lagc_jax.plots.frontier import plot_design
-from lagc_jax.problems.data import load_csv
 
 DELAYS = "exponential:rate=1"
 NUM_SHOWN = 10
@@ -46,21 +57,9 @@ def make_parser() -> Parser:
     text = "partitions that a worker can store (default: M)"
     option(group, "--storage", text, type=whole, metavar="r")
 
-    group = parser.add_argument_group("what is what in the trace")
-    text = "column of a long table, or of one beside its workers'"
-    option(group, "--iteration", text, metavar="COLUMN")
-    option(group, "--worker", "column of a long table that names the workers", metavar="COLUMN")
-    option(group, "--time", "its column of times", metavar="COLUMN")
-    option(group, "--unit", f"of the times: {', '.join(UNITS)}", metavar="UNIT")
-    text = "the first line holds names, also if they are numbers; --no-header: it holds times"
-    option(group, "--header", text, action=argparse.BooleanOptionalAction)
-    text = "what a worker's log means that ends early: the others' are cut, or it failed"
-    option(group, "--end", text, choices=ENDS)
-
+    trace_options(parser)
     group = parser.add_argument_group("problem")
-    text = "regress a column of this table of numbers on the others, in place of synthetic data"
-    option(group, "--csv", text, metavar="FILE")
-    option(group, "--target", "that column (default: the last)", metavar="COLUMN")
+    data_options(group)
     option(group, "--accuracy", "gap to reach", type=real, default=1e-8, metavar="EPS")
 
     group = parser.add_argument_group("prices")
@@ -101,13 +100,9 @@ def _number(text: str, value: str) -> float:
         raise ValueError(f"delays={text!r} has {value!r} for a number; give one") from None
 
 
-READING = ("iteration", "worker", "time", "unit", "header", "end")
-
-
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, read as the options say."""
-    given = {name: getattr(args, name) for name in READING}
-    reading = {name: value for name, value in given.items() if value is not None}
+    reading = trace_reading(args)
     return lagc_jax.Trace.from_csv(args.trace, resample=args.resample, block=args.block, **reading)
 
 
@@ -119,21 +114,17 @@ def advise(args: argparse.Namespace) -> tuple[Design, str]:
     if args.trace is None:
         if (args.resample, args.block) != ("iid", 1):
             raise ValueError("--resample and --block draw from a trace; give --trace as well")
-        reading = [name for name in READING if getattr(args, name) is not None]
-        if reading:
-            raise ValueError(f"--{reading[0]} describes a trace; give --trace as well")
+        trace_reading(args)
         delays = read_family(args.delays or DELAYS)
     else:
         delays = trace = read_trace(args)
         workers = args.workers or trace.num_columns
         fits = describe_fits(trace)
-    if args.target is not None and args.csv is None:
-        raise ValueError(f"target={args.target!r} names a column of no table; give --csv as well")
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
-    problem = None
-    if args.csv is not None:
-        problem = lagc_jax.linear_regression(*load_csv(args.csv, workers, args.target))
+    problem = read_problem(args, args.workers, workers)
+    if problem is not None:
+        workers = problem.num_partitions
     advice = lagc_jax.design(
         workers,
         delays,

@@ -4,14 +4,13 @@ A table is wide, one column a worker, or long, one row a time beside columns tha
 iteration and which worker. What a table does not say it is not taken for: see `_columns`.
 """
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from lagc_jax._checks import warn
-from lagc_jax._files import counts_columns, read_table
+from lagc_jax._files import counts_columns, natural, read_table
 from lagc_jax.delays._columns import check_long, check_names, check_values
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _pivot(
     workers = frame[worker] if worker is not None else pd.Series(time, index=frame.index)
     column, found = pd.factorize(workers)
     names = [str(name) for name in found]
-    place = np.argsort(sorted(range(len(names)), key=lambda m: _natural(names[m])))
+    place = np.argsort(sorted(range(len(names)), key=lambda m: natural(names[m])))
     column = place[column]
     if iteration is None:
         row = workers.groupby(workers).cumcount().to_numpy()
@@ -193,15 +192,7 @@ def _pivot(
             f"columns that tell rows apart, or add up what belongs together"
         )
     table[row, column], logged[row, column] = times, True
-    return sorted(names, key=_natural), table, logged
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """A key by which w10 comes after w9, and -1 before 0."""
-    if re.fullmatch(r"[-+]?\d+(\.\d*)?", name):
-        return ((0, float(name), ""),)
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, float(p), "") if p.isdecimal() else (1, 0.0, p) for p in parts if p)
+    return sorted(names, key=natural), table, logged
 
 
 def _cut(source: str | Path, names: list[str], times: np.ndarray, logged: np.ndarray) -> np.ndarray:

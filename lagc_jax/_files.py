@@ -1,23 +1,34 @@
 """Tables of a user's, read from files."""
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+SAMPLE = 64  # lines that tell how fields are separated
+DECIMAL_COMMAS = r"(\d+,\d+\s+)+\d+,\d+"
+
+
 def read_table(
-    path: str | Path, is_header: "Callable[[list[float], pd.DataFrame], bool] | None" = None
+    path: str | Path,
+    is_header: "Callable[[list[float], pd.DataFrame], bool] | None" = None,
+    header: bool | None = None,
 ) -> "pd.DataFrame":
-    """Read a CSV file with a header.
+    """Read a table of fields separated by semicolons, tabs, commas or blanks.
+
+    Where commas separate nothing, they may be decimal ones.
 
     Args:
         path: the file.
         is_header: whether numbers in the first line are names, given them and the rows; by default
             `counts_columns`.
+        header: whether the first line holds names, if that is known; columns without are called by
+            their places from 1 on.
 
     Raises:
         ValueError: where the file is missing, empty or no table, or has no header.
@@ -28,22 +39,44 @@ def read_table(
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Without index_col=False, rows longer than the header would lose their first field.
-            table = pd.read_csv(path, skipinitialspace=True, index_col=False)
+            names: dict[str, Any] = {"header": None} if header is False else {}
+            table = pd.read_csv(
+                path, skipinitialspace=True, index_col=False, **_separators(path), **names
+            )
     except FileNotFoundError:
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"csv={path} is empty; give a header and rows of numbers") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
+    if header is False:
+        table.columns = [str(place + 1) for place in range(len(table.columns))]
     numbers = [_number(name) for name in table.columns]
     known = [number for number in numbers if number is not None]
-    if len(known) == len(numbers) and not (is_header or counts_columns)(known, table):
+    unclear = header is None and len(known) == len(numbers)
+    if unclear and not (is_header or counts_columns)(known, table):
         raise ValueError(
-            f"csv={path} has numbers in its first line; give a header with the columns' names"
+            f"csv={path} has numbers in its first line; give a header with the columns' names, or "
+            f"header=True if these are names and header=False if there are none"
         )
     if table.empty:
         raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
     return table
+
+
+def _separators(path: str | Path) -> dict[str, str]:
+    """How the fields of a file are separated and its decimals written, for `pandas.read_csv`."""
+    with open(path, encoding="utf-8-sig") as file:
+        lines = [line.strip() for line, _ in zip(file, range(SAMPLE), strict=False)]
+    lines = [re.sub('"[^"]*"', "q", line) for line in lines if line]
+    found = next((mark for mark in ";\t," if lines and mark in lines[0]), None)
+    if found is None or all(re.fullmatch(DECIMAL_COMMAS, line) for line in lines):
+        # A single name may hold blanks, but then its column does not.
+        lengths = {len(line.split()) for line in lines}
+        found = r"\s+" if len(lengths) == 1 and lengths != {1} else ","
+    fields = [field.strip() for line in lines[1:] for field in re.split(found, line)]
+    commas = any(re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", field) for field in fields)
+    return {"sep": found, "decimal": "," if commas and found != "," else "."}
 
 
 def _number(name: str) -> float | None:
@@ -61,3 +94,11 @@ def counts_columns(names: list[float], table: "pd.DataFrame") -> bool:
     whole = all(kind in "iub" for kind in (dtype.kind for dtype in table.dtypes))
     counting = any(names == [m + start for m in range(len(names))] for start in (0, 1))
     return counting and len(names) >= (6 if whole else 3)
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """A key by which w10 comes after w9, and -1 before 0."""
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?", name):
+        return ((0, float(name), ""),)
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, float(p), "") if p.isdecimal() else (1, 0.0, p) for p in parts if p)

@@ -1,4 +1,4 @@
-"""A few numbers in rising order, by a network of comparisons: for vector units and accelerators."""
+"""A few numbers in rising order, by a network of comparisons: for vector units, accelerators.
 
 `jnp.sort` compares one pair after another in a loop of its own. A network is a fixed list of
 comparisons, of which only those that the wanted value depends on are made, and it fuses with what

@@ -11,7 +11,20 @@ from functools import partial
 from pathlib import Path
 
 import jax
-from common import Parser, Run, configure_jax, count, option, real, run_script, whole
+from common import (
+    Parser,
+    Run,
+    configure_jax,
+    count,
+    data_options,
+    option,
+    read_problem,
+    real,
+    run_script,
+    trace_options,
+    trace_reading,
+    whole,
+)
 from tqdm import tqdm
 
 import lagc_jax
@@ -21,7 +34,6 @@ from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.experiments.advice import Design
 from lagc_jax.plots import paper as plotting
 from lagc_jax.plots.frontier import plot_design
-from lagc_jax.problems.data import load_csv
 
 DELAYS = "exponential:rate=1"
 NUM_SHOWN = 10
@@ -37,7 +49,7 @@ def make_parser() -> Parser:
     source = group.add_mutually_exclusive_group()
     text = f"family of computing times and its parameters (default: {DELAYS})"
     source.add_argument("--delays", help=text, metavar="FAMILY:NAME=VALUE,..")
-    text = "measured computing times, .csv or .parquet, iterations x workers"
+    text = "measured computing times: text, .parquet, .npy or .npz, iterations x workers"
     source.add_argument("--trace", help=text, type=Path, metavar="FILE")
     text = f"how times are drawn from the trace: {', '.join(RESAMPLINGS)}"
     option(group, "--resample", text, default="iid", metavar="HOW")
@@ -45,10 +57,9 @@ def make_parser() -> Parser:
     text = "partitions that a worker can store (default: M)"
     option(group, "--storage", text, type=whole, metavar="r")
 
+    trace_options(parser)
     group = parser.add_argument_group("problem")
-    text = "regress a column of this table of numbers on the others, in place of synthetic data"
-    option(group, "--csv", text, metavar="FILE")
-    option(group, "--target", "that column (default: the last)", metavar="COLUMN")
+    data_options(group)
     option(group, "--accuracy", "gap to reach", type=real, default=1e-8, metavar="EPS")
 
     group = parser.add_argument_group("prices")
@@ -90,10 +101,9 @@ def _number(text: str, value: str) -> float:
 
 
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
-    """The trace file, as parquet if it is called so."""
-    kind = lagc_jax.Trace
-    read = kind.from_parquet if args.trace.suffix == ".parquet" else kind.from_csv
-    return read(args.trace, resample=args.resample, block=args.block)
+    """The trace file, read as the options say."""
+    reading = trace_reading(args)
+    return lagc_jax.Trace.from_csv(args.trace, resample=args.resample, block=args.block, **reading)
 
 
 def advise(args: argparse.Namespace) -> tuple[Design, str]:
@@ -104,18 +114,17 @@ def advise(args: argparse.Namespace) -> tuple[Design, str]:
     if args.trace is None:
         if (args.resample, args.block) != ("iid", 1):
             raise ValueError("--resample and --block draw from a trace; give --trace as well")
+        trace_reading(args)
         delays = read_family(args.delays or DELAYS)
     else:
         delays = trace = read_trace(args)
         workers = args.workers or trace.num_columns
         fits = describe_fits(trace)
-    if args.target is not None and args.csv is None:
-        raise ValueError(f"target={args.target!r} names a column of no table; give --csv as well")
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
-    problem = None
-    if args.csv is not None:
-        problem = lagc_jax.linear_regression(*load_csv(args.csv, workers, args.target))
+    problem = read_problem(args, args.workers, workers)
+    if problem is not None:
+        workers = problem.num_partitions
     advice = lagc_jax.design(
         workers,
         delays,
@@ -133,12 +142,19 @@ def advise(args: argparse.Namespace) -> tuple[Design, str]:
 
 
 def describe_fits(trace: lagc_jax.Trace) -> str:
-    """How well every family fits the times of a trace, missing ones left out."""
+    """How well families fit the times of a trace, and whether these are independent and alike."""
     try:
-        table = lagc_jax.fit(trace).drop(columns="delays")
+        table, found = lagc_jax.fit(trace), lagc_jax.delays.diagnose(trace)
     except ValueError as error:
         return f"No family is fitted to the trace: {error}\n"
-    return f"Families fitted to the trace, best first:\n{table.to_string()}\n"
+    text = f"Families fitted to the trace, best first:\n{table.drop(columns='delays').to_string()}"
+    if len(found.groups) > 1:
+        apart = lagc_jax.fit(trace, groups=found.labels).iloc[0]
+        text += (
+            f"\nOne law a group of workers: {apart.name}, AIC {apart['AIC']:.6g}, p-value "
+            f"{apart['p-value']:.2g}"
+        )
+    return f"{text}\nThe trace: {found}\n"
 
 
 def write(advice: Design, directory: Path) -> list[Path]:

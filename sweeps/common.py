@@ -7,9 +7,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import jax
+
+if TYPE_CHECKING:
+    import lagc_jax
 
 T = TypeVar("T", int, float)
 REDRAW = "draw the figures in --out again from the numbers beside them, and run nothing"
@@ -50,6 +53,86 @@ def _count(text: str) -> int:
 
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 count = _reader(_count, "a whole number >= 1")
+
+
+READING = ("iteration", "worker", "time", "unit", "header", "end")
+
+
+def trace_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is what in the file of a trace."""
+    from lagc_jax.delays.reading import ENDS, UNITS
+
+    group = parser.add_argument_group("what is what in the trace")
+    text = "column of iterations, of a long table or beside the workers' columns"
+    option(group, "--iteration", text, metavar="COLUMN")
+    option(group, "--worker", "column of a long table that names the workers", metavar="COLUMN")
+    option(group, "--time", "its column of times", metavar="COLUMN")
+    option(group, "--unit", f"of the times, which become seconds: {', '.join(UNITS)}")
+    text = "the first line holds names, also if they are numbers; --no-header: it holds times"
+    option(group, "--header", text, action=argparse.BooleanOptionalAction)
+    text = "what a log means that ends before the others: they are cut (default), or it failed"
+    option(group, "--end", text, choices=ENDS)
+
+
+def trace_reading(args: argparse.Namespace) -> dict:
+    """What the options say of the trace's file; raise ValueError if there is none."""
+    given = {name: getattr(args, name) for name in READING}
+    reading = {name: value for name, value in given.items() if value is not None}
+    if reading and args.trace is None:
+        raise ValueError(f"--{next(iter(reading))} describes a trace; give --trace as well")
+    return reading
+
+
+def data_options(group: argparse._ArgumentGroup) -> None:
+    """Add the data of a problem."""
+    from lagc_jax.problems.data import LOSSES
+
+    text = "samples in place of synthetic data: text, parquet, libsvm's format or .mat; several \
+files are one a worker"
+    group.add_argument("--csv", help=text, metavar="FILE", nargs="+")
+    text = "column to regress on the others, or of the labels (default: the last)"
+    option(group, "--target", text, metavar="COLUMN")
+    option(group, "--loss", "of the regression", choices=LOSSES, default="linear")
+    text = "penalty of every partition, not for a linear regression"
+    option(group, "--l2", text, type=real, default=1e-3)
+    option(group, "--partition", "column that names the worker of every row", metavar="COLUMN")
+    text = "take the numbers as they are: not standardised, no intercept added"
+    option(group, "--raw", text, action="store_true")
+    text = "the first line of the samples holds names; --no-names: it holds samples"
+    option(group, "--names", text, action=argparse.BooleanOptionalAction)
+
+
+def read_problem(
+    args: argparse.Namespace, workers: int | None, default: int = 12
+) -> "lagc_jax.Problem | None":
+    """The regression of the samples that the options name, None without any.
+
+    Workers that neither the options nor the samples tell are so many as by default.
+    """
+    import lagc_jax
+    from lagc_jax.problems.data import load_data
+
+    if args.csv is None:
+        for name in ("target", "partition"):
+            if (value := getattr(args, name)) is not None:
+                raise ValueError(f"{name}={value!r} names a column of no table; give --csv as well")
+        return None
+    if workers is None and len(args.csv) == 1 and args.partition is None:
+        workers = default
+    data = load_data(
+        args.csv[0] if len(args.csv) == 1 else args.csv, workers, args.target, loss=args.loss,
+        worker=args.partition, standardise=not args.raw, header=args.names,
+    )  # fmt: skip
+    if args.loss == "linear":
+        return lagc_jax.linear_regression(data.X, data.y)
+    values = (-1, 1) if args.loss == "logistic" else range(len(data.classes))
+    coded = (f"{label!r} is {y}" for label, y in zip(data.classes, values, strict=True))
+    print(f"Labels: {', '.join(coded)}")
+    kinds = {
+        "logistic": lagc_jax.logistic_regression,
+        "multinomial": lagc_jax.multinomial_regression,
+    }
+    return kinds[args.loss](data.X, data.y, l2=args.l2, weights=data.weights)
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:

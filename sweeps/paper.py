@@ -11,7 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from common import REDRAW, Parser, Run, configure_jax, option, real, run_script, whole
+from common import (
+    REDRAW,
+    Parser,
+    Run,
+    configure_jax,
+    data_options,
+    option,
+    read_problem,
+    real,
+    run_script,
+    whole,
+)
 from jax import Array
 
 import lagc_jax
@@ -19,7 +30,6 @@ from lagc_jax import _tables as tables
 from lagc_jax.experiments import paper as study
 from lagc_jax.experiments.claims import verdict
 from lagc_jax.plots import paper as plotting
-from lagc_jax.problems.data import load_csv
 
 NUM_FEATURES = 50
 FIGURES = {
@@ -68,9 +78,7 @@ def make_parser() -> Parser:
     option(group, "--rate", "of the exponential delays", type=real, default=1.0)
 
     group = parser.add_argument_group("files")
-    text = "regress a column of this table of numbers on the others, in place of synthetic data"
-    option(group, "--csv", text, metavar="FILE")
-    option(group, "--target", "that column (default: the last)", metavar="COLUMN")
+    data_options(group)
     option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
     option(group, "--quick", "a first look with fewer realisations", action="store_true")
     option(group, "--redraw", REDRAW, action="store_true")
@@ -117,10 +125,9 @@ def prepare(args: argparse.Namespace) -> study.Plan:
 
 def load_problem(args: argparse.Namespace, key: Array) -> lagc_jax.Problem:
     """The user's data or the synthetic problem."""
-    if args.csv is not None:
-        return lagc_jax.linear_regression(*load_csv(args.csv, args.workers, args.target))
-    if args.target is not None:
-        raise ValueError(f"target={args.target!r} names a column of no table; give --csv as well")
+    problem = read_problem(args, args.workers)
+    if problem is not None:
+        return problem
     features = max(NUM_FEATURES, args.workers)
     return lagc_jax.synthetic_linear_regression(key, args.workers, features)
 

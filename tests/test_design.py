@@ -274,8 +274,20 @@ def test_script_advises_on_a_trace(tmp_path, capsys):
     times = np.random.default_rng(1).exponential(size=(30, 4)) + 0.5
     times[3, 2] = np.nan
     path = tmp_path / "trace.csv"
-    pd.DataFrame(times, columns=list("abcd")).to_csv(path, index=False)
-    options = ["--trace", str(path), "--accuracy", "10", "--realisations", "8", "--storage", "2"]
+    long = pd.DataFrame(times).reset_index().melt("index", var_name="rank", value_name="took")
+    long.to_csv(path, index=False, sep=";", decimal=",")
+    columns = ["--iteration", "index", "--worker", "rank", "--time", "took"]
+    options = [
+        "--trace",
+        str(path),
+        *columns,
+        "--accuracy",
+        "10",
+        "--realisations",
+        "8",
+        "--storage",
+        "2",
+    ]
     assert advise.main([*options, "--price-message", "0.1", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "lognormal" in text
@@ -290,8 +302,16 @@ def test_script_advises_on_a_trace(tmp_path, capsys):
 def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error():
     family = advise.read_family("pareto:shape=1.3,scale=2")
     assert (family.scale, family.shape) == (2.0, 1.3)
-    text = advise.describe_fits(Trace.from_array([[1.0, 2.0], [1.5, 0.0]]))
-    assert "No family is fitted to the trace: times[1, 1]=0.0 (row 2 of column 2)" in text
+    text = advise.describe_fits(Trace.from_array([[2.0, 2.0], [2.0, 2.0]]))
+    assert "No family is fitted to the trace: times has fewer than two distinct values" in text
+    with pytest.warns(RuntimeWarning, match=r"times\[1, 1\]=0.0 \(row 2 of column 2\), the only"):
+        text = advise.describe_fits(Trace.from_array([[1.0, 2.0], [1.5, 0.0]]))
+    assert "exponential" in text
+    assert "weibull" not in text
+    two = np.random.default_rng(0).lognormal([0, 0, 2], 0.1, (30, 3))
+    text = advise.describe_fits(Trace.from_array(two))
+    assert "One law a group of workers: " in text
+    assert "workers in 2 groups (2 of median " in text
 
 
 @pytest.mark.parametrize(
@@ -309,6 +329,7 @@ def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error()
         (["--workers", "two"], "'two' is not a whole number"),
         (["--workers", "0"], "'0' is not a whole number >= 1"),
         (["--block", "4"], "give --trace as well"),
+        (["--unit", "ms"], "--unit describes a trace; give --trace as well"),
         (["--delays", "pareto:scale=1,scale=2"], "must give scale, shape, each once"),
     ],
 )

@@ -3,12 +3,20 @@
 import jax
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 import lagc_jax as lj
 from lagc_jax import fit
-from lagc_jax.delays import FAMILIES, Gamma, Hyperexponential, Lognormal, Weibull, quantile_frame
-from lagc_jax.delays.fitting import ESTIMATORS, _polygamma
+from lagc_jax.delays import (
+    FAMILIES,
+    Gamma,
+    Hyperexponential,
+    Lognormal,
+    Weibull,
+    _laws,
+    quantile_frame,
+)
+from lagc_jax.delays.estimators import ESTIMATORS, _polygamma
 from lagc_jax.plots.paper import plot_quantiles
 
 N = 4_000
@@ -34,6 +42,9 @@ def log_likelihood(name, delays):
         "weibull": lambda scale, shape: stats.weibull_min(shape, scale=scale),
         "lognormal": lambda location, scale: stats.lognorm(scale, scale=np.exp(location)),
         "gamma": lambda scale, shape: stats.gamma(shape, scale=scale),
+        "shifted_weibull": lambda shift, scale, shape: stats.weibull_min(shape, shift, scale),
+        "shifted_lognormal": lambda shift, m, scale: stats.lognorm(scale, shift, np.exp(m)),
+        "shifted_gamma": lambda shift, scale, shape: stats.gamma(shape, shift, scale),
     }[name](*values)
     return law.logpdf(TIMES).sum()
 
@@ -106,7 +117,7 @@ def test_missing_times_are_left_out(table):
     gaps = np.full((N, 2), np.nan)
     gaps[np.arange(N), np.arange(N) % 2] = TIMES
     for times in (gaps, np.nan_to_num(gaps, nan=np.inf), lj.Trace.from_array(gaps)):
-        np.testing.assert_array_equal(fit(times)["AIC"], table["AIC"])
+        np.testing.assert_array_equal(fit(times, num_bootstrap=0)["AIC"], table["AIC"])
 
 
 def test_quantiles_of_the_best_family_lie_on_the_diagonal(table):
@@ -115,7 +126,7 @@ def test_quantiles_of_the_best_family_lie_on_the_diagonal(table):
     best = frame[frame["family"] == "gamma"].iloc[20:-20]
     np.testing.assert_allclose(best["measured"], best["fitted"], rtol=0.1)
     figure = plot_quantiles(frame)
-    assert [axis.get_title() for axis in figure.axes[:7]] == [
+    assert [axis.get_title() for axis in figure.axes[: len(ESTIMATORS)]] == [
         name.replace("_", " ") for name in table.index
     ]
 
@@ -127,12 +138,137 @@ def test_polygamma_is_exact():
         )
 
 
+SHIFTED = {
+    "shifted_weibull": lambda k: stats.weibull_min(k, 3, 2),
+    "shifted_gamma": lambda k: stats.gamma(k, 3, 2),
+    "shifted_lognormal": lambda k: stats.lognorm(k, 3, 2),
+}
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("name", SHIFTED)
+def test_shifts_are_at_least_as_likely_as_the_truth(name, shape):
+    """Also where the likelihood has no maximum: shapes of 1 and less of Weibull and gamma."""
+    law = SHIFTED[name](shape)
+    times = np.sort(law.rvs(500, random_state=np.random.default_rng(5)))
+    fitted, likelihood = ESTIMATORS[name](times)
+    if name == "shifted_lognormal":
+        ours = law.dist(fitted.scale, fitted.shift, np.exp(fitted.location))
+    else:
+        ours = law.dist(fitted.shape, fitted.shift, fitted.scale)
+    np.testing.assert_allclose(likelihood, ours.logpdf(times).sum(), rtol=1e-10)
+    # The density is infinite at the shift for shapes below 1, so the first few decide nothing.
+    rest = times[5 if shape < 1 else 0 :]
+    assert ours.logpdf(rest).sum() > law.logpdf(rest).sum() - 1
+    assert 0 < times[0] - fitted.shift < law.ppf(0.1) - 3 + (name == "shifted_lognormal")
+    assert abs(fitted.shift - 3) < 0.5
+    table = fit(times, num_bootstrap=0)
+    assert table["AIC"].idxmin() == table.index[0] != "exponential"
+    assert table.loc[name, "AIC"] < table.loc[name.removeprefix("shifted_"), "AIC"]
+
+
+def test_a_shift_is_where_a_fine_grid_has_its_highest_inner_maximum():
+    times = np.sort(SHIFTED["shifted_lognormal"](0.8).rvs(200, random_state=1))
+    _, likelihood = ESTIMATORS["shifted_lognormal"](times)
+    gaps = np.geomspace(times[0], 1e-3, 400)
+    logs = np.log(times - times[0] + gaps[:, None])
+    spread = logs.std(axis=1)
+    every = -logs.sum(axis=1) - 200 * (np.log(spread) + 0.5 * np.log(2 * np.pi) + 0.5)
+    inner = (every[1:-1] > every[:-2]) & (every[1:-1] > every[2:])
+    peak = every[1:-1][inner].max()
+    assert peak - 1e-9 <= likelihood < peak + 0.05
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_mixture_is_likelier(seed):
+    """Against SciPy's simplex from many starts."""
+    rng = np.random.default_rng(seed)
+    slow = rng.random(150) < (0.5, 0.1)[seed % 2]
+    draws = rng.exponential(size=150) / np.where(slow, (0.5, 0.05)[seed % 2], 1)
+    times = np.sort(draws if seed % 3 else rng.gamma(2.0, size=150))
+
+    def negative(point):
+        fast, late = (point[i] - np.exp(point[i]) * times for i in (0, 1))
+        return -np.logaddexp(fast - np.logaddexp(0, point[2]), late - np.logaddexp(0, -point[2])
+                             ).sum()  # fmt: skip
+
+    starts = rng.normal(size=(8, 3)) * [1, 1, 3]
+    with np.errstate(over="ignore"):
+        best = min(optimize.minimize(negative, p, method="Nelder-Mead").fun for p in starts)
+    delays, likelihood = ESTIMATORS["hyperexponential"](times)
+    assert likelihood >= -best - 1e-6
+    point = [np.log(delays.rate), np.log(delays.slow_rate), special.logit(delays.slow_share)]
+    np.testing.assert_allclose(likelihood, -negative(np.array(point)), rtol=1e-9)
+
+
+def test_p_values_are_uniform_under_the_law_and_small_beside_it():
+    rng = np.random.default_rng(0)
+    p = []
+    for seed in range(25):
+        table = fit(rng.lognormal(0, 1, 50), num_bootstrap=19, seed=seed)
+        p.append(table["p-value"].iloc[0])
+        assert table["p-value"].iloc[1:].isna().all()
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+    two = np.concatenate([rng.normal(5, 0.1, 300), rng.normal(9, 0.1, 300)])
+    assert fit(two)["p-value"].iloc[0] == 0.01
+    # Rounding alone is no misfit.
+    rounded = np.round(rng.gamma(20.0, 0.5, 400), 0)
+    assert fit(rounded)["p-value"].iloc[0] > 0.05
+
+
+def test_groups_have_fits_of_their_own():
+    rng = np.random.default_rng(0)
+    times = rng.lognormal([0, 1, 0], 0.5, (80, 3))
+    times[3, 1] = np.nan
+    table = fit(times, groups=["a", "b", "a"], num_bootstrap=19)
+    parts = [fit(times[:, [0, 2]], num_bootstrap=0), fit(times[:, 1], num_bootstrap=0)]
+    for name, row in table.iterrows():
+        ours = [list(vars(part.loc[name, "delays"]).values()) for part in parts]
+        stacked = np.array(list(vars(row["delays"]).values()))
+        np.testing.assert_array_equal(stacked.T, [ours[0], ours[1], ours[0]])
+        total = sum(part.loc[name, "log-likelihood"] for part in parts)
+        np.testing.assert_allclose(row["log-likelihood"], total)
+        assert row["parameters"] == 2 * parts[0].loc[name, "parameters"]
+    row = table.loc["lognormal"]
+    law = row["delays"]
+    level = stats.norm.cdf((np.log(times) - law.location) / law.scale)
+    level = level[np.isfinite(level)]
+    np.testing.assert_allclose(row["KS"], stats.kstest(level, "uniform").statistic, rtol=1e-9)
+    with pytest.raises(ValueError, match="one law a worker; give the table of fit without groups"):
+        quantile_frame(times, table)
+    with pytest.raises(ValueError, match=r"groups names 2 columns but times has shape \(80, 3\)"):
+        fit(times, groups="ab")
+
+
+def test_zeros_are_named_and_leave_the_families_that_can_have_them():
+    with pytest.warns(RuntimeWarning, match=r"times\[1, 0\]=0.0 \(row 2 of column 1\), one of 2 "):
+        table = fit([[1.0, 2.0], [0.0, 3.0], [0.0, 1.5]])
+    assert sorted(table.index) == ["exponential", "shifted_exponential"]
+    assert np.isfinite(table["AIC"]).all()
+    assert table.loc["shifted_exponential", "delays"].shift == 0
+
+
+def test_a_fit_compiles_nothing(compilations):
+    with compilations() as compiled:
+        table = fit(TIMES[:777])
+        quantile_frame(TIMES[:777], table)
+    assert compiled == [0]
+
+
+def test_host_quantiles_and_draws_are_those_of_the_law(table):
+    level = np.array([1e-6, 0.01, 0.5, 0.99, 1 - 1e-9])
+    for law in table["delays"]:
+        np.testing.assert_allclose(_laws.cdf(law, _laws.quantile(law, level)), level, rtol=1e-9)
+        drawn = _laws.draw(law, np.random.default_rng(1), 2000)
+        assert stats.kstest(drawn, lambda t, law=law: _laws.cdf(law, t)).pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([[1.0, 2.0], [0.0, 3.0]], r"times\[1, 0\]=0.0 \(row 2 of column 1\) is not"),
-        ([1.0, -2.0], r"times\[1\]=-2.0 is not a positive time"),
-        ([1.0, -np.inf], r"times\[1\]=-inf is not a positive time"),
+        ([[1.0, 2.0], [-1.0, 3.0]], r"times\[1, 0\]=-1.0 \(row 2 of column 1\) is not a time"),
+        ([1.0, -2.0], r"times\[1\]=-2.0 is not a time"),
+        ([1.0, -np.inf], r"times\[1\]=-inf is not a time"),
         (["a", "b"], r"times=.* is not a real number"),
         ([np.nan, 1.0], r"times has fewer than two distinct values; give more"),
         ([2.0, 2.0], r"times has fewer than two distinct values; .* Discrete\(\[2.0\]\)"),

@@ -1,6 +1,8 @@
 """Times that workers need for a partition gradient: families, traces, stragglers, fits."""
 
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
+from lagc_jax.delays.behaviour import Bursts, Loads, fit_bursty, fit_failures, fit_loads
+from lagc_jax.delays.diagnosis import Diagnosis, diagnose
 from lagc_jax.delays.discrete import Discrete
 from lagc_jax.delays.families import (
     FAMILIES,
@@ -8,6 +10,9 @@ from lagc_jax.delays.families import (
     Hyperexponential,
     Lognormal,
     ShiftedExponential,
+    ShiftedGamma,
+    ShiftedLognormal,
+    ShiftedWeibull,
     Weibull,
 )
 from lagc_jax.delays.fitting import fit, quantile_frame
@@ -17,21 +22,31 @@ from lagc_jax.delays.traces import Trace
 
 __all__ = [
     "FAMILIES",
+    "Bursts",
     "Bursty",
     "Delays",
+    "Diagnosis",
     "Discrete",
     "Exponential",
     "Failures",
     "Gamma",
     "Hyperexponential",
+    "Loads",
     "Lognormal",
     "Pareto",
     "ShiftedExponential",
+    "ShiftedGamma",
+    "ShiftedLognormal",
+    "ShiftedWeibull",
     "Tabulated",
     "TimeSource",
     "Trace",
     "Weibull",
+    "diagnose",
     "fit",
+    "fit_bursty",
+    "fit_failures",
+    "fit_loads",
     "quantile_frame",
     "tabulate",
 ]

@@ -7,8 +7,12 @@ is what no worker's times do: count, only ever rise, or name every row by two of
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Names, lower-case, that say what a column is.
 COUNTERS = (
@@ -17,24 +21,24 @@ COUNTERS = (
 )
 SUMMARIES = "total sum mean average median std min max"
 WORKERS = "worker worker_id workerid rank rank_id node_id gpu_id host_id"
-WIDE = "make it wide, one row an iteration and one column a worker: frame.pivot(index=the \
-iteration, columns=the worker, values=the time)"
+TIMES = "time times duration seconds elapsed latency runtime walltime ms"
 # A column whose median is so many times that of the others, or so small a part, is in another unit.
 APART = 1e4
 # Fewer rows may rise, or hold every pair of two columns' values, by chance.
 COUNTING_ROWS, RISING_ROWS, PAIRED_ROWS, LONG_COLUMNS = 5, 10, 12, 8
 
 
-def check_names(source: str | Path, names: Sequence[str]) -> None:
+def check_names(source: str | Path, frame: "pd.DataFrame") -> None:
     """Raise ValueError where a name says that the table is long or the column no worker's."""
-    known = [name.strip().lower().replace(" ", "_") for name in names]
+    names = list(frame.columns)
+    known = [_word(name) for name in names]
     workers = [name for name, word in zip(names, known, strict=True) if word in WORKERS.split()]
     # To pandas, a name that is there again is "name.1".
     again = any(name.startswith(f"{worker}.") for worker in workers for name in names)
     if len(names) > 1 and len(workers) == 1 and not again:
         raise ValueError(
-            f"{source} has a column {workers[0]!r} among {list(names)[:6]}, so it is a long table, "
-            f"with one row a time; {WIDE}"
+            f"{source} has a column {workers[0]!r} among {names[:6]}, so it is a long table, with "
+            f"one row a time; {_remedy(frame, workers[0])}"
         )
     for name, word in zip(names, known, strict=True):
         if word.startswith("unnamed:"):
@@ -46,15 +50,64 @@ def check_names(source: str | Path, names: Sequence[str]) -> None:
             raise ValueError(_stray(source, name, "is no worker's by its name"))
 
 
+def _word(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
+
+
+def _remedy(frame: "pd.DataFrame", worker: str, iteration: str | None = None) -> str:
+    """Which columns of a long table to name, as far as their names and values tell."""
+    rest = [name for name in frame.columns if name != worker]
+    if iteration is None:
+        counts = (name for name in rest if _word(name) in COUNTERS.split())
+        keys = (
+            name
+            for name in rest
+            if not frame.duplicated([name, worker]).any()
+            and frame[name].nunique() * frame[worker].nunique() <= 1.1 * len(frame)
+        )
+        iteration = next(itertools.chain(counts, keys), None)
+    rest = [name for name in rest if name != iteration and not name.startswith("Unnamed:")]
+    time = max(
+        rest,
+        key=lambda name: (_word(name) in TIMES.split(), frame[name].nunique()),
+        default=None,
+    )
+    roles = {"iteration": iteration, "worker": worker, "time": time}
+    listed = ", ".join(f"{role}={name!r}" for role, name in roles.items() if name is not None)
+    return f"say so to from_csv, from_parquet or from_frame, by {listed} if that is what they are"
+
+
+def check_long(source: str | Path, names: Sequence[str], times: np.ndarray) -> None:
+    """Raise ValueError where the times (T, W) of a long table are readings of a clock."""
+    columns = [column[np.isfinite(column)] for column in times.T]
+    if all(_rises(column) for column in columns):
+        raise ValueError(
+            f"the times of every worker of {source} only ever rise, as readings of a clock do; "
+            f"give what an iteration took, such as the differences of consecutive ones"
+        )
+
+
 def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) -> None:
     """Raise ValueError where times (T, W), `inf` where missing, cannot be those of workers."""
     columns = [column[np.isfinite(column)] for column in times.T]
     pair = _key_pair(times)
     if pair is not None:
-        first, second = (names[i] for i in pair)
+        import pandas as pd
+
+        frame = pd.DataFrame(times, columns=list(names))
+        iteration, worker = sorted((names[i] for i in pair), key=lambda n: -frame[n].nunique())
         raise ValueError(
-            f"every pair of values of {first!r} and {second!r} is one row of {source}, so it is a "
-            f"long table, with one row a time; {WIDE}"
+            f"every pair of values of {names[pair[0]]!r} and {names[pair[1]]!r} is one row of "
+            f"{source}, so it is a long table, with one row a time; "
+            f"{_remedy(frame, worker, iteration)}"
+        )
+    few = _few(times)
+    if few is not None:
+        raise ValueError(
+            f"column {names[few]!r} of {source} holds few distinct whole numbers beside columns of "
+            f"fractions; if it names workers the table is long: say so to from_csv, from_parquet "
+            f"or from_frame, by worker={names[few]!r} and time=; else leave it out, every column "
+            f"is a worker's times"
         )
     rising, counting = [_rises(column) for column in columns], [_counts(t) for t in times.T]
     if not all(counting):  # a table that counts in every column was made up, to see what is drawn
@@ -80,8 +133,9 @@ def check_values(source: str | Path, names: Sequence[str], times: np.ndarray) ->
 
 def _stray(source: str | Path, name: str, reason: str) -> str:
     return (
-        f"column {name!r} of {source} {reason}; leave it out, every column is a worker's times (if "
-        f"it is a worker's, give the numbers to lagc_jax.Trace itself)"
+        f"column {name!r} of {source} {reason}; leave it out, every column is a worker's times "
+        f"(iteration={name!r} sets a column of iterations aside; if it is a worker's, give the "
+        f"numbers to lagc_jax.Trace itself)"
     )
 
 
@@ -110,4 +164,18 @@ def _key_pair(times: np.ndarray) -> tuple[int, int] | None:
         full = min(sizes) > 1 and 0.9 * np.prod(sizes) <= T
         if full and len(np.unique(times[:, [a, b]], axis=0)) == T:
             return a, b
+    return None
+
+
+def _few(times: np.ndarray) -> int | None:
+    """A column of few whole numbers, each there again and again, among columns of fractions."""
+    T, W = times.shape
+    if T < PAIRED_ROWS or W < 2:
+        return None
+    fractions = [(column[np.isfinite(column)] % 1 != 0).mean() > 0.5 for column in times.T]
+    for m in range(W):
+        column = times[:, m]
+        known = bool(np.isfinite(column).all() and not (column % 1).any())
+        if known and 3 * np.unique(column).size <= T and sum(fractions) == W - 1:
+            return m
     return None

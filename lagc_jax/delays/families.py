@@ -241,6 +241,102 @@ class Hyperexponential(Family):
         return jnp.where(x < jnp.inf, iterate(step, start, inputs) * unit, jnp.inf)
 
 
+class Shifted(Family):
+    """A family of times that are another one's, `excess`, after a smallest time `shift`."""
+
+    excess: ClassVar[type[Family]]
+    shift: ArrayLike
+
+    checks: ClassVar = {"shift": not_negative, "location": finite}
+
+    @property
+    def over(self) -> Family:
+        """The family of the excess over the shift."""
+        return self.excess(**{name: leaf for name, leaf in vars(self).items() if name != "shift"})
+
+    def hazard(self, t: ArrayLike) -> Array:
+        return self.over.hazard(jnp.asarray(t) - self.shift)
+
+    def inverse_hazard(self, x: ArrayLike) -> Array:
+        return self.over.inverse_hazard(x) + self.shift
+
+    def log_inverse_hazard(self, x: ArrayLike) -> Array:
+        # Either form where its exponential does not overflow.
+        log_excess = self.over.log_inverse_hazard(x)
+        small, large = jnp.minimum(log_excess, 0), jnp.maximum(log_excess, 0)
+        above = large + jnp.log1p(self.shift * jnp.exp(-large))
+        return jnp.where(log_excess > 0, above, jnp.log(self.shift + jnp.exp(small)))
+
+
+@pytree()
+class ShiftedWeibull(Shifted):
+    """A Weibull time after a start-up: `P(tau > t) = exp(-((t - shift) / scale)^shape)`.
+
+    Args:
+        shift: smallest possible time, shape () or (M,); may be 0.
+        scale: excess over it that is exceeded with probability `1/e`, shape () or (M,).
+        shape: power of the hazard, shape () or (M,).
+
+    Raises:
+        ValueError: if a shift is negative, a scale or a shape not positive, or one is not finite.
+
+    >>> float(ShiftedWeibull(shift=1.0, scale=2.0, shape=3.0).hazard(5.0))
+    8.0
+    """
+
+    shift: ArrayLike
+    scale: ArrayLike
+    shape: ArrayLike
+
+    excess: ClassVar[type[Family]] = Weibull
+
+
+@pytree()
+class ShiftedLognormal(Shifted):
+    """A lognormal time after a start-up: `log(tau - shift)` is normal.
+
+    Args:
+        shift: smallest possible time, shape () or (M,); may be 0.
+        location: mean of the logarithm of the excess over it, any real number, shape () or (M,).
+        scale: its standard deviation, shape () or (M,).
+
+    Raises:
+        ValueError: if a shift is negative, a scale not positive, or one is not finite.
+
+    >>> float(ShiftedLognormal(shift=1.0, location=0.0, scale=1.5).quantile(0.5))
+    2.0
+    """
+
+    shift: ArrayLike
+    location: ArrayLike
+    scale: ArrayLike
+
+    excess: ClassVar[type[Family]] = Lognormal
+
+
+@pytree()
+class ShiftedGamma(Shifted):
+    """A gamma time after a start-up, of density as `(t - shift)^(shape - 1) exp(-t / scale)`.
+
+    Args:
+        shift: smallest possible time, shape () or (M,); may be 0.
+        scale: unit of the excess over it, shape () or (M,).
+        shape: mean excess in that unit, shape () or (M,).
+
+    Raises:
+        ValueError: if a shift is negative, a scale or a shape not positive, or one is not finite.
+
+    >>> f"{float(ShiftedGamma(shift=1.0, scale=2.0, shape=1.0).survival(3.0)):.4f}"
+    '0.3679'
+    """
+
+    shift: ArrayLike
+    scale: ArrayLike
+    shape: ArrayLike
+
+    excess: ClassVar[type[Family]] = Gamma
+
+
 @pytree()
 class Scaled(Delays):
     """Times that are a family's, multiplied: of a load that is not the redundancy, say.
@@ -296,4 +392,7 @@ FAMILIES: dict[str, type[Delays]] = {
     "gamma": Gamma,
     "hyperexponential": Hyperexponential,
     "discrete": Discrete,
+    "shifted_weibull": ShiftedWeibull,
+    "shifted_lognormal": ShiftedLognormal,
+    "shifted_gamma": ShiftedGamma,
 }

@@ -1,7 +1,7 @@
 """Measured computing times as a source: resampled in one of three ways, or replayed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,10 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import whole_number
-from lagc_jax._files import counts_columns, read_table
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
-from lagc_jax.delays._columns import check_names, check_values
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.reading import Reading, as_frame, read_frame, read_parquet, read_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +41,19 @@ class Trace(TimeSource):
     A missing entry is a worker that never answered: its time is `inf`, and it is drawn like any
     other (see `Cluster.timeout`).
 
-    A table with anything beside one column of times a worker is refused: a long one, counters and
-    clocks, summaries, columns in other units. Where real times look so, `Trace(times)` takes an
-    array as it is.
+    Tables are read by these arguments of the constructors (`reading` there):
+
+    - `worker` and `time` name two columns of a long table, with one row a time, and `iteration` a
+      third; without it a worker's rows are consecutive ones. Workers are ordered by name, numbers
+      in it by value; an iteration and worker without a row is missing.
+    - `iteration` alone names a column of a wide table that is no worker's; rows are sorted by it.
+    - `unit`, one of ns, us, ms, s, min, h, makes seconds of numbers. Durations always become so.
+    - `end` says what it means when a worker's log ends before that of others. "cut", the default,
+      leaves out the rows from there on, with a warning; with "failed" it stopped answering.
+
+    A wide table with anything beside one column of times a worker is refused: a long one, counters
+    and clocks, summaries, names of workers, columns in other units. Where real times look so,
+    `Trace(times)` takes an array as it is.
 
     Args:
         times: (T, W) times for one partition gradient, `inf` where missing.
@@ -61,81 +70,105 @@ class Trace(TimeSource):
     block: int = 1
 
     @classmethod
-    def from_array(cls, times: ArrayLike, *, resample: str = "iid", block: int = 1) -> Self:
-        """Take times from an array or a frame, (T, W); NaN and masked entries are missing.
+    def from_array(
+        cls, times: ArrayLike, *, unit: str | None = None, resample: str = "iid", block: int = 1
+    ) -> Self:
+        """Take times from an array or a frame, (T, W); NaN, NaT and masked entries are missing.
 
         Args:
-            times: not negative, in any unit; float32 is kept, other numbers become JAX's default
-                floats.
+            times: not negative, in any unit; float32 is kept, `timedelta64` becomes seconds, other
+                numbers become JAX's default floats.
+            unit: as above.
             resample: as above.
             block: iterations in a block; only "blocks" has any.
 
         Raises:
             ValueError: if times are not a table of numbers, are negative (row and column are named,
-                counted from 1) or all missing, a column is no worker's, `resample` is unknown, or a
-                block is longer than the trace.
+                counted from 1) or all missing, a column is no worker's, `unit` or `resample` is
+                unknown, or a block is longer than the trace.
         """
         import pandas as pd
 
-        if isinstance(times, pd.DataFrame):
-            return cls._from_frame("times", times, resample, block)
-        try:
+        frame = times
+        if not isinstance(frame, pd.DataFrame):
             if np.ma.isMaskedArray(times):
-                times = np.ma.filled(np.ma.asarray(times, float), np.nan)
-            table = np.asarray(times)
-        except ValueError:
-            raise ValueError(
-                "times is ragged; give rows of equal lengths, NaN where missing"
-            ) from None
-        if table.ndim != 2:
-            raise ValueError(
-                f"times has shape {table.shape}; give (iterations, workers), one row an iteration"
-            )
-        names = [str(m + 1) for m in range(table.shape[1])]
-        return cls._from_frame("times", pd.DataFrame(table, columns=names), resample, block)
+                kind, none = (times.dtype, "NaT") if times.dtype.kind == "m" else (float, "nan")
+                times = np.ma.filled(times.astype(kind), np.array(none, kind))
+            try:
+                array = np.asarray(times)
+            except ValueError:
+                raise ValueError(
+                    "times is ragged; give rows of equal lengths, NaN where missing"
+                ) from None
+            frame = as_frame("times", array)
+        read = read_times("times", frame, unit=unit, end="failed")
+        return cls(read).resampled(resample, block)
 
     @classmethod
-    def from_csv(cls, path: str | Path, *, resample: str = "iid", block: int = 1) -> Self:
-        """Read a CSV file: a header with the workers' names, then one row an iteration.
-
-        Names may be numbers that count from 0, such as ranks. An empty field or `nan` is missing;
-        blank lines are skipped. Arguments and errors are those of `from_array`, and a ValueError if
-        the file is missing or no table with a header.
-        """
-        frame = read_table(path, _counts_workers)
-        return cls._from_frame(path, frame, resample, block)
-
-    @classmethod
-    def from_parquet(cls, path: str | Path, *, resample: str = "iid", block: int = 1) -> Self:
-        """Read a parquet file with one column a worker, one row an iteration.
-
-        A null is missing. Arguments and errors are those of `from_array`, and a ValueError if the
-        file is missing or not parquet.
-        """
-        import pandas as pd
-
-        try:
-            frame = pd.read_parquet(path)
-        except FileNotFoundError:
-            raise ValueError(f"parquet={path} does not exist; give a parquet file's path") from None
-        except (OSError, ValueError) as error:
-            raise ValueError(f"parquet={path} cannot be read as a table ({error})") from None
-        return cls._from_frame(path, frame, resample, block)
-
-    @classmethod
-    def _from_frame(
-        cls, source: str | Path, frame: "pd.DataFrame", resample: str, block: int
+    def from_frame(
+        cls,
+        frame: "pd.DataFrame",
+        *,
+        resample: str = "iid",
+        block: int = 1,
+        **reading: Unpack[Reading],
     ) -> Self:
-        if frame.empty:
-            raise ValueError(f"{source} has no times; give one row an iteration, a column a worker")
-        names = [str(name) for name in frame.columns]
-        check_names(source, names)
-        columns = [_times(source, name, frame.iloc[:, m]) for m, name in enumerate(names)]
-        times = np.column_stack(columns)
-        if np.isinf(times).all():
-            raise ValueError(f"{source} has only missing times; give at least one")
-        check_values(source, names, times)
+        """Take times from a frame, wide or long: `reading` is described above.
+
+        Raises:
+            ValueError: as for `from_array`; if a column that is named is not there, an iteration
+                and a worker have two rows, or less than half of a log would be left.
+
+        >>> import pandas as pd
+        >>> log = pd.DataFrame({"rank": [0, 1, 1, 0], "step": [1, 1, 2, 2], "ms": [10, 20, 30, 40]})
+        >>> Trace.from_frame(log, iteration="step", worker="rank", time="ms", unit="ms").times
+        array([[0.01, 0.02],
+               [0.04, 0.03]])
+        """
+        return cls(read_times("frame", frame, **reading)).resampled(resample, block)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        *,
+        header: bool | None = None,
+        resample: str = "iid",
+        block: int = 1,
+        **reading: Unpack[Reading],
+    ) -> Self:
+        """Read a table in text, wide or long: `reading` is described above.
+
+        Fields are separated by commas, semicolons, tabs or blanks, decimals are points or, where
+        commas separate nothing, commas. An empty field or `nan` is missing; blank lines are
+        skipped. Files that end in .parquet, .npy or .npz are read as what they are, and an archive
+        may hold one log a worker.
+
+        Args:
+            path: the file.
+            header: whether the first line holds names. By default it does, and numbers there are
+                refused unless they count as ranks do.
+            resample: as above.
+            block: as above.
+            reading: as above.
+
+        Raises:
+            ValueError: as for `from_frame`, or if the file is missing or no table.
+        """
+        times = read_times(path, read_frame(path, header), **reading)
         return cls(times).resampled(resample, block)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | Path,
+        *,
+        resample: str = "iid",
+        block: int = 1,
+        **reading: Unpack[Reading],
+    ) -> Self:
+        """Read a parquet file, wide or long; a null is missing. Otherwise as `from_csv`."""
+        return cls(read_times(path, read_parquet(path), **reading)).resampled(resample, block)
 
     def resampled(self, resample: str, block: int = 1) -> Self:
         """Return the same times with another way of drawing them; errors as for `from_array`."""
@@ -201,35 +234,3 @@ class Trace(TimeSource):
         if self.resample == "worker":
             return times[_keys.below(key, shape, rows), columns]
         return times.ravel()[_keys.below(key, shape, rows * self.num_columns)]
-
-
-def _times(source: str | Path, name: str, column: "pd.Series") -> np.ndarray:
-    """A column as floats, `inf` where missing; raise ValueError at what is no time."""
-    missing = np.asarray(column.isna())
-    values = _as_floats(column)
-    bad = np.flatnonzero((np.isnan(values) & ~missing) | (values < 0))
-    if bad.size:
-        found = str(column.iloc[bad[0]])
-        raise ValueError(
-            f"row {bad[0] + 1} of column {name!r} in {source} holds {found!r}, not a time; mend "
-            f"it, leave it empty where the worker never answered, or leave the column out if it is "
-            f"no worker's (rows count from 1, without a header)"
-        )
-    return np.where(missing, np.inf, values).astype(values.dtype)
-
-
-def _as_floats(column: "pd.Series") -> np.ndarray:
-    """A column's numbers, NaN where it holds anything else, in float32 if that is what it holds."""
-    import pandas as pd
-
-    if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind in "cmM":
-        return np.full(len(column), np.nan)
-    values = pd.to_numeric(column, errors="coerce")
-    return np.asarray(values, np.float32 if column.dtype == np.float32 else np.float64)
-
-
-def _counts_workers(names: list[float], frame: "pd.DataFrame") -> bool:
-    """Whether numbers in the first line are ranks: they count from 0, which is no time here."""
-    first, steps = _as_floats(frame.iloc[:, 0]), np.diff(names)
-    counting = names[0] == 0 and (steps > 0).all() and (steps == steps[:1]).all()
-    return bool(counting and not (first <= 0).any()) or counts_columns(names, frame)

@@ -17,6 +17,7 @@ from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.delays.families import FAMILIES
+from lagc_jax.delays.reading import Reading
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments._values import (
@@ -252,8 +253,9 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
     given = {k: v for k, v in table.items() if k not in ("name", "family", *WRAPPERS)}
     if "file" in given:
         path = folder / read_text(f"{where} file", given.pop("file"))
-        read = Trace.from_parquet if path.suffix == ".parquet" else Trace.from_csv
-        vary, family = _family(where, partial(_trace, read(path)), given), "trace"
+        reading = {name: given.pop(name) for name in READING if name in given}
+        vary = _family(where, partial(_trace, Trace.from_csv(path, **reading)), given)
+        family = "trace"
     elif "family" in table:
         family = table["family"]
         vary = _family(where, read_named(FAMILIES, f"{where} family", family), given)
@@ -265,6 +267,9 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
             outer = _family(f"{where} {word}", wrapper, table[word], ("delays",))
             make, lists = _Around(wrapper, tuple(outer.values), make), lists | outer.values
     return read_text(f"{where} name", table.get("name", family)), Vary(make, **lists)
+
+
+READING = ("header", *Reading.__annotations__)
 
 
 def _trace(trace: Trace, resample: str = "iid", block: int = 1) -> Trace:

@@ -2,6 +2,7 @@
 
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import classification_accuracy
+from lagc_jax.problems.data import Data, load_data
 from lagc_jax.problems.general import estimate_smoothness, general_problem
 from lagc_jax.problems.linear import (
     gaussian_linear_regression,
@@ -15,6 +16,7 @@ from lagc_jax.problems.sharding import Shards, shard
 from lagc_jax.problems.stochastic import minibatch
 
 __all__ = [
+    "Data",
     "Problem",
     "Shards",
     "classification_accuracy",
@@ -23,6 +25,7 @@ __all__ = [
     "general_problem",
     "initial_network",
     "linear_regression",
+    "load_data",
     "logistic_regression",
     "minibatch",
     "multinomial_regression",

@@ -1,84 +1,181 @@
 """Data to study: a user's table as a distributed regression, and digits to classify."""
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jax import Array
 
 from lagc_jax._checks import whole_number
-from lagc_jax._files import read_table
+from lagc_jax._files import natural
 from lagc_jax.problems.sharding import gather, generator
+from lagc_jax.problems.tables import read_samples
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+class Data(NamedTuple):
+    """A data set as M partitions of N rows, the shorter ones filled up with rows of zeros.
+
+    Attributes:
+        X: (M, N, d) features.
+        y: (M, N) targets; -1 and 1, or classes from 0 to C-1, for a classification.
+        weights: (M, N) 1 for a row, 0 for filling. A linear regression alone needs none.
+        classes: the labels as the file has them, in the order of the values of `y`; empty for a
+            regression.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    classes: tuple[Any, ...]
+
+
+LOSSES = ("linear", "logistic", "multinomial")
+
+
+def load_data(
+    path: str | Path | Sequence[str | Path],
+    num_workers: int | None = None,
+    target: str | None = None,
+    *,
+    loss: str = "linear",
+    worker: str | None = None,
+    standardise: bool = True,
+    header: bool | None = None,
+) -> Data:
+    """Read a data set and deal it to the workers.
+
+    Files are tables in text (fields separated by commas, semicolons, tabs or blanks), parquet,
+    libsvm's format (which scikit-learn reads) or MATLAB's (a matrix and a vector). Several files
+    are one a worker; a column may name the worker of every row; otherwise row `i` goes to worker
+    `i mod M`. Rows of zeros fill up the workers that have fewer.
+
+    Features, and the target of a regression, are standardised to mean 0 and variance 1 over all
+    rows, constant features are left out, and an intercept is added as the last feature.
+
+    Args:
+        path: the file, or one a worker; all columns but labels and workers hold finite numbers.
+        num_workers: `M`; not needed where files or a column tell it.
+        target: name of the column to regress on the others or of the labels, in MATLAB's files of
+            the vector; the last column by default.
+        loss: "linear", or "logistic" and "multinomial", whose labels may be any two numbers or
+            words, or any number of them: in their order they become -1 and 1, or 0 to C-1.
+        worker: name of a column that names the worker of every row; numbers are ordered by value.
+        standardise: if False, features and target are the numbers of the file, without intercept.
+        header: whether the first line of a text holds names; see `lagc_jax.Trace.from_csv`.
+
+    Raises:
+        ValueError: if a file is missing, empty or not a table, has no header or one with a name
+            that is empty or there twice, lacks the target or any other column, holds text or
+            missing numbers (the row is named), has fewer rows than workers, its target is constant
+            or of more than two labels for "logistic", or the number of files or workers is not `M`.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss={loss!r} is unknown; give one of {LOSSES}")
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    M = None if num_workers is None else whole_number("num_workers", num_workers)
+    frames = read_samples(paths, target, header, worker)
+    features, targets, rows = [], [], []
+    for one, (frame, name) in zip(paths, frames, strict=True):
+        rest = [column for column in frame.columns if column not in (name, worker)]
+        if not rest:
+            raise ValueError(f"csv={one} has no column but target={name!r}; give features as well")
+        features.append(np.column_stack([_numbers(one, c, frame[c]) for c in rest]))
+        labels = frame[name] if loss != "linear" else _numbers(one, name, frame[name])
+        targets.append(np.asarray(labels))
+        rows.append(len(frame))
+    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    names = [column for column in frames[0][0].columns if column not in (frames[0][1], worker)]
+    X, y, target = np.concatenate(features), np.concatenate(targets), frames[0][1]
+    parts = _parts(where, rows, M, None if worker is None else frames[0][0][worker])
+    classes: tuple[Any, ...] = ()
+    if loss != "linear":
+        y, classes = _coded(where, target, y, loss)
+    elif y.min() == y.max():
+        raise ValueError(f"target={target!r} is constant in {where}; give a column that varies")
+    if standardise and loss == "linear":
+        table = _standardised(where, [*names, target], np.column_stack([X, y]))
+        X, y = table[:, :-1], table[:, -1]
+    elif standardise:
+        X = _standardised(where, names, X)
+    if standardise:
+        X = np.column_stack([X[:, X.any(axis=0)], np.ones(len(X))])
+    return Data(gather(X, parts), gather(y, parts), gather(np.ones(len(y)), parts), classes)
+
+
 def load_csv(
     path: str | Path, num_workers: int, target: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read a CSV file with a header and deal its rows evenly over the workers.
+    """X (M, N, d) and y (M, N) of `load_data` for a linear regression."""
+    return load_data(path, whole_number("num_workers", num_workers), target)[:2]
 
-    Every column, the target too, is standardised to mean 0 and variance 1; constant features are
-    left out, since an intercept is added. Row `i` goes to worker `i mod M`; rows of zeros, which
-    change neither loss nor gradient, pad the workers that got one less.
 
-    Args:
-        path: the file; all its columns hold finite numbers.
-        num_workers: `M`.
-        target: name of the column to regress on the others; the last by default.
-
-    Returns:
-        X (M, N, d), the intercept last, and y (M, N), `N = ceil(rows / M)`.
-
-    Raises:
-        ValueError: if the file is missing, empty or not a table, has no header or one with a name
-            that is empty or there twice, lacks the target or any other column, holds text or
-            missing numbers (the row is named), has fewer rows than workers, or its target is
-            constant.
-    """
-    M = whole_number("num_workers", num_workers)
-    table = read_table(path)
-    _check_names(path, list(table.columns))
-    target = table.columns[-1] if target is None else target
-    if target not in table.columns:
-        raise ValueError(
-            f"target={target!r} is not a column of {path}; give one of {list(table.columns)}"
-        )
-    if len(table.columns) < 2:
-        raise ValueError(f"csv={path} has no column but target={target!r}; give features as well")
-    if len(table) < M:
-        raise ValueError(
-            f"{path} has {len(table)} rows for num_workers={M}; give at least one row a worker"
-        )
-    numbers = np.column_stack([_numbers(path, name, table[name]) for name in table.columns])
+def _standardised(where: str, names: Sequence[str], numbers: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and variance 1, of zeros where a column is constant."""
     varies = numbers.max(axis=0) > numbers.min(axis=0)
-    is_target = np.asarray(table.columns == target)
-    if not varies[is_target].all():
-        raise ValueError(f"target={target!r} is constant in {path}; give a column that varies")
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is looked for below
         deviation = np.where(varies, numbers.std(axis=0), 1.0)
-    for name, spread in zip(table.columns, deviation, strict=True):
+    for name, spread in zip(names, deviation, strict=True):
         if not np.isfinite(spread):
-            raise ValueError(f"column {name!r} in {path} has squares beyond float64; rescale it")
-    standard = (numbers - numbers.mean(axis=0)) / deviation
-    features = np.column_stack([standard[:, varies & ~is_target], np.ones(len(table))])
-    parts = [np.arange(m, len(table), M) for m in range(M)]
-    return gather(features, parts), gather(standard[:, is_target][:, 0], parts)
+            raise ValueError(f"column {name!r} in {where} has squares beyond float64; rescale it")
+    return np.where(varies, (numbers - numbers.mean(axis=0)) / deviation, 0.0)
 
 
-def _check_names(path: str | Path, names: list[str]) -> None:
-    """Raise ValueError where a column has no name, or two have the same."""
-    for name in names:
-        if name.startswith("Unnamed: "):
+def _parts(
+    where: str, rows: Sequence[int], num_workers: int | None, column: "pd.Series | None"
+) -> list[np.ndarray]:
+    """Rows of every worker: those of its file, those that name it, or dealt in turn."""
+    total = sum(rows)
+    if len(rows) > 1:
+        if column is not None:
+            raise ValueError("worker= names the workers of one file; give one, or no worker=")
+        parts, what = np.split(np.arange(total), np.cumsum(rows)[:-1]), f"{len(rows)} files"
+    elif column is not None:
+        if (bad := np.flatnonzero(column.isna())).size:
+            raise ValueError(f"row {bad[0] + 1} of {where} names no worker; mend or remove it")
+        known = sorted(column.unique(), key=lambda label: natural(str(label)))
+        parts = [np.flatnonzero(column == label) for label in known]
+        what = f"{len(parts)} workers in column {column.name!r}"
+    else:
+        if num_workers is None:
+            raise ValueError(f"{where} names no workers; give num_workers, or worker= a column")
+        if total < num_workers:
             raise ValueError(
-                f"{path} has a column without a name (a table's row numbers, perhaps), which would "
-                f"be a feature; name it or leave it out"
+                f"{where} has {total} rows for num_workers={num_workers}; give at least one row a "
+                f"worker"
             )
-        original = re.sub(r"\.\d+$", "", name)
-        if name != original and original in names:
-            raise ValueError(f"{path} has two columns {original!r}; give every column its own name")
+        return [np.arange(m, total, num_workers) for m in range(num_workers)]
+    if num_workers not in (None, len(parts)):
+        raise ValueError(f"there are {what} for num_workers={num_workers}; give {len(parts)}")
+    return parts
+
+
+def _coded(where: str, name: str, labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple]:
+    """Labels as -1 and 1 or as classes from 0, and what they were."""
+    import pandas as pd
+
+    if (bad := np.flatnonzero(pd.isna(labels))).size:
+        raise ValueError(f"row {bad[0] + 1} of column {name!r} in {where} has no label; mend it")
+    if labels.dtype.kind not in "biuf":
+        labels = labels.astype(str)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"target={name!r} is constant in {where}; give a column that varies")
+    if 2 * len(classes) > max(len(labels), 20):
+        raise ValueError(
+            f"target={name!r} has {len(classes)} labels in {len(labels)} rows of {where}, so it is "
+            f"no class; give another column, or loss='linear'"
+        )
+    if loss == "logistic" and len(classes) > 2:
+        raise ValueError(
+            f"target={name!r} has {len(classes)} labels in {where}: {list(classes[:5])}; give "
+            f"loss='multinomial'"
+        )
+    values = 2.0 * codes - 1 if loss == "logistic" else codes.astype(float)
+    return values, tuple(classes.tolist())
 
 
 def _numbers(path: str | Path, name: str, column: "pd.Series") -> np.ndarray:

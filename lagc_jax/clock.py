@@ -147,6 +147,7 @@ def clock_of(
     delays: TimeSource,
     cluster: Cluster | None = None,
     sampler: str | None = None,
+    num_parameters: int | None = None,
 ) -> Clock:
     """Choose how the times of a scheme are drawn.
 
@@ -157,6 +158,7 @@ def clock_of(
         sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
             None is "direct" where that is exact: for identical delays in a cluster that adds one
             constant to every answer, and a decoding that does not depend on who arrives.
+        num_parameters: `d`, where a link has to know how long the scheme's messages are.
 
     Raises:
         ValueError: for delays that are no source of times, parameters of a shape other than () or
@@ -172,6 +174,7 @@ def clock_of(
     draws = 1
     if cluster is not None:
         cluster.check(scheme.num_workers)
+        cluster = cluster.sized(scheme, num_parameters)
         draws = cluster.draws(scheme)
     delays.check(scheme.num_workers, draws)
     if not scheme.decoder.exact:

@@ -98,6 +98,19 @@ def spend(
     return Spent(iterations, messages, gradients, uplink * message_bits)
 
 
+@lenient
+def mean_bits(message_bits: Any, uploaded: Count, index: Any) -> Any:
+    """Bits of a message, () or (K,), as means over those that have been sent at iterates (A,).
+
+    `uploaded` (K+1,) counts the groups that have uploaded. Bits that do not vary stay.
+    """
+    if np.ndim(message_bits) == 0:
+        return message_bits
+    xp = uploaded.__array_namespace__()
+    sent = accumulate(xp.diff(uploaded) * xp.asarray(message_bits, dtype=jnp.result_type(float)))
+    return sent[index] / xp.maximum(uploaded[index], 1)
+
+
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     """Downlink messages and gradients of numbers of working groups."""
     downlink = scheme.group_size * working

@@ -25,26 +25,68 @@ from lagc_jax.schemes.codes import (
     fractional_repetition,
     worst_condition,
 )
+from lagc_jax.schemes.compression import Compressed, Diana, Direct, ErrorFeedback, Marina
+from lagc_jax.schemes.compressors import (
+    Compressor,
+    Dithering,
+    Identity,
+    Natural,
+    RandomK,
+    Sign,
+    TopK,
+    UniformGrid,
+)
 from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
+from lagc_jax.schemes.federated import LocalSteps, Participation
+from lagc_jax.schemes.messages import (
+    clag,
+    compressed_gd,
+    diana,
+    ef21,
+    error_feedback,
+    local_sgd,
+    marina,
+)
 from lagc_jax.schemes.rules import Proposal, Round, Rule
-from lagc_jax.schemes.servers import amsgrad
+from lagc_jax.schemes.servers import Momentum, amsgrad
 
 __all__ = [
+    "Compressed",
+    "Compressor",
     "Decoding",
+    "Diana",
+    "Direct",
+    "Dithering",
+    "ErrorFeedback",
     "FirstDecodable",
     "GradientCode",
+    "Identity",
     "LeastSquares",
+    "LocalSteps",
+    "Marina",
+    "Momentum",
+    "Natural",
+    "Participation",
     "Proposal",
+    "RandomK",
     "Rescaled",
     "Round",
     "Rule",
     "Scheme",
+    "Sign",
+    "TopK",
+    "UniformGrid",
     "amsgrad",
     "approximate_gc",
     "balanced_assignment",
     "cada",
+    "clag",
+    "compressed_gd",
     "cyclic_repetition",
+    "diana",
+    "ef21",
     "erasure_head",
+    "error_feedback",
     "fastest_k",
     "first_decodable",
     "fractional_repetition",
@@ -57,6 +99,8 @@ __all__ = [
     "lagc",
     "laq",
     "lasg",
+    "local_sgd",
+    "marina",
     "stochastic_gc",
     "worst_condition",
 ]

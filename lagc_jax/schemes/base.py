@@ -89,7 +89,7 @@ class Scheme:
         hashable("optimizer", self.optimizer, "give a function")
         if self.decoding is not None:
             self._check_decoding(self.decoding)
-        if self.trigger.everyone_works and self.redundancy < self.group_size:
+        if self.trigger.needs_whole and self.redundancy < self.group_size:
             raise ValueError(
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
                 f"but redundancy={self.redundancy} is less than the {self.group_size} partitions "
@@ -107,7 +107,7 @@ class Scheme:
                 f"jax.tree_util.register_dataclass"
             )
         decoding.check(self.group_size, self.redundancy)
-        if self.trigger.everyone_works and not decoding.exact:
+        if self.trigger.needs_whole and not decoding.exact:
             raise ValueError(
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
                 f"which decoding={type(decoding).__name__} does not recover; give trigger='server'"

@@ -265,13 +265,23 @@ def sample_work(
     return work.reshape(-1, scheme.num_workers)[:num_iterations]
 
 
+def _whole_load(scheme: Scheme, draws: int, times: Array) -> Array:
+    """Times with the whole load, (C, M), of those for a gradient (C, draws, M)."""
+    if len(set(scheme.loads)) == 1:
+        return (scheme.load // draws) * jnp.sum(times, axis=1)
+    loads = np.tile(scheme.loads, scheme.num_groups)
+    if draws == 1:
+        return jnp.asarray(loads, times.dtype)[None] * times[:, 0]
+    return jnp.sum(jnp.where(np.arange(draws)[None, :, None] < loads, times, 0), axis=1)
+
+
 def chunk_of_work(
     scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, chunk: ArrayLike
 ) -> Array:
     """How long every worker would compute in the iterations of one chunk, (CHUNK, M)."""
     draws = 1 if cluster is None else cluster.draws(scheme)
     times = delays.sample_chunk(key, chunk, (CHUNK, draws, scheme.num_workers))
-    work = (scheme.load // draws) * jnp.sum(times, axis=1)
+    work = _whole_load(scheme, draws, times)
     if cluster is None or cluster.startup is None:
         return work
     return jnp.broadcast_to(jnp.asarray(cluster.startup, work.dtype), work.shape) + work

@@ -47,7 +47,7 @@ def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
         ValueError: if what they cost could exceed the default integer type.
     """
     integer = jnp.result_type(int)
-    largest = selected.shape[0] * scheme.num_workers * scheme.load
+    largest = selected.shape[0] * scheme.num_groups * sum(scheme.loads)
     if largest > jnp.iinfo(integer).max:
         raise ValueError(
             f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
@@ -113,8 +113,7 @@ def mean_bits(message_bits: Any, uploaded: Count, index: Any) -> Any:
 
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     """Downlink messages and gradients of numbers of working groups."""
-    downlink = scheme.group_size * working
-    return downlink, scheme.load * downlink
+    return scheme.group_size * working, sum(scheme.loads) * working
 
 
 @lenient

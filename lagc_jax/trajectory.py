@@ -17,7 +17,7 @@ from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
-from lagc_jax.coded import check_code, oracle_source
+from lagc_jax.coded import Code, check_code, oracle_source
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
@@ -36,7 +36,6 @@ from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +156,7 @@ def simulate(
     optimizer: optax.GradientTransformation | None = None,
     sampler: str | None = None,
     exact_recovery: bool = True,
-    code: GradientCode | None = None,
+    code: Code | None = None,
     record: Callable[[Any], Any] | None = None,
     cluster: Cluster | None = None,
 ) -> Trajectory:
@@ -210,8 +209,8 @@ def _recovery(
     cluster: Cluster | None,
     sampler: str | None,
     exact: bool,
-    code: GradientCode | None,
-) -> tuple[Clock, GradientCode | None]:
+    code: Code | None,
+) -> tuple[Clock, Code | None]:
     """The clock, and the code to run where messages are to be decoded."""
     d = problem.num_parameters
     if exact:
@@ -233,7 +232,7 @@ def run_trajectory(
     key: Array,
     step_size: ArrayLike | None,
     theta: ArrayLike,
-    code: GradientCode | None,
+    code: Code | None,
     num_iterations: int,
     record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
@@ -268,7 +267,7 @@ def _descend_with_arrivals(
     start: State,
     work: Array,
     cluster: Cluster | None,
-    code: GradientCode | None,
+    code: Code | None,
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""

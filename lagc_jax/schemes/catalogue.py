@@ -19,6 +19,7 @@ from lagc_jax.schemes.codes import (
     cyclic_repetition,
     fractional_repetition,
 )
+from lagc_jax.schemes.coding import bernoulli_gc, heterogeneous_gc, regular_graph_gc, short_gc
 from lagc_jax.schemes.compressors import UniformGrid
 from lagc_jax.schemes.decoding import FirstBlocks, FirstDecodable, LeastSquares, Rescaled
 from lagc_jax.schemes.messages import (
@@ -340,6 +341,10 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "stochastic GC": stochastic_gc,
     "approximate GC": approximate_gc,
     "ErasureHead": erasure_head,
+    "heterogeneous GC": heterogeneous_gc,
+    "short GC": short_gc,
+    "regular graph GC": regular_graph_gc,
+    "Bernoulli GC": bernoulli_gc,
     "compressed GD": compressed_gd,
     "error feedback": error_feedback,
     "EF21": ef21,

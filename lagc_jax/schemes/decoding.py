@@ -42,7 +42,7 @@ class Decoding(Protocol):
         return self.exact and self.fastest is not None
 
     @property
-    def own_code(self) -> GradientCode | None:
+    def own_code(self) -> Any:
         """The gradient code that it decodes, where it is made for one."""
         return None
 

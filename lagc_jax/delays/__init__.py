@@ -1,5 +1,6 @@
 """Times that workers need for a partition gradient: families, traces, stragglers, fits."""
 
+from lagc_jax.delays.availability import OnOff, Roster
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.delays.discrete import Discrete
 from lagc_jax.delays.families import (
@@ -24,7 +25,9 @@ __all__ = [
     "Gamma",
     "Hyperexponential",
     "Lognormal",
+    "OnOff",
     "Pareto",
+    "Roster",
     "ShiftedExponential",
     "TimeSource",
     "Trace",

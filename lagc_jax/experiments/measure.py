@@ -221,10 +221,9 @@ class Engine:
         """Points whose realisations share a path."""
         records = self.paths(points, clocks)
         seen = count_occurrences(clocks, records)
-        schemes = [point.scheme for point in points]
-        drawn, moments = self._draw(clocks, records), exact_moments(clocks, seen)
-        each = (schemes, clocks, records, drawn, seen, moments)
-        return [_outcome(*one, self.quantiles) for one in zip(*each, strict=True)]
+        each = (clocks, records, self._draw(clocks, records), seen, exact_moments(clocks, seen))
+        found = zip(points, zip(*each, strict=True), strict=True)
+        return [_outcome(point.scheme, *one, self.quantiles) for point, one in found]
 
     def _draw(self, clocks: Sequence[Clock], records: Sequence[PathRecord]) -> list[Summary]:
         """Realisations along paths, summarised; NaN where there are to be none."""

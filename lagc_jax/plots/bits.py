@@ -1,5 +1,7 @@
 """The figure of bits to an accuracy."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -26,11 +28,11 @@ def plot_bits(frame: pd.DataFrame) -> Figure:
         axis = figure.subplots()
         for name, each in rows.groupby("mechanism", sort=False):
             known = each[np.isfinite(each["bits"])]
-            style = scheme_style(MECHANISMS.get(str(name), str(name))) | {"linestyle": "none"}
+            look: dict[str, Any] = scheme_style(MECHANISMS.get(str(name), str(name)))
             places = [compressors.index(one) for one in known["compressor"]]
-            axis.plot(known["bits"], places, **style, label=str(name))
+            axis.plot(known["bits"], places, **{**look, "linestyle": "none", "label": str(name)})
         for bits in frame.loc[plain & np.isfinite(frame["bits"]), "bits"]:
-            axis.axvline(bits, **scheme_style("GD") | {"marker": "", "label": "GD"})
+            axis.axvline(bits, color=scheme_style("GD")["color"], label="GD")
         axis.set_yticks(range(len(compressors)), compressors)
         if np.isfinite(frame["bits"]).any():
             axis.set_xscale("log")

@@ -29,8 +29,9 @@ def heterogeneous_gc(num_workers: int, speeds: Sequence[float], num_stragglers: 
     """
     if len(speeds) != whole_number("num_workers", num_workers):
         raise ValueError(f"speeds has {len(speeds)} entries; give num_workers={num_workers}")
-    loads = proportional_loads(speeds, num_stragglers)
-    decoding = Coded(heterogeneous_code(speeds, num_stragglers))
+    given = np.asarray(speeds)
+    loads = proportional_loads(given, num_stragglers)
+    decoding = Coded(heterogeneous_code(given, num_stragglers))
     return Scheme(num_workers, 1, max(loads), decoding=decoding, fixed_load=loads)
 
 

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.compression import Compressed, Diana, Direct, ErrorFeedback, Marina
-from lagc_jax.schemes.compressors import Compressor
+from lagc_jax.schemes.compressors import Compressor, as_compressor
 from lagc_jax.schemes.federated import LocalSteps, Participation
 from lagc_jax.schemes.rulebook import ThreePoint
 from lagc_jax.schemes.rules import Always, Rule
@@ -20,7 +20,7 @@ def compressed_gd(num_workers: int, compressor: str | Compressor) -> Scheme:
     >>> str(compressed_gd(12, "dithering(4)").trigger)
     'always directly dithering(4)'
     """
-    return Scheme(num_workers, num_workers, 1, trigger=Direct(Always(), compressor))
+    return Scheme(num_workers, num_workers, 1, trigger=Direct(Always(), as_compressor(compressor)))
 
 
 def error_feedback(num_workers: int, compressor: str | Compressor) -> Scheme:
@@ -29,7 +29,7 @@ def error_feedback(num_workers: int, compressor: str | Compressor) -> Scheme:
     >>> error_feedback(12, "sign").trigger.message_bits(num_parameters=10)
     42
     """
-    return Scheme(num_workers, num_workers, 1, trigger=ErrorFeedback(compressor))
+    return Scheme(num_workers, num_workers, 1, trigger=ErrorFeedback(as_compressor(compressor)))
 
 
 def ef21(num_workers: int, compressor: str | Compressor) -> Scheme:
@@ -38,7 +38,9 @@ def ef21(num_workers: int, compressor: str | Compressor) -> Scheme:
     >>> ef21(12, "top-k(4)").trigger.message_bits(num_parameters=50)
     152
     """
-    return Scheme(num_workers, num_workers, 1, trigger=Compressed(Always(), compressor))
+    return Scheme(
+        num_workers, num_workers, 1, trigger=Compressed(Always(), as_compressor(compressor))
+    )
 
 
 def clag(num_workers: int, compressor: str | Compressor, xi: ArrayLike) -> Scheme:
@@ -49,7 +51,7 @@ def clag(num_workers: int, compressor: str | Compressor, xi: ArrayLike) -> Schem
     >>> clag(12, "top-k(4)", xi=1.0).memory
     1
     """
-    trigger = Compressed(ThreePoint(), compressor)
+    trigger = Compressed(ThreePoint(), as_compressor(compressor))
     return Scheme(num_workers, num_workers, 1, xi, memory=1, trigger=trigger)
 
 
@@ -59,7 +61,7 @@ def diana(num_workers: int, compressor: str | Compressor, rate: float) -> Scheme
     >>> diana(12, "natural", rate=0.5).trigger.rate
     0.5
     """
-    return Scheme(num_workers, num_workers, 1, trigger=Diana(compressor, rate))
+    return Scheme(num_workers, num_workers, 1, trigger=Diana(as_compressor(compressor), rate))
 
 
 def marina(
@@ -70,7 +72,9 @@ def marina(
     >>> marina(12, "random-k(4)", probability=0.1).trigger.probability
     0.1
     """
-    return Scheme(num_workers, num_workers, 1, trigger=Marina(compressor, probability, seed))
+    return Scheme(
+        num_workers, num_workers, 1, trigger=Marina(as_compressor(compressor), probability, seed)
+    )
 
 
 def local_sgd(
@@ -93,7 +97,7 @@ def local_sgd(
     """
     trigger: Rule = LocalSteps(Always(), num_steps, local_step_size)
     if compressor is not None:
-        trigger = Direct(trigger, compressor)
+        trigger = Direct(trigger, as_compressor(compressor))
     if participants is not None:
         trigger = Participation(trigger, participants, seed)
     return Scheme(num_workers, num_workers, 1, trigger=trigger)

@@ -18,7 +18,7 @@ from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import Spent, at_hit, at_hits, column, count_groups, spend
+from lagc_jax.costs import Spent, at_hit, at_hits, column, count_groups, mean_bits, spend
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import Path, find_path, path_scheme
 from lagc_jax.doors import enter, warn_if_short
@@ -146,7 +146,7 @@ def simulate_batch(
     scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
     R = whole_number("num_realisations", num_realisations)
     key = one_key(key)
-    clock = clock_of(scheme, delays, cluster, sampler)
+    clock = clock_of(scheme, delays, cluster, sampler, problem.num_parameters)
     wanted = _wanted(accuracies, quantiles, iterates, K)
     warn_if_short(clock.delays, K)
     if not clock.shared:
@@ -193,7 +193,8 @@ def _along(
         keep_samples=keep_samples,
     )
     index, reached = target.hits(path.gap, None)
-    bits = contract.message_bits(scheme.trigger, problem.num_parameters)
+    K = path.selected.shape[0]
+    bits = contract.message_bits(scheme, problem.num_parameters, K)
     spent = _spend(scheme, path.selected, bits, index, reached)
     costs = along_path(run(index, reached), spent, reached, quantiles.size)
     share = reached.astype(jnp.result_type(float))
@@ -207,8 +208,9 @@ def _spend(
     scheme: Scheme, selected: Array, message_bits: ArrayLike, index: Array, reached: Array
 ) -> Spent:
     """`spend` at the first hits of a path (K, G)."""
-    working, uploaded = (each[index] for each in count_groups(scheme, selected))
-    return spend(scheme, (index, reached), working, uploaded, message_bits)
+    working, uploaded = count_groups(scheme, selected)
+    bits = mean_bits(message_bits, uploaded, index)
+    return spend(scheme, (index, reached), working[index], uploaded[index], bits)
 
 
 class Realised(NamedTuple):

@@ -58,6 +58,11 @@ class Clock:
         return patient and self.scheme.decoder.anonymous
 
     @property
+    def identical(self) -> bool:
+        """Whether all workers' times with their loads follow one law."""
+        return self.delays.identical and len(set(self.scheme.loads)) == 1
+
+    @property
     def exact(self) -> bool:
         """Whether mean and variance are known without sampling."""
         return self._unknown() is None
@@ -125,7 +130,7 @@ class Clock:
         delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
         known = concrete(working)
         working = jnp.asarray(working, bool) if known is None else known.astype(bool)
-        if delays.identical:
+        if self.identical:
             moment = {1: iteration_mean, 2: iteration_variance}[order]
             # A size that schemes share, for it decides which programs are compiled.
             counts = np.arange(max(16, 2 ** self.scheme.num_groups.bit_length()))
@@ -147,6 +152,7 @@ def clock_of(
     delays: TimeSource,
     cluster: Cluster | None = None,
     sampler: str | None = None,
+    num_parameters: int | None = None,
 ) -> Clock:
     """Choose how the times of a scheme are drawn.
 
@@ -158,6 +164,7 @@ def clock_of(
         sampler: "direct" draws one iteration's time from its law, "workers" draws every worker's;
             None is "direct" where that is exact: for identical delays in a cluster that adds one
             constant to every answer, and a decoding that does not depend on who arrives.
+        num_parameters: `d`, where a link has to know how long the scheme's messages are.
 
     Raises:
         ValueError: for delays that are no source of times, parameters of a shape other than () or
@@ -173,6 +180,7 @@ def clock_of(
     draws = 1
     if cluster is not None:
         cluster.check(scheme.num_workers)
+        cluster = cluster.sized(scheme, num_parameters)
         draws = cluster.draws(scheme)
     delays.check(scheme.num_workers, draws)
     if not scheme.decoder.exact:
@@ -187,8 +195,8 @@ def clock_of(
 
 def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> str | None:
     """Why an iteration's time cannot be drawn from one uniform."""
-    if not delays.identical:
-        return "needs identical delays"
+    if not delays.identical or len(set(scheme.loads)) > 1:
+        return "needs identical delays and loads"
     if cluster is not None and cluster.overhead(scheme) is None:
         return (
             f"needs a cluster that adds one constant to every answer, but cluster={cluster} does "
@@ -216,4 +224,6 @@ def order_law(scheme: Scheme, delays: Delays) -> tuple[Delays, int, int]:
     """
     n = scheme.group_size
     r = n - scheme.num_waited + 1
+    if len(set(scheme.loads)) > 1:
+        return Scaled(delays, np.tile(scheme.loads, scheme.num_groups) / r), n, r
     return delays if scheme.load == r else Scaled(delays, scheme.load / r), n, r

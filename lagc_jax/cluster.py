@@ -4,6 +4,7 @@ The defaults of `simulate` are the paper's: a load proportional to the redundanc
 take no time, and a server that waits for ever. `Cluster` says what is different.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.rules import FLOAT_BITS
 
 
 @pytree("shared")
@@ -38,7 +40,8 @@ class Link:
         latency: time, shape () or (M,).
         bandwidth: size carried in a unit of time, () or (M,); () if shared.
         download_size: size of a message to a worker (the iterate), ().
-        upload_size: size of a message to the server (a coded gradient), ().
+        upload_size: size of a message to the server, (); by default that of its bits, 1 for a
+            vector of numbers of 32 bits.
         shared: whether all messages pass one link of the server; static.
 
     Raises:
@@ -52,7 +55,7 @@ class Link:
     latency: ArrayLike = 0.0
     bandwidth: ArrayLike = 1.0
     download_size: ArrayLike = 1.0
-    upload_size: ArrayLike = 1.0
+    upload_size: ArrayLike | None = None
     shared: bool = False
 
     def __post_init__(self) -> None:
@@ -61,10 +64,30 @@ class Link:
         not_negative("latency", self.latency)
         positive("bandwidth", self.bandwidth)
         for name in ("download_size", "upload_size"):
-            not_negative(name, getattr(self, name))
-            scalar(name, getattr(self, name))
+            if getattr(self, name) is not None:
+                not_negative(name, getattr(self, name))
+                scalar(name, getattr(self, name))
         if self.shared:
             scalar("bandwidth", self.bandwidth)
+
+    def sized(self, scheme: Scheme, num_parameters: int | None) -> "Link":
+        """The link with the size of an upload of the scheme, if none is given.
+
+        Raises:
+            ValueError: if that varies, or depends on a number of parameters that is not known.
+        """
+        if self.upload_size is not None:
+            return self
+        tried = (num_parameters,) if num_parameters else (1, 2**20)
+        sizes = {contract.message_bits(scheme, d) / (FLOAT_BITS * d) for d in tried}
+        size = sizes.pop()
+        if sizes or not size >= 0:
+            why = "depends on the number of parameters" if sizes else "varies"
+            raise ValueError(
+                f"upload_size=None, but the size of a message of trigger={str(scheme.trigger)!r} "
+                f"{why}; give upload_size"
+            )
+        return replace(self, upload_size=float(size))
 
     @property
     def uniform(self) -> bool:
@@ -108,6 +131,12 @@ class Cluster:
         if self.timeout is not None:
             positive("timeout", self.timeout)
             scalar("timeout", self.timeout)
+
+    def sized(self, scheme: Scheme, num_parameters: int | None) -> "Cluster":
+        """The cluster with a link of `Link.sized`, which it raises the errors of."""
+        if self.link is None:
+            return self
+        return replace(self, link=self.link.sized(scheme, num_parameters))
 
     def check(self, num_workers: int) -> None:
         """Raise ValueError unless every part has shape () or (M,)."""
@@ -236,13 +265,23 @@ def sample_work(
     return work.reshape(-1, scheme.num_workers)[:num_iterations]
 
 
+def _whole_load(scheme: Scheme, draws: int, times: Array) -> Array:
+    """Times with the whole load, (C, M), of those for a gradient (C, draws, M)."""
+    if len(set(scheme.loads)) == 1:
+        return (scheme.load // draws) * jnp.sum(times, axis=1)
+    loads = np.tile(scheme.loads, scheme.num_groups)
+    if draws == 1:
+        return jnp.asarray(loads, times.dtype)[None] * times[:, 0]
+    return jnp.sum(jnp.where(np.arange(draws)[None, :, None] < loads, times, 0), axis=1)
+
+
 def chunk_of_work(
     scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, chunk: ArrayLike
 ) -> Array:
     """How long every worker would compute in the iterations of one chunk, (CHUNK, M)."""
     draws = 1 if cluster is None else cluster.draws(scheme)
     times = delays.sample_chunk(key, chunk, (CHUNK, draws, scheme.num_workers))
-    work = (scheme.load // draws) * jnp.sum(times, axis=1)
+    work = _whole_load(scheme, draws, times)
     if cluster is None or cluster.startup is None:
         return work
     return jnp.broadcast_to(jnp.asarray(cluster.startup, work.dtype), work.shape) + work

@@ -11,9 +11,12 @@ from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import GradientCode, cyclic_repetition
+from lagc_jax.schemes.short_codes import ShortCode
+
+Code = GradientCode | ShortCode
 
 
-def check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> GradientCode:
+def check_code(problem: Problem, scheme: Scheme, code: Code | None) -> Code:
     """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
     n, r = scheme.group_size, scheme.redundancy
     if not scheme.decoder.exact:
@@ -36,9 +39,7 @@ def check_code(problem: Problem, scheme: Scheme, code: GradientCode | None) -> G
     return code
 
 
-def oracle_source(
-    problem: Problem, scheme: Scheme, code: GradientCode | None
-) -> Callable[[Any], Oracle]:
+def oracle_source(problem: Problem, scheme: Scheme, code: Code | None) -> Callable[[Any], Oracle]:
     """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
 
     With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
@@ -53,7 +54,7 @@ def oracle_source(
         points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
         gradients = partitions(points, k).reshape(shape)
         if code is not None:
-            return code.decode(code.encode(gradients), taken)
+            return code.decode(code.encode(gradients), taken)[..., : problem.num_parameters]
         weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
         # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
         # gradients bit for bit.

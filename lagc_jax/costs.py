@@ -47,7 +47,7 @@ def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
         ValueError: if what they cost could exceed the default integer type.
     """
     integer = jnp.result_type(int)
-    largest = selected.shape[0] * scheme.num_workers * scheme.load
+    largest = selected.shape[0] * scheme.num_groups * sum(scheme.loads)
     if largest > jnp.iinfo(integer).max:
         raise ValueError(
             f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
@@ -98,10 +98,22 @@ def spend(
     return Spent(iterations, messages, gradients, uplink * message_bits)
 
 
+@lenient
+def mean_bits(message_bits: Any, uploaded: Count, index: Any) -> Any:
+    """Bits of a message, () or (K,), as means over those that have been sent at iterates (A,).
+
+    `uploaded` (K+1,) counts the groups that have uploaded. Bits that do not vary stay.
+    """
+    if np.ndim(message_bits) == 0:
+        return message_bits
+    xp = uploaded.__array_namespace__()
+    sent = accumulate(xp.diff(uploaded) * xp.asarray(message_bits, dtype=jnp.result_type(float)))
+    return sent[index] / xp.maximum(uploaded[index], 1)
+
+
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     """Downlink messages and gradients of numbers of working groups."""
-    downlink = scheme.group_size * working
-    return downlink, scheme.load * downlink
+    return scheme.group_size * working, sum(scheme.loads) * working
 
 
 @lenient

@@ -163,11 +163,13 @@ def propose(scheme: Scheme, oracle: Oracle, state: State) -> Proposal:
         step_size=_step_size(state),
         group_smoothness=state.group_smoothness,
         memory=scheme.memory,
+        xi=xi,
     )
 
-    return contract.propose(
-        scheme.trigger, lambda theta: oracle(theta, state.k), known, state.notes
-    )
+    def gradients(theta: Array, k: Array = state.k) -> Array:
+        return oracle(theta, k)
+
+    return contract.propose(scheme.trigger, gradients, known, state.notes)
 
 
 def _step_size(state: State) -> Array:
@@ -178,14 +180,16 @@ def _step_size(state: State) -> Array:
 def select(state: State, proposal: Proposal) -> Array:
     """Groups that are to upload, bool (G,).
 
-    A group that has never been heard of is always among them, hence all are at `k = 0`.
+    A group that has never been heard of is always among them, hence all are at `k = 0`, unless the
+    rule says what the absent count for.
     """
-    return ~proposal.skip | ~state.known
+    return ~proposal.skip | ~state.known if proposal.absent is None else ~proposal.skip
 
 
 def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) -> State:
     """Step along the messages that arrived, `uploaded` (G,), and the others' stale ones."""
-    held = jnp.where(uploaded[:, None], proposal.message, state.held)
+    absent = state.held if proposal.absent is None else proposal.absent
+    held = jnp.where(uploaded[:, None], proposal.message, absent)
     stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
     updates, optimizer_state = lenient(_server(scheme, _step_size(state)).update)(
         held.sum(0), state.optimizer, state.theta

@@ -8,7 +8,15 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, check_iterates, check_record, finite, one_axis, positive
+from lagc_jax._checks import (
+    as_leaf,
+    check_iterates,
+    check_record,
+    concrete,
+    finite,
+    one_axis,
+    positive,
+)
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.costs import first_hit
 
@@ -147,8 +155,11 @@ class Several(Target):
             target.check(num_iterations)
 
     @property
-    def levels(self) -> np.ndarray:  # type: ignore[override]
-        return np.concatenate([np.asarray(target.levels, float) for target in self.targets])
+    def levels(self) -> Any:  # type: ignore[override]
+        each = [target.levels for target in self.targets]
+        if any(concrete(levels) is None for levels in each):
+            return jnp.concatenate([jnp.asarray(levels, float) for levels in each])
+        return np.concatenate([np.asarray(levels, float) for levels in each])
 
     @property
     def record(self) -> Callable[[Any], Any] | None:  # type: ignore[override]

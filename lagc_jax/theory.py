@@ -317,7 +317,7 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
         "workers waited for": waited * working,
         "stragglers tolerated": n - waited,
         "communication per iteration": n * working + waited * s,
-        "computation per iteration": scheme.load * n * working,
+        "computation per iteration": sum(scheme.loads) * working,
         "iterations": float(expectation.iterations),
         "communication": float(expectation.communication),
         "computation": float(expectation.computation),

@@ -17,7 +17,7 @@ from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
-from lagc_jax.coded import check_code, oracle_source
+from lagc_jax.coded import Code, check_code, oracle_source
 from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
@@ -36,7 +36,6 @@ from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import GradientCode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +56,7 @@ class Trajectory(NamedTuple):
         diverged: () bool, whether the gap stopped being finite or ended above its start.
         received: (K, G) bool, groups whose gradient arrived: those selected, less those given up.
         timeouts: (K+1,) times that a group was given up, exact integers.
-        message_bits: () bits of a message to the server.
+        message_bits: bits of a message to the server, (), or (K,) where they vary.
         recorded: what `record` gave at every iterate, leaves (K+1, ...); None without one.
     """
 
@@ -83,7 +82,10 @@ class Trajectory(NamedTuple):
     def bits(self) -> Array:
         """Bits sent to the server, (K+1,), of floating type: 32 for every number sent as it is."""
         floating = jnp.result_type(float)
-        return self.uplink.astype(floating) * self.message_bits[..., None].astype(floating)
+        if self.message_bits.ndim < self.uplink.ndim:
+            return self.uplink.astype(floating) * self.message_bits[..., None].astype(floating)
+        sent = jnp.diff(self.uplink).astype(floating) * self.message_bits.astype(floating)
+        return jnp.concatenate([jnp.zeros_like(sent[..., :1]), jnp.cumsum(sent, axis=-1)], axis=-1)
 
     def gap_at(self, times: ArrayLike) -> Array:
         """Gap of the newest iterate at given times (T,): (T,), of vmapped runs (.., T).
@@ -154,7 +156,7 @@ def simulate(
     optimizer: optax.GradientTransformation | None = None,
     sampler: str | None = None,
     exact_recovery: bool = True,
-    code: GradientCode | None = None,
+    code: Code | None = None,
     record: Callable[[Any], Any] | None = None,
     cluster: Cluster | None = None,
 ) -> Trajectory:
@@ -207,16 +209,17 @@ def _recovery(
     cluster: Cluster | None,
     sampler: str | None,
     exact: bool,
-    code: GradientCode | None,
-) -> tuple[Clock, GradientCode | None]:
+    code: Code | None,
+) -> tuple[Clock, Code | None]:
     """The clock, and the code to run where messages are to be decoded."""
+    d = problem.num_parameters
     if exact:
         if code is not None:
             raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
-        return clock_of(scheme, delays, cluster, sampler), None
+        return clock_of(scheme, delays, cluster, sampler, d), None
     if sampler == "direct":
         raise ValueError("sampler='direct' has no arrival order; give sampler='workers'")
-    clock = clock_of(scheme, delays, cluster, "workers")
+    clock = clock_of(scheme, delays, cluster, "workers", d)
     code = check_code(problem, scheme, code)
     check_order("exact_recovery=False", cluster)
     return clock, code
@@ -229,7 +232,7 @@ def run_trajectory(
     key: Array,
     step_size: ArrayLike | None,
     theta: ArrayLike,
-    code: GradientCode | None,
+    code: Code | None,
     num_iterations: int,
     record: Callable[[Any], Any] | None = None,
 ) -> Trajectory:
@@ -252,7 +255,7 @@ def run_trajectory(
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
-    bits = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
+    bits = jnp.asarray(contract.message_bits(scheme, problem.num_parameters, num_iterations))
     costs = (accumulate(times), downlink, uplink, computation)
     outcome = (path.theta, path.diverged, received, timeouts, bits, path.recorded)
     return Trajectory(path.gap, path.selected, *costs, *outcome)
@@ -264,7 +267,7 @@ def _descend_with_arrivals(
     start: State,
     work: Array,
     cluster: Cluster | None,
-    code: GradientCode | None,
+    code: Code | None,
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""

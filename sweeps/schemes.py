@@ -18,8 +18,9 @@ from jax import Array
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax import plots as plotting
-from lagc_jax.experiments import literature, run, survey
+from lagc_jax.experiments import bits, literature, run, survey
 from lagc_jax.experiments.claims import verdict
+from lagc_jax.plots.bits import plot_bits
 from lagc_jax.problems.data import Split, load_digits_split
 
 LAWS = {
@@ -184,7 +185,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     found = pd.concat(map(run, plan), ignore_index=True)
     results = survey.collect_frames(tasks, found)
-    paths = write(results, args.out)
+    sent = bits.bits_frame(run(bits.experiment(tasks["convex"], key, K)))
+    stem = args.out / "schemes_bits"
+    paths = write(results, args.out) + plotting.save_figure(plot_bits(sent), sent, stem)
     print(report(results))
     this.report(paths)
     return 0

@@ -25,7 +25,7 @@ LAYERS = [
     {"times"},
     {"clock"},
     {"summary", "trajectory"},
-    {"batch", "theory"},
+    {"batch", "theory", "energy"},
     {"experiments"},
     {"plots"},
     {"__main__"},

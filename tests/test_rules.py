@@ -15,7 +15,8 @@ import reference_rules
 import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.problems._arrays import sample_partitions
-from lagc_jax.schemes.rulebook import CadaSnapshot, Laq, quantize
+from lagc_jax.schemes.compressors import UniformGrid, quantize
+from lagc_jax.schemes.rulebook import CadaSnapshot, Laq
 from lagc_jax.schemes.rules import Always, LagWorker, Proposal, Rule
 
 M, K, D = 6, 40, 4
@@ -401,7 +402,7 @@ def test_bad_input_is_refused():
         lj.Scheme(M, 2, 1, 1.0, 4, "cada2")
     with pytest.raises(ValueError, match=r"trigger='cada3' is unknown; give one of"):
         lj.schemes.cada(M, 1.0, trigger="cada3")
-    assert Laq(3) == Laq(3)
+    assert Laq(UniformGrid(3)) == Laq(UniformGrid(3))
     assert CadaSnapshot() == CadaSnapshot()
 
 

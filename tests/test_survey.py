@@ -9,8 +9,18 @@ import pytest
 import schemes
 
 import lagc_jax
-from lagc_jax.experiments import Accuracy, Experiment, Iterate, Several, literature, run, survey
+from lagc_jax.experiments import (
+    Accuracy,
+    Experiment,
+    Iterate,
+    Several,
+    bits,
+    literature,
+    run,
+    survey,
+)
 from lagc_jax.plots._style import OTHERS, families_of
+from lagc_jax.schemes import Sign
 
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -156,6 +166,7 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
     monkeypatch.setattr(schemes, "LAWS", laws)
     claim = literature.Claim("a paper", "a claim", "CADA1", "GD", "bits")
     monkeypatch.setattr(literature, "CLAIMS", (claim,))
+    monkeypatch.setattr(bits, "compressors", lambda kept: [Sign()])
     monkeypatch.setattr(survey, "contenders", lambda *a: {n: everyone(*a)[n] for n in few})
     assert schemes.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -163,7 +174,9 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
     assert set(table["scheme"]) == set(few)
     assert len(table) == len(laws) * len(few)
     assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == len(laws)
-    for name in ("schemes.md", "schemes_accuracy.pdf", "schemes_accuracy.png"):
+    sent = pd.read_csv(tmp_path / "schemes_bits.csv")
+    assert list(sent["mechanism"]) == ["GD", *bits.MECHANISMS]
+    for name in ("schemes.md", "schemes_accuracy.pdf", "schemes_bits.png"):
         assert (tmp_path / name).stat().st_size > 0
         assert str(tmp_path / name) in printed
     curves = pd.read_csv(tmp_path / "schemes_accuracy.csv")
@@ -211,3 +224,22 @@ def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.startswith("schemes.py: error: ")
         assert error.count("\n") == 1
+
+
+def test_bits_are_those_of_the_best_step_size(task):
+    table = run(bits.experiment(task, KEY, K), progress=False)
+    frame = bits.bits_frame(table).set_index(["mechanism", "compressor"])
+    assert len(frame) == 1 + len(bits.MECHANISMS) * len(bits.compressors(1))
+    for mechanism, compressor in [("GD", "identity"), ("EF21", "top-k(1)"), ("CLAG", "sign")]:
+        row, own = frame.loc[(mechanism, compressor)], task.problem
+        M, schemes = own.num_partitions, {"GD": lambda M, _: lagc_jax.gd(M), **bits.MECHANISMS}
+        spent = []
+        for step in bits.STEPS:
+            scheme = schemes[mechanism](M, compressor)
+            alone = lagc_jax.simulate(
+                own, scheme, LAWS["low"], KEY, num_iterations=K, step_size=step * task.step_size,
+                record=first_parameter,
+            )  # fmt: skip
+            there = np.asarray(alone.recorded) >= task.target
+            spent.append(alone.bits[there.argmax()] if there.any() else np.inf)
+        assert row["bits"] == min(spent)

@@ -1,5 +1,6 @@
 """Times that workers need for a partition gradient: families, traces, stragglers, fits."""
 
+from lagc_jax.delays.availability import OnOff, Roster
 from lagc_jax.delays.base import Delays, Exponential, Pareto, TimeSource
 from lagc_jax.delays.behaviour import Bursts, Loads, fit_bursty, fit_failures, fit_loads
 from lagc_jax.delays.diagnosis import Diagnosis, diagnose
@@ -33,7 +34,9 @@ __all__ = [
     "Hyperexponential",
     "Loads",
     "Lognormal",
+    "OnOff",
     "Pareto",
+    "Roster",
     "ShiftedExponential",
     "ShiftedGamma",
     "ShiftedLognormal",

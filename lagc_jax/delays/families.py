@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln, log_ndtr, ndtr
 from jax.typing import ArrayLike
@@ -343,7 +344,7 @@ class Scaled(Delays):
 
     Args:
         delays: the family.
-        factor: of its times, ().
+        factor: of its times, () or (M,).
     """
 
     delays: Delays
@@ -363,7 +364,7 @@ class Scaled(Delays):
 
     @property
     def kinks(self) -> Array:
-        return self.delays.kinks * self.factor
+        return self.delays.kinks * jnp.asarray(self.factor)[..., None]
 
     @property
     def dtype(self) -> Any:
@@ -371,7 +372,7 @@ class Scaled(Delays):
 
     @property
     def identical(self) -> bool:
-        return self.delays.identical
+        return self.delays.identical and np.ndim(self.factor) == 0
 
     def hazard(self, t: ArrayLike) -> Array:
         return self.delays.hazard(jnp.asarray(t) / self.factor)

@@ -6,10 +6,11 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from lagc_jax._checks import not_negative, positive, whole_number
+from lagc_jax._checks import not_negative, positive, probability, whole_number
 from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.experiments.experiment import distinct
 from lagc_jax.schemes.base import TRIGGERS
+from lagc_jax.schemes.compressors import as_compressor
 
 Reader = Callable[[str, Any], Any]
 
@@ -95,6 +96,14 @@ def _rule(name: str, value: Any) -> Any:
     return read_choice(TRIGGERS[1:], name, value)
 
 
+def _compressor(name: str, value: Any) -> Any:
+    """A compressor's text, or one of the user's by its import path, made if it is a class."""
+    if isinstance(value, str) and ":" in value:
+        found = load_object(name, value)
+        return found() if isinstance(found, type) else found
+    return str(as_compressor(read_text(name, value)))
+
+
 def _each(read: Reader) -> Reader:
     """A reader of one number, or of one a worker."""
     return lambda name, value: (
@@ -121,6 +130,12 @@ PARAMETERS: dict[str, Reader] = {
     "load": whole_number,
     "trigger": _rule,
     "bits": whole_number,
+    "compressor": _compressor,
+    "probability": partial(read_number, probability),
+    "num_steps": whole_number,
+    "local_step_size": _positive,
+    "participants": whole_number,
+    "pieces": whole_number,
     "num_waited": whole_number,
     "deadline": _positive,
     "step_size": _positive,

@@ -16,6 +16,7 @@ from lagc_jax._checks import finite, positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
+from lagc_jax.delays.availability import OnOff
 from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.reading import Reading
 from lagc_jax.delays.stragglers import Bursty, Failures
@@ -43,7 +44,7 @@ PRECISIONS = ("float32", "float64")
 TABLES = ("problem", "scheme", "delays", "cluster")
 # What a file leaves at its default.
 LEFT = ("key", "num_workers", "code", "assignment", "encoding")
-WRAPPERS = {"bursty": Bursty, "failures": Failures}
+WRAPPERS = {"bursty": Bursty, "on_off": OnOff, "failures": Failures}
 
 
 class Grid(NamedTuple):

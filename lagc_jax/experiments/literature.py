@@ -82,6 +82,17 @@ CLAIMS = (
         "communication",
     ),
     Claim("Sun et al. 2019", "LAQ saves bits over LAG", "LAQ", "LAG-WK", "bits"),
+    Claim("Alistarh et al. 2017", "QSGD saves bits over descent", "QSGD", "GD", "bits"),
+    Claim("Richtarik et al. 2022", "CLAG saves bits over EF21", "CLAG", "EF21", "bits"),
+    Claim("Richtarik et al. 2022", "CLAG saves bits over LAG", "CLAG", "LAG-WK", "bits"),
+    Claim("McMahan et al. 2017", "local steps save messages", "FedAvg", "GD", "communication"),
+    Claim(
+        "Ye, Abbe 2018",
+        "shorter messages for more load: fewer bits than an exact code",
+        "short GC",
+        "GC",
+        "bits",
+    ),
     Claim(
         "Chen, Sun, Yin 2020",
         "LASG saves uploads over LAG where samples are random",

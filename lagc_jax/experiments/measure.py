@@ -20,7 +20,7 @@ from jax import Array
 
 from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
-from lagc_jax.costs import accumulate, at_hits, spend
+from lagc_jax.costs import accumulate, at_hits, mean_bits, spend
 from lagc_jax.descent import Path, find_path
 from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.experiments.devices import accelerated, local_mesh
@@ -56,20 +56,20 @@ class PathRecord(NamedTuple):
     Attributes:
         parts: of `part_of_path`, by what clocks see.
         hit, reached: (A,) first hits of the target, and whether there are any.
-        uploaded: (A,) groups that uploaded until then.
+        uploads: (K+1,) groups that have uploaded.
         gap, recorded: (A,) there, NaN where it is not reached.
         diverged: (), as in `Path`.
-        message_bits: () of a message to the server.
+        num_parameters: `d`.
     """
 
     parts: dict[str, np.ndarray]
     hit: Any
     reached: Any
-    uploaded: Any
+    uploads: Any
     gap: Any
     recorded: Any
     diverged: Any
-    message_bits: float
+    num_parameters: int
 
 
 class ClockTask(NamedTuple):
@@ -138,9 +138,14 @@ class Engine:
     def clock(self, point: Point) -> Clock:
         """How the times of a point are drawn; a path of its own needs the whole scheme."""
         scheme = point.scheme.clock_key
-        key = scheme, point.delays.identity, point.cluster.identity
+        cluster, size = point.cluster.value, None
+        if cluster is not None and cluster.link is not None:
+            if cluster.link.upload_size is None:
+                cluster = cluster.sized(point.scheme, self._build(point)[0].num_parameters)
+            size = cluster.link.upload_size
+        key = scheme, point.delays.identity, point.cluster.identity, size
         if key not in self._clocks:
-            parts = point.delays.value, point.cluster.value, self.experiment.sampler
+            parts = point.delays.value, cluster, self.experiment.sampler
             self._clocks[key] = clock_of(scheme, *parts)
         clock = self._clocks[key]
         return clock if clock.shared else dataclasses.replace(clock, scheme=point.scheme)
@@ -187,17 +192,16 @@ class Engine:
     def _record(self, problem: Problem, scheme: Scheme, sees: set[str], path: Path) -> PathRecord:
         """What is kept of a path in NumPy's arrays."""
         index, reached = self.target.hits(path.gap, path.recorded)
-        uploads = accumulate(path.selected.sum(-1))
         gap, recorded = at_hits((path.gap, path.recorded), index, reached, np.nan)
         return PathRecord(
             {kind: part_of_path(scheme, path.selected, kind, path.gap.dtype) for kind in sees},
             index,
             reached,
-            uploads[index],
+            accumulate(path.selected.sum(-1)),
             gap,
             recorded,
             path.diverged,
-            float(contract.message_bits(scheme.trigger, problem.num_parameters)),
+            problem.num_parameters,
         )
 
     def _build(self, point: Point) -> tuple[Problem, Any]:
@@ -229,7 +233,8 @@ class Engine:
         records = self.paths(points, clocks)
         seen = count_occurrences(clocks, records)
         each = (clocks, records, self._draw(clocks, records), seen, exact_moments(clocks, seen))
-        return [_outcome(*one, self.quantiles) for one in zip(*each, strict=True)]
+        found = zip(points, zip(*each, strict=True), strict=True)
+        return [_outcome(point.scheme, *one, self.quantiles) for point, one in found]
 
     def _draw(self, clocks: Sequence[Clock], records: Sequence[PathRecord]) -> list[Summary]:
         """Realisations along paths, summarised; NaN where there are to be none."""
@@ -316,6 +321,7 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
 
 
 def _outcome(
+    scheme: Scheme,
     clock: Clock,
     record: PathRecord,
     time: Summary,
@@ -324,8 +330,15 @@ def _outcome(
     quantiles: np.ndarray,
 ) -> Outcome:
     """What a point with a shared path took."""
-    hit, groups = (record.hit, record.reached), (seen.occurrences @ seen.working, record.uploaded)
-    spent = spend(clock.scheme, hit, *groups, record.message_bits)
+    hit, uploads = record.hit, record.uploads
+    bits = contract.message_bits(scheme, record.num_parameters, len(uploads) - 1)
+    spent = spend(
+        clock.scheme,
+        (hit, record.reached),
+        seen.occurrences @ seen.working,
+        uploads[hit],
+        mean_bits(bits if np.ndim(bits) else float(bits), uploads, hit),
+    )
     exact = (np.full(record.hit.shape, np.nan),) * 2
     if moments is not None:
         # What never occurs adds nothing, even where its moment is infinite.

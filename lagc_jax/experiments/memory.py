@@ -33,7 +33,7 @@ def _bytes_of(experiment: Experiment, point: Point) -> dict[str, int]:
     rows = point.problem.parameters.get("problem_num_rows", features)
     # Realisations with paths of their own have six costs; without quantiles none is kept.
     kept = 1 if len(experiment.quantiles) else 0
-    if not clock_of(scheme, point.delays.value, point.cluster.value).shared:
+    if not clock_of(scheme, point.delays.value, point.cluster.value, num_parameters=1).shared:
         kept = 6
     levels = np.size(experiment.target.levels)
     return {

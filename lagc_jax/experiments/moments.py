@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 def knows_moments(clock: Clock) -> bool:
     """Whether exact means and variances are computed rather than sample means alone."""
-    few = clock.delays.identical or clock.scheme.num_workers <= EXACT_WORKERS
+    few = clock.identical or clock.scheme.num_workers <= EXACT_WORKERS
     return clock.exact and few
 
 
@@ -39,7 +39,7 @@ def count_occurrences(clocks: Sequence[Clock], records: Sequence[Any]) -> list[S
     """What occurs along paths, counted once for all clocks that see the same."""
     found: dict[Hashable, Seen] = {}
     keys = [
-        (id(record), clock.sees, clock.delays.identical, knows_moments(clock))
+        (id(record), clock.sees, clock.identical, knows_moments(clock))
         for clock, record in zip(clocks, records, strict=True)
     ]
     for key, clock, record in zip(keys, clocks, records, strict=True):
@@ -59,7 +59,7 @@ def _occurrences(clock: Clock, record: Any) -> Seen:
         everyone = scheme.trigger.everyone_works
         chosen = np.ones_like(chosen) if everyone else chosen
         kinds = chosen.sum(-1)
-        if knows_moments(clock) and not clock.delays.identical:
+        if knows_moments(clock) and not clock.identical:
             groups, kinds = np.unique(chosen, axis=0, return_inverse=True)
             working, kinds = groups.sum(-1), kinds.ravel()
     counts = [np.bincount(kinds[:k], minlength=len(working)) for k in record.hit]
@@ -82,7 +82,7 @@ def exact_moments(
         clock = clocks[members[0]]
         if not knows_moments(clock):
             found |= dict.fromkeys(members)
-        elif clock.delays.identical:
+        elif clock.identical:
             found |= dict.fromkeys(members, _table(clock, double))
         else:
             groups = [np.asarray(seen[i].groups) for i in members]

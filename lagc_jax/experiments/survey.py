@@ -36,6 +36,17 @@ from lagc_jax.schemes.catalogue import (
     lasg,
     stochastic_gc,
 )
+from lagc_jax.schemes.coding import bernoulli_gc, short_gc
+from lagc_jax.schemes.compressors import TopK
+from lagc_jax.schemes.messages import (
+    clag,
+    compressed_gd,
+    diana,
+    ef21,
+    error_feedback,
+    local_sgd,
+    marina,
+)
 from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.targets import Accuracy, Iterate, Several
 
@@ -95,6 +106,8 @@ def contenders(
 ) -> dict[str, Contender]:
     """Every scheme by name, as `Contender`; LAG and LAQ with the weights of their papers.
 
+    MARINA is for full gradients, and left out with minibatches.
+
     Args:
         task: its number of partitions is `M`.
         num_groups: `G`, of the grouped schemes.
@@ -102,6 +115,7 @@ def contenders(
         num_waited: workers that schemes which lose gradients wait for.
     """
     M, G, r, k = task.problem.num_partitions, num_groups, redundancy, num_waited
+    top = TopK(few(task.problem))
     at_alpha = {
         "GD": gd(M),
         "GC": gc(M, r),
@@ -118,7 +132,17 @@ def contenders(
         "LAQ": laq(M),
         "LASG-PS": lasg(M, task.lasg_server_xi, trigger="lasg-server"),
         "LASG-WK2": lasg(M, task.lasg_xi),
+        "short GC": short_gc(M, min(r + 1, M), pieces=2),
+        "Bernoulli GC": bernoulli_gc(M, r, num_waited=k),
+        "QSGD": compressed_gd(M, "dithering(4)"),
+        "error feedback": error_feedback(M, "sign"),
+        "EF21": ef21(M, top),
+        "CLAG": clag(M, top, xi=1.0),
+        "DIANA": diana(M, "natural", rate=8 / 9),
+        "FedAvg": local_sgd(M, 4, participants=k),
     }
+    if not isinstance(task.problem, MinibatchProblem):
+        at_alpha["MARINA"] = marina(M, "natural", probability=0.1)
     adaptive = {
         "AMSGrad": replace(gd(M), optimizer=amsgrad),
         "CADA1": cada(M, task.cada_xi, trigger="cada1"),
@@ -131,6 +155,11 @@ def contenders(
         **{name: Contender(s, task.adam_step_size) for name, s in adaptive.items()},
         "G-CADA": Contender(grouped, task.adam_step_size, task.grouped_problem),
     }
+
+
+def few(problem: Problem) -> int:
+    """Entries that a sparse message keeps: one of twenty."""
+    return max(problem.num_parameters // 20, 1)
 
 
 def experiments(

@@ -2,6 +2,7 @@
 
 from lagc_jax._tables import select
 from lagc_jax.plots._style import COLUMN_WIDTH, PAGE_WIDTH, scheme_style, style
+from lagc_jax.plots.bits import plot_bits
 from lagc_jax.plots.frontier import plot_design, plot_frontier
 from lagc_jax.plots.heat import plot_heat_map
 from lagc_jax.plots.lines import plot_lines
@@ -21,6 +22,7 @@ __all__ = [
     "PAGE_WIDTH",
     "Picture",
     "draw",
+    "plot_bits",
     "plot_curves",
     "plot_design",
     "plot_frontier",

@@ -58,13 +58,29 @@ STYLES: dict[str, dict[str, Any]] = {
         ("CADA1", "#CC6677", "4", SHORT),
         ("CADA2", "#AA4499", "*", DASHED),
         ("G-CADA", "#332288", "H", DASH_DOT),
+        ("short GC", "#E69F00", "d", SHORT),
+        ("Bernoulli GC", "#777777", "D", SHORT),
+        ("QSGD", "#44AA99", "o", SOLID),
+        ("error feedback", "#44AA99", "s", SHORT),
+        ("EF21", "#117733", "^", SOLID),
+        ("CLAG", "#117733", "v", DASHED),
+        ("DIANA", "#AA4499", "<", SOLID),
+        ("MARINA", "#AA4499", ">", DASHED),
+        ("FedAvg", "#332288", "P", SHORT),
     )
 }
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "Coded and grouped": ("GC", "first decodable", "grouping"),
-    "With fewer gradients": ("fastest-k", "stochastic GC", "approximate GC", "ErasureHead"),
+    "Coded and grouped": ("GC", "first decodable", "grouping", "short GC"),
+    "With fewer gradients": (
+        "fastest-k",
+        "stochastic GC",
+        "approximate GC",
+        "ErasureHead",
+        "Bernoulli GC",
+    ),
     "Lazy": ("LAG", "LAG-PS", "LAG-WK", "LAGC", "G-LAG"),
     "Lazy, rounded or sampled": ("LAQ", "LASG", "LASG-PS", "LASG-WK2"),
+    "Compressed": ("QSGD", "error feedback", "EF21", "CLAG", "DIANA", "MARINA", "FedAvg"),
     "Adaptive steps": ("AMSGrad", "CADA", "CADA1", "CADA2", "G-CADA"),
 }
 OTHERS = "Others"

@@ -41,8 +41,9 @@ class Scheme:
         optimizer: function from the step size to the server's optax transformation; static.
         decoding: how the server waits for a group and decodes; by default its gradient from its `F`
             fastest workers, `F = n - r + 1`.
-        fixed_load: gradients that a working worker computes for one message; by default those of
-            the rule on `r` partitions. See `load`; static.
+        fixed_load: gradients that a working worker computes for one message, or a tuple of those of
+            the `n` workers of every group; by default those of the rule on `r` partitions. See
+            `loads`; static.
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
@@ -63,7 +64,7 @@ class Scheme:
     trigger: Rule = converted(converter=as_rule, default="always")
     optimizer: Callable[[Array], optax.GradientTransformation] = optax.sgd
     decoding: Decoding | None = None
-    fixed_load: int | None = None
+    fixed_load: int | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -80,7 +81,7 @@ class Scheme:
             )
         whole_number("trigger.gradients", self.trigger.gradients)
         if self.fixed_load is not None:
-            whole_number("fixed_load", self.fixed_load)
+            object.__setattr__(self, "fixed_load", self._known_load(self.fixed_load))
         if not callable(self.optimizer):
             raise ValueError(
                 f"optimizer={self.optimizer!r} is no function of the step size; give optax.amsgrad "
@@ -89,7 +90,7 @@ class Scheme:
         hashable("optimizer", self.optimizer, "give a function")
         if self.decoding is not None:
             self._check_decoding(self.decoding)
-        if self.trigger.everyone_works and self.redundancy < self.group_size:
+        if self.trigger.needs_whole and self.redundancy < self.group_size:
             raise ValueError(
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
                 f"but redundancy={self.redundancy} is less than the {self.group_size} partitions "
@@ -99,6 +100,18 @@ class Scheme:
         shaped("xi", self.xi, [(), (self.memory,)], remedy)
         not_negative("xi", self.xi)
 
+    def _known_load(self, load: Any) -> int | tuple[int, ...]:
+        """A load, checked; a tuple of equal ones as one."""
+        if not isinstance(load, tuple | list):
+            return whole_number("fixed_load", load)
+        each = tuple(whole_number("fixed_load", one) for one in load)
+        if len(each) != self.group_size:
+            raise ValueError(
+                f"fixed_load has {len(each)} entries; give one a worker of a group, "
+                f"{self.group_size}"
+            )
+        return each if len(set(each)) > 1 else each[0]
+
     def _check_decoding(self, decoding: Decoding) -> None:
         check_part("decoding", decoding, Decoding, "a Decoding")
         if jax.tree_util.all_leaves([decoding]):
@@ -107,7 +120,7 @@ class Scheme:
                 f"jax.tree_util.register_dataclass"
             )
         decoding.check(self.group_size, self.redundancy)
-        if self.trigger.everyone_works and not decoding.exact:
+        if self.trigger.needs_whole and not decoding.exact:
             raise ValueError(
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
                 f"which decoding={type(decoding).__name__} does not recover; give trigger='server'"
@@ -143,10 +156,16 @@ class Scheme:
 
     @property
     def load(self) -> int:
-        """Gradients, each of a time `tau`, that a working worker computes for one message."""
-        if self.fixed_load is None:
-            return self.trigger.gradients * self.redundancy
-        return self.fixed_load
+        """Gradients, each of a time `tau`, that a worker computes for one message, at most."""
+        return max(self.loads)
+
+    @property
+    def loads(self) -> tuple[int, ...]:
+        """The load of every worker of a group, (n,)."""
+        if isinstance(self.fixed_load, tuple):
+            return self.fixed_load
+        load = self.fixed_load or self.trigger.gradients * self.redundancy
+        return (load,) * self.group_size
 
     @property
     def adaptive(self) -> bool:
@@ -172,4 +191,4 @@ class Scheme:
         """The scheme that stands for all with its clock: of its rule that sees who works only."""
         trigger = self.trigger if self.trigger.everyone_works else Always()
         sizes = self.num_workers, self.num_groups, self.redundancy
-        return Scheme(*sizes, trigger=trigger, decoding=self.decoding, fixed_load=self.load)
+        return Scheme(*sizes, trigger=trigger, decoding=self.decoding, fixed_load=self.loads)

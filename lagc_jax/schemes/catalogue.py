@@ -19,7 +19,18 @@ from lagc_jax.schemes.codes import (
     cyclic_repetition,
     fractional_repetition,
 )
+from lagc_jax.schemes.coding import bernoulli_gc, heterogeneous_gc, regular_graph_gc, short_gc
+from lagc_jax.schemes.compressors import UniformGrid
 from lagc_jax.schemes.decoding import FirstBlocks, FirstDecodable, LeastSquares, Rescaled
+from lagc_jax.schemes.messages import (
+    clag,
+    compressed_gd,
+    diana,
+    ef21,
+    error_feedback,
+    local_sgd,
+    marina,
+)
 from lagc_jax.schemes.rulebook import Laq, as_rule
 from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.servers import amsgrad
@@ -289,7 +300,7 @@ def laq(
     >>> laq(4, bits=3).trigger.message_bits(num_parameters=10)
     62
     """
-    return Scheme(num_workers, num_workers, 1, xi, memory, Laq(bits, silence))
+    return Scheme(num_workers, num_workers, 1, xi, memory, Laq(UniformGrid(bits), silence))
 
 
 def _lasting(trigger: str | Rule, **spans: int | None) -> Rule:
@@ -330,4 +341,15 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "stochastic GC": stochastic_gc,
     "approximate GC": approximate_gc,
     "ErasureHead": erasure_head,
+    "heterogeneous GC": heterogeneous_gc,
+    "short GC": short_gc,
+    "regular graph GC": regular_graph_gc,
+    "Bernoulli GC": bernoulli_gc,
+    "compressed GD": compressed_gd,
+    "error feedback": error_feedback,
+    "EF21": ef21,
+    "CLAG": clag,
+    "DIANA": diana,
+    "MARINA": marina,
+    "local SGD": local_sgd,
 }

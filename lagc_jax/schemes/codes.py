@@ -7,6 +7,7 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 
 import itertools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,19 +23,23 @@ from lagc_jax._pytree import EXACT, pytree
 MAX_ENUMERATED = 20_000
 
 
-@pytree("redundancy", "blocks")
+@pytree("redundancy", "blocks", "waited")
 class GradientCode:
-    """A gradient code; made by `fractional_repetition` or `cyclic_repetition`.
+    """A gradient code; made by `fractional_repetition`, `cyclic_repetition` and others.
 
     Attributes:
         encoding: `B`, (n, n).
-        redundancy: `r`, nonzeros in every row.
+        redundancy: `r`, nonzeros in every row, the most where they differ.
         blocks: whether it is fractional repetition, which decodes from one worker of every block.
+        waited: `F` where it is not `n - r + 1`.
     """
 
     encoding: Array
     redundancy: int
     blocks: bool = False
+    waited: int | None = None
+
+    pieces: ClassVar[int] = 1  # a message is as long as a gradient
 
     @property
     def group_size(self) -> int:
@@ -43,8 +48,8 @@ class GradientCode:
 
     @property
     def num_waited(self) -> int:
-        """`F = n - r + 1`, survivors that decode."""
-        return self.group_size - self.redundancy + 1
+        """`F`, survivors that decode: `n - r + 1` unless loads differ."""
+        return self.waited or self.group_size - self.redundancy + 1
 
     def encode(self, gradients: Array) -> Array:
         """Messages of the workers (..., n, d) from the partitions' gradients (..., n, d)."""
@@ -141,7 +146,7 @@ def cyclic_repetition(
     encoding = matrix.astype(jnp.result_type(float) if dtype is None else dtype)
     epsilon = float(jnp.finfo(encoding.dtype).eps)
     tolerance = math.sqrt(epsilon) if tolerance is None else tolerance
-    condition, residual = _decoding_errors(encoding, _consecutive_sets(n, n - r + 1))
+    condition, residual = decoding_errors(encoding, _consecutive_sets(n, n - r + 1))
     error = max(condition * epsilon, residual)
     if not error <= tolerance:
         raise ValueError(
@@ -225,7 +230,7 @@ def worst_condition(code: GradientCode) -> float:
     sets = _consecutive_sets(n, waited)
     if math.comb(n, waited) <= MAX_ENUMERATED:
         sets = np.array(list(itertools.combinations(range(n), waited)))
-    return _decoding_errors(np.asarray(code.encoding, np.float64), sets)[0]
+    return decoding_errors(np.asarray(code.encoding, np.float64), sets)[0]
 
 
 def _haar_system(n: int, size: int) -> np.ndarray:
@@ -243,7 +248,7 @@ def _consecutive_sets(n: int, size: int) -> np.ndarray:
     return (np.arange(n)[:, None] + np.arange(size)) % n
 
 
-def _decoding_errors(encoding: np.ndarray, sets: np.ndarray) -> tuple[float, float]:
+def decoding_errors(encoding: np.ndarray, sets: np.ndarray) -> tuple[float, float]:
     """Worst amplification and worst residual of `a_W B = 1` over survivor sets (S, F)."""
     n, waited = len(encoding), sets.shape[1]
     if n > 64 and n - waited < waited:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax._checks import not_negative, shaped
+from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
 from lagc_jax.schemes.rules import Proposal, Rule
 
@@ -44,6 +45,8 @@ def propose(rule: Rule, *arguments: Any) -> Proposal:
             f"`propose` of trigger={str(rule)!r} gives {type(found).__name__}; give "
             f"Proposal(skip, message)"
         )
+    if found.absent is not None:
+        wanted["absent"] = wanted["message"]
     for name, (shape, dtype) in wanted.items():
         _check(getattr(found, name), shape, dtype, f"{name} of `propose` of trigger={str(rule)!r}")
     return found
@@ -63,12 +66,22 @@ def remember(rule: Rule, notes: Any, draft: Any, uploaded: Array) -> Any:
     return found
 
 
-def message_bits(rule: Rule, num_parameters: int) -> int:
-    """`Rule.message_bits`, one number."""
-    bits = rule.message_bits(num_parameters)
+def message_bits(scheme: Scheme, num_parameters: int, num_iterations: int | None = None) -> Any:
+    """`Rule.message_bits` of the numbers that the scheme's code sends: one number, or (K,) of them.
+
+    Without a number of iterations, bits that vary are NaN.
+    """
+    rule, pieces = scheme.trigger, scheme.decoder.pieces
+    bits = rule.message_bits(-(-num_parameters // pieces))
     name = f"`message_bits` of trigger={str(rule)!r}"
+    if callable(bits):
+        if num_iterations is None:
+            return float("nan")
+        bits = jax.vmap(bits)(jnp.arange(num_iterations))
+        shaped(name, bits, [(num_iterations,)], "one number for one iteration")
+    else:
+        shaped(name, bits, [()], "one number")
     not_negative(name, bits)
-    shaped(name, bits, [()], "one number")
     return bits
 
 

@@ -43,9 +43,14 @@ class Decoding(Protocol):
         return self.exact and self.fastest is not None
 
     @property
-    def own_code(self) -> GradientCode | None:
+    def own_code(self) -> Any:
         """The gradient code that it decodes, where it is made for one."""
         return None
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of a vector of which a message has the length of one."""
+        return 1
 
     def check(self, group_size: int, redundancy: int) -> None:
         """Raise ValueError unless it fits groups of `n` workers that store `r` partitions each."""

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax._checks import check_part, hashable, whole_number
+from lagc_jax.schemes.compressors import Compressor, as_compressor
 from lagc_jax.schemes.rules import (
-    FLOAT_BITS,
     Always,
     Gradients,
     LagServer,
@@ -113,35 +113,40 @@ class CadaSnapshot(_Lasting):
 
 
 @dataclass(frozen=True)
+class LasgSnapshot(CadaSnapshot):
+    """LASG-WK1: CADA1 under its name in LASG (arXiv 2002.11360)."""
+
+    name: ClassVar[str] = "lasg-snapshot"
+
+
+@dataclass(frozen=True)
 class Laq(Rule):
-    """LAQ: LAG-WK on gradients whose changes are uploaded with `b` bits a coordinate.
+    """LAQ: LAG-WK on gradients whose changes are uploaded by a compressor, its grid of `b` bits.
 
     The condition is LAG-WK's on the quantised gradients `Q`, with `3 (|e|^2 + |e_hat_g|^2)` added
     on the right, `e` the quantisation error of now and `e_hat_g` that of the last upload. A message
-    is `32 + b d` bits: the range and the levels (Sun, Chen, Giannakis and Yang,
+    of the grid is `32 + b d` bits: the range and the levels (Sun, Chen, Giannakis and Yang,
     "Communication-Efficient Distributed Learning via Lazily Aggregated Quantized Gradients",
-    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7). Other than 1 to 32 bits are a ValueError; the
-    silence is that of `LasgServer`.
+    NeurIPS 2019, arXiv 1909.07588, eqs. 5 to 7). The silence is that of `LasgServer`.
     """
 
-    bits: int
+    compressor: Compressor
     silence: int | None = None
 
     name: ClassVar[str] = "laq"
     everyone_works: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        as_compressor(self.compressor)
         if self.silence is not None:
             whole_number("silence", self.silence)
-        if whole_number("bits", self.bits) > FLOAT_BITS:
-            raise ValueError(f"bits={self.bits} exceeds {FLOAT_BITS}; give 1 <= bits <= 32")
 
     def start(self, theta: Array, num_groups: int) -> Array:
         return jnp.zeros(num_groups, theta.dtype)
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
         fresh = gradients(round.theta)
-        change = quantize(fresh - round.held, self.bits)
+        change = self.compressor.compress(fresh - round.held, round.k)
         error = squared_norms(fresh - (round.held + change))
         skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
         return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error)
@@ -150,22 +155,32 @@ class Laq(Rule):
         return jnp.where(uploaded, draft, notes)
 
     def message_bits(self, num_parameters: int) -> int:
-        return FLOAT_BITS + self.bits * num_parameters
+        return self.compressor.bits(num_parameters)
 
 
-def quantize(vectors: Array, bits: int) -> Array:
-    """Round vectors (G, d) to a uniform grid of `2^bits` points over their range (LAQ, eq. 5).
+@dataclass(frozen=True)
+class ThreePoint(Rule):
+    """The trigger of CLAG: the change since the last upload beside that of one iteration.
 
-    The grid of a vector reaches from `-R` to `R`, the largest absolute value of its entries; the
-    error of an entry is at most `R / (2^bits - 1)`, to the precision of the vectors.
-
-    >>> [f"{x:.3f}" for x in quantize(jnp.array([[1.0, 0.2, -0.9]]), bits=2)[0]]
-    ['1.000', '0.333', '-1.000']
+    `|grad_g - grad_hat_g|^2 <= zeta |grad_g - grad_g^{k-1}|^2`, with `zeta` the scheme's first
+    `xi` (Richtarik, Sokolov, Gasanov, Fatkhullin, Li and Gorbunov, "3PC: Three Point Compressors
+    for Communication-Efficient Distributed Training and a Better Theory for Lazy Aggregation", ICML
+    2022, arXiv 2202.00998, whose LAG this is; the authors' code was run beside it).
     """
-    radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-    # Compared with zero, not with what is larger: a radius that is not a number must stay one.
-    step = jnp.where(radius == 0, 1, 2 * radius / (2.0**bits - 1))
-    return jnp.where(radius == 0, 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius)
+
+    name: ClassVar[str] = "three-point"
+    everyone_works: ClassVar[bool] = True
+
+    def start(self, theta: Array, num_groups: int) -> Array:
+        return jnp.zeros((num_groups, theta.size), theta.dtype)
+
+    def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
+        fresh = gradients(round.theta)
+        bound = round.xi[0] * squared_norms(fresh - notes)
+        return Proposal(squared_norms(fresh - round.held) <= bound, fresh, fresh)
+
+    def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
+        return draft
 
 
 RULES: dict[str, Rule] = {
@@ -178,6 +193,8 @@ RULES: dict[str, Rule] = {
         LasgWorker(),
         CadaSnapshot(),
         Cada2(),
+        LasgSnapshot(),
+        ThreePoint(),
     )
 }
 

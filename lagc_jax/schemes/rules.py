@@ -15,7 +15,8 @@ from jax import Array
 
 FLOAT_BITS = 32  # of a number that is sent as it is, whatever the precision of the simulation
 
-Gradients = Callable[[Array], Array]
+Gradients = Callable[..., Array]
+Bits = int | Callable[[Array], Array]
 
 
 class Round(NamedTuple):
@@ -31,6 +32,7 @@ class Round(NamedTuple):
         step_size: () `alpha` of this iteration.
         group_smoothness: (G,) `L_g`.
         memory: `D`, a Python int.
+        xi: (D,) the scheme's weights.
     """
 
     k: Array
@@ -42,6 +44,7 @@ class Round(NamedTuple):
     step_size: Array
     group_smoothness: Array
     memory: int
+    xi: Array
 
     @property
     def lag_threshold(self) -> Array:
@@ -60,11 +63,14 @@ class Proposal(NamedTuple):
         skip: (G,) bool, groups that need not upload; those never heard of do all the same.
         message: (G, d) what a group uploads: the server sums the groups' last messages.
         draft: what `Rule.remember` may want to know, any pytree.
+        absent: (G, d) what the server takes of the groups that do not upload, and then groups
+            never heard of need not either; by default the last message of each.
     """
 
     skip: Array
     message: Array
     draft: Any = None
+    absent: Array | None = None
 
 
 class Rule(Protocol):
@@ -84,6 +90,11 @@ class Rule(Protocol):
     def __str__(self) -> str:
         return self.name or type(self).__name__
 
+    @property
+    def needs_whole(self) -> bool:
+        """Whether workers must know their group's whole gradient, as no sum of codes tells it."""
+        return self.everyone_works
+
     def start(self, theta: Array, num_groups: int) -> Any:
         """What the rule remembers before the first iteration, a pytree of arrays; nothing here."""
         return None
@@ -93,7 +104,8 @@ class Rule(Protocol):
 
         Args:
             gradients: function to the groups' gradients (G, d) from one point (d,) or one point a
-                group (G, d); on the samples of iteration `k` if the problem has minibatches.
+                group (G, d); if the problem has minibatches, on the samples of iteration `k`, or of
+                another that is given as its second argument.
             round: what is known.
             notes: what the rule remembers.
         """
@@ -103,8 +115,8 @@ class Rule(Protocol):
         """What the rule remembers after the iteration, given who uploaded, bool (G,)."""
         return notes
 
-    def message_bits(self, num_parameters: int) -> int:
-        """Bits of one uploaded message."""
+    def message_bits(self, num_parameters: int) -> Bits:
+        """Bits of one uploaded message: a number, or a function of the number of the iteration."""
         return FLOAT_BITS * num_parameters
 
 

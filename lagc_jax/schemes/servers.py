@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import hashable
+from lagc_jax._checks import hashable, real_array, scalar
 
 
 class AmsgradState(NamedTuple):
@@ -48,6 +48,29 @@ def amsgrad(
         return steps, AmsgradState(mean, square, largest)
 
     return optax.GradientTransformation(init, update)
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Heavy-ball momentum at the server: `m = decay m + g` and the step `-alpha m` (Polyak 1964).
+
+    A decay outside [0, 1) is a ValueError.
+
+    >>> from dataclasses import replace
+    >>> from lagc_jax import lag
+    >>> scheme = replace(lag(12), optimizer=Momentum(0.9))
+    """
+
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        real_array("decay", self.decay)
+        scalar("decay", self.decay)
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay={self.decay} must lie in [0, 1); give 0.9, say")
+
+    def __call__(self, step_size: Array) -> optax.GradientTransformation:
+        return optax.sgd(step_size, momentum=self.decay)
 
 
 @dataclass(frozen=True)

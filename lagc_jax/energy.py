@@ -1,0 +1,67 @@
+"""What a run costs its workers in energy: a price of a gradient and one of a message each."""
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import concrete, not_negative, one_or_each
+from lagc_jax.costs import accumulate
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.trajectory import Trajectory
+
+
+def energy(
+    scheme: Scheme, run: Trajectory, per_gradient: ArrayLike, per_message: ArrayLike
+) -> np.ndarray:
+    """Energy that the workers have spent to have every iterate, cumulative, (K+1,).
+
+    Charged is what `computation`, `downlink` and `uplink` count: a working worker its whole load,
+    be it cancelled or not, and every message received or sent. With one price for all it is
+    `per_gradient * computation + per_message * communication`.
+
+    Args:
+        scheme: that of the run.
+        run: one trajectory of `simulate`.
+        per_gradient: of a partition gradient, () or (M,).
+        per_message: of a message to or from a worker, () or (M,).
+
+    Raises:
+        ValueError: for negative prices or another shape, for a batch of runs, and where it is not
+            known which workers sent the messages that have different prices.
+
+    >>> import jax
+    >>> from lagc_jax import Exponential, gd, linear_regression, simulate
+    >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    >>> run = simulate(problem, gd(2), Exponential(1.0), jax.random.key(0), num_iterations=1)
+    >>> energy(gd(2), run, per_gradient=[1.0, 3.0], per_message=0.5).tolist()
+    [0.0, 6.0]
+    """
+    for name, price in {"per_gradient": per_gradient, "per_message": per_message}.items():
+        not_negative(name, price)
+        one_or_each(name, price, scheme.num_workers)
+    selected = concrete(run.selected)
+    if selected is None or selected.ndim != 2:
+        raise ValueError("run is a batch, or traced; give one trajectory outside jit and vmap")
+    by_group = scheme.num_groups, scheme.group_size
+    gradient, message = (
+        np.broadcast_to(np.asarray(price, float), scheme.num_workers).reshape(by_group)
+        for price in (per_gradient, per_message)
+    )
+    working = np.asarray(scheme.working(selected), float)
+    each = (gradient * scheme.loads + message).sum(1)
+    return accumulate(working @ each) + _uploads(scheme, run, message)
+
+
+def _uploads(scheme: Scheme, run: Trajectory, message: np.ndarray) -> np.ndarray:
+    """Energy of the messages to the server, (K+1,), with prices (G, n)."""
+    uplink, sent = np.asarray(run.uplink, float), np.asarray(run.selected, float)
+    if (message == message[0, 0]).all():
+        return message[0, 0] * uplink
+    waited = scheme.decoder.fastest or 0
+    alike = waited == scheme.group_size or (message == message[:, :1]).all()
+    if not alike or not np.array_equal(np.diff(uplink), waited * sent.sum(1)):
+        raise ValueError(
+            "per_message differs between workers of a group of which it is not known who sent; "
+            "give one price for all, or prices alike in a group and a run without timeouts whose "
+            "decoding waits for a fixed number"
+        )
+    return accumulate(waited * (sent @ message.mean(1)))

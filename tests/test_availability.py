@@ -1,0 +1,111 @@
+"""Workers that come and go, and what a run costs them in energy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax as lj
+from lagc_jax.delays import Bursty, OnOff, Roster
+from lagc_jax.energy import energy
+from lagc_jax.experiments.grid import parse_grid
+
+M, C, KEY = 4, 256, jax.random.key(0)
+EXPONENTIAL = lj.Exponential(1.0)
+PROBLEM = lj.synthetic_linear_regression(jax.random.key(1), num_workers=M, num_features=5)
+
+
+def run(scheme, delays=EXPONENTIAL, K=20, **options):
+    return lj.simulate(PROBLEM, scheme, delays, KEY, num_iterations=K, **options)
+
+
+def test_the_chain_is_that_of_bursts_and_keeps_the_times():
+    shape, leave = (C, 1, M), np.array([0.0, 0.05, 0.1, 1.0])
+    plain = EXPONENTIAL.sample_chunk(KEY, 3, shape)
+    found = OnOff(EXPONENTIAL, leave, 0.3).sample_chunk(KEY, 3, shape)
+    slow = Bursty(EXPONENTIAL, 2.0, leave, 0.3).sample_chunk(KEY, 3, shape) != plain
+    assert np.array_equal(found, np.where(slow, np.inf, plain))
+    assert np.isfinite(found[:, 0, 0]).all()
+    assert np.isinf(found[:, 0, 3]).any()
+
+
+def test_a_roster_says_who_is_there():
+    present = np.random.default_rng(0).random((7, M)) < 0.7
+    times = Roster(EXPONENTIAL, present.astype(int)).sample_chunk(KEY, 1, (C, 1, M))
+    there = present[(C + np.arange(C)) % 7]
+    assert np.array_equal(np.isfinite(times[:, 0]), there)
+    plain = EXPONENTIAL.sample_chunk(KEY, 1, (C, 1, M))
+    assert np.array_equal(times[:, 0][there], plain[:, 0][there])
+    roster = Roster(lj.Trace.from_array(np.ones((5, M)), resample="replay"), present)
+    assert (roster.length, Roster(EXPONENTIAL, present).length) == (5, 7)
+    with pytest.warns(RuntimeWarning, match="replay starts anew"):
+        run(lj.gd(M), Roster(EXPONENTIAL, np.ones((7, M))))
+
+
+def test_who_is_away_is_given_up():
+    present = np.ones((20, M), bool)
+    present[3:9, 2] = False
+    delays = Roster(EXPONENTIAL, present)
+    found = run(lj.gd(M), delays, cluster=lj.Cluster(timeout=100.0))
+    assert np.array_equal(found.received, present)
+    assert found.timeouts[-1] == 6
+    assert np.isinf(run(lj.gd(M), delays).wall_clock[-1])
+    assert np.isfinite(run(lj.gc(M, 2), delays).wall_clock).all()
+    assert np.isfinite(run(lj.schemes.fastest_k(M, 3), delays).gap).all()
+
+
+def test_a_grid_has_workers_that_come_and_go():
+    delays = {"family": "exponential", "rate": 1.0, "on_off": {"leave": [0.1, 0.2], "come": 0.5}}
+    grid = parse_grid(
+        {"iterations": 3, "problem": [{}], "delays": [delays],
+         "scheme": [{"name": "EF21", "num_workers": 12, "compressor": ["top-k(4)", "sign"]}]}
+    )  # fmt: skip
+    made = grid.experiment.delays["exponential"][0]
+    assert made.make(rate=1.0, leave=0.1, come=0.5) == OnOff(EXPONENTIAL, 0.1, 0.5)
+    (schemes,) = grid.experiment.schemes["EF21"]
+    assert schemes.values["compressor"] == ("top-k(4)", "sign")
+
+
+def test_energy_is_the_sum_over_workers():
+    gradient, message = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, 0.2, 0.4, 0.8])
+    for scheme in (lj.lag(M, 0.5), lj.lag(M, 0.1, trigger="worker"), lj.schemes.fastest_k(M, 3)):
+        found = run(scheme)
+        flat = energy(scheme, found, 2.0, 0.5)
+        np.testing.assert_allclose(flat, 2.0 * found.computation + 0.5 * found.communication)
+    for trigger in ("server", "worker"):
+        scheme = lj.lag(M, 0.5, trigger=trigger)
+        found = run(scheme)
+        total = [0.0]
+        for selected in np.asarray(found.selected):
+            spent = 0.0
+            for m in range(M):
+                works = selected[m] or trigger == "worker"
+                spent += works * (gradient[m] + message[m]) + selected[m] * message[m]
+            total.append(total[-1] + spent)
+        np.testing.assert_allclose(energy(scheme, found, gradient, message), total, rtol=1e-12)
+    scheme, by_group = lj.lagc(M, 2, 2, xi=0.1), np.array([0.1, 0.1, 0.4, 0.4])
+    found = run(scheme)
+    spent = np.asarray(found.selected) @ [2 * 3.0 + 0.3, 2 * 7.0 + 1.2]
+    each = energy(scheme, found, gradient, by_group)
+    np.testing.assert_allclose(each[1:], np.cumsum(spent), rtol=1e-12)
+    loads = lj.schemes.heterogeneous_gc(M, (1.0, 1.0, 2.0, 2.0), 1)
+    spent = energy(loads, run(loads), gradient, 0.0)
+    np.testing.assert_allclose(spent[1:], np.arange(1, 21) * (gradient @ loads.loads))
+
+
+def test_bad_input_is_refused():
+    roster, prices = jnp.ones((3, M + 1)), np.arange(1.0, M + 1)
+    for message, call in {
+        r"are both 0 for a worker": lambda: OnOff(EXPONENTIAL, 0.0, 0.0),
+        r"leave=2.0 must lie": lambda: OnOff(EXPONENTIAL, 2.0, 0.1),
+        r"delays.leave has shape \(3,\)": lambda: run(lj.gd(M), OnOff(EXPONENTIAL, [0.1] * 3, 0.1)),
+        r"present has shape \(2,\)": lambda: Roster(EXPONENTIAL, [1, 0]),
+        r"give \(iterations, workers\)": lambda: Roster(EXPONENTIAL, [[2]]),
+        r"delays.present has 5 columns": lambda: run(lj.gd(M), Roster(EXPONENTIAL, roster)),
+        r"not a source of times": lambda: Roster(3, [[1]]),
+        r"per_gradient=-1.0 must be": lambda: energy(lj.gd(M), run(lj.gd(M)), -1.0, 0.0),
+        r"per_message has shape \(2,\)": lambda: energy(lj.gd(M), run(lj.gd(M)), 1.0, [1.0, 2.0]),
+        r"not known who sent": lambda: energy(lj.gc(M, 2), run(lj.gc(M, 2)), 1.0, prices),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -10,6 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import events
 from lagc_jax._checks import check_record, not_negative, positive
 from lagc_jax._display import readable
 from lagc_jax._frames import frame, load, save
@@ -18,7 +19,7 @@ from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
 from lagc_jax.coded import check_code, oracle_source
-from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
+from lagc_jax.costs import accumulate, at_hit, check_counts, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
     Path,
@@ -235,6 +236,10 @@ def run_trajectory(
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
     scheme = clock.scheme
+    if scheme.event_driven:
+        start = (step_size, theta)
+        runs = run_events(problem, clock, key[None], *start, num_iterations, record)
+        return jax.tree.map(lambda leaf: leaf[0], runs)
     if code is None and clock.shared:
         path = find_path(
             problem, path_scheme(scheme), step_size, theta, num_iterations, record=record
@@ -256,6 +261,31 @@ def run_trajectory(
     costs = (accumulate(times), downlink, uplink, computation)
     outcome = (path.theta, path.diverged, received, timeouts, bits, path.recorded)
     return Trajectory(path.gap, path.selected, *costs, *outcome)
+
+
+def run_events(
+    problem: Problem,
+    clock: Clock,
+    keys: Array,
+    step_size: ArrayLike | None,
+    theta: ArrayLike,
+    num_iterations: int,
+    record: Callable[[Any], Any] | None = None,
+) -> Trajectory:
+    """R trajectories of an event-driven scheme, whose iterations are updates; keys (R,)."""
+    scheme, K = clock.scheme, num_iterations
+    check_counts(scheme, events.num_arrivals(scheme, K) + scheme.num_workers, K)
+    found = events.arrivals(scheme, clock.delays, clock.cluster, keys, K)
+    numbers = events.used(scheme, found, K)
+    began, sound = (jax.vmap(lambda v, i: v[i])(v, numbers) for v in (found.began, found.sound))
+    path = events.descend_late(problem, scheme, step_size, theta, began, sound, record)
+    took = events.costs(found, numbers)
+    one = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
+    bits = jnp.broadcast_to(one, keys.shape)
+    computation = scheme.load * took.started
+    costs = (took.time, took.started, took.sent, computation)
+    outcome = (path.theta, path.diverged, path.selected, jnp.zeros_like(took.sent), bits)
+    return Trajectory(path.gap, path.selected, *costs, *outcome, path.recorded)
 
 
 def _descend_with_arrivals(

@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"problems", "schemes", "delays"},
     {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster"},
-    {"times"},
+    {"times", "events"},
     {"clock"},
     {"summary", "trajectory"},
     {"batch", "theory"},

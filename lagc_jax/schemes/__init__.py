@@ -1,5 +1,17 @@
 """Who holds, computes, sends and decodes what."""
 
+from lagc_jax.schemes.asynchronous import (
+    asynchronous,
+    delay_adaptive,
+    event_driven,
+    k_async,
+    k_batch_async,
+    k_batch_sync,
+    k_sync,
+    mindflayer,
+    rennala,
+    ringmaster,
+)
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import (
     approximate_gc,
@@ -26,14 +38,17 @@ from lagc_jax.schemes.codes import (
     worst_condition,
 )
 from lagc_jax.schemes.decoding import Decoding, FirstDecodable, LeastSquares, Rescaled
+from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
 
 __all__ = [
+    "Arrived",
     "Decoding",
     "FirstDecodable",
     "GradientCode",
     "LeastSquares",
+    "Policy",
     "Proposal",
     "Rescaled",
     "Round",
@@ -41,10 +56,13 @@ __all__ = [
     "Scheme",
     "amsgrad",
     "approximate_gc",
+    "asynchronous",
     "balanced_assignment",
     "cada",
     "cyclic_repetition",
+    "delay_adaptive",
     "erasure_head",
+    "event_driven",
     "fastest_k",
     "first_decodable",
     "fractional_repetition",
@@ -53,10 +71,17 @@ __all__ = [
     "gc",
     "gd",
     "grouping",
+    "k_async",
+    "k_batch_async",
+    "k_batch_sync",
+    "k_sync",
     "lag",
     "lagc",
     "laq",
     "lasg",
+    "mindflayer",
+    "rennala",
+    "ringmaster",
     "stochastic_gc",
     "worst_condition",
 ]

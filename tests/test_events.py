@@ -1,7 +1,6 @@
 """Event-driven schemes against a plain Python event queue, and their limit cases."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_events

@@ -139,33 +139,37 @@ def _start(policy: Policy, work: Array) -> _Queue:
     return _Queue(finish, zeros, zeros, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
 
 
-def _shortened(policy: Policy, work: Array) -> Array:
-    """How long jobs of all workers (M,) run, given what they need."""
+def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Array:
+    """How long jobs run that need `work`, of all workers (M,) or of one ()."""
     if policy.limit is None:
         return work
-    return jnp.minimum(work, jnp.asarray(policy.limit, work.dtype))
+    limit = jnp.asarray(policy.limit, work.dtype)
+    return jnp.minimum(work, limit if worker is None or limit.ndim == 0 else limit[worker])
 
 
 def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arrivals]:
-    """Let the next job end: jobs' times are (J, M)."""
+    """Let the next job end; jobs' times are (J, M)."""
     workers = jnp.arange(table.shape[1], dtype=jnp.int32)
     now = jnp.min(queue.finish)
     # Measured on CPU: argmin takes thrice the time.
     worker = jnp.min(jnp.where(queue.finish == now, workers, table.shape[1]))
-    began = queue.began[worker]
+    began, job = queue.began[worker], queue.job[worker]
     taken = jnp.asarray(policy.take(queue.k - began))
     count = queue.count + taken
     updated = count == policy.batch
     k, count = queue.k + updated, jnp.where(updated, 0, count)
-    work = table[queue.job[worker], workers]
-    sound = (_shortened(policy, work) == work)[worker]
+    work = table[job, worker]
+    sound = _shortened(policy, work, worker) == work
     arrived = Arrivals(now, worker, began, taken, sound, queue.launched)
     if policy.alone:
-        job = queue.job[worker] + 1
-        time = _shortened(policy, table[job, workers])[worker]
-        finish = queue.finish.at[worker].set(now + time)
-        jobs, begins = queue.job.at[worker].set(job), queue.began.at[worker].set(k)
-        return _Queue(finish, jobs, begins, None, k, count, queue.launched + 1), arrived
+        time = _shortened(policy, table[job + 1, worker], worker)
+        queue = queue._replace(
+            finish=queue.finish.at[worker].set(now + time),
+            job=queue.job.at[worker].set(job + 1),
+            began=queue.began.at[worker].set(k),
+            launched=queue.launched + 1,
+        )
+        return queue._replace(k=k, count=count), arrived
     mine, made = workers == worker, queue.made.at[worker].add(1)  # type: ignore[union-attr]
     starts = policy.start(Arrived(mine, made, updated, k - queue.began))
     jobs = queue.job + starts

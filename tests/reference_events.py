@@ -36,7 +36,7 @@ def run(scheme, work, gradient, alpha, theta, num_updates, limit=None, success=1
 
     for m in range(M):
         launch(m, work.dtype.type(0))
-    total, count, waiting, made = 0.0, 0, [], [0] * M
+    total, count, waiting, made = np.zeros_like(theta), 0, [], [0] * M
     while len(points) <= num_updates:
         now, m, token, began, failed = heapq.heappop(queue)
         if token != tokens[m]:
@@ -57,7 +57,7 @@ def run(scheme, work, gradient, alpha, theta, num_updates, limit=None, success=1
             expected = batch * success if name == "MindFlayer" else batch
             points.append(points[-1] - alpha * total / expected)
             spent.append((now, before[0], sent))
-            total, count, made = 0.0, 0, [0] * M
+            total, count, made = np.zeros_like(theta), 0, [0] * M
         if name in ("K-sync", "K-batch-sync", "MindFlayer") and done:
             for other in range(M):
                 launch(other, now)

@@ -25,6 +25,7 @@ LAYERS = [
     {"times", "events"},
     {"clock"},
     {"summary", "trajectory"},
+    {"asynchrony"},
     {"batch", "theory"},
     {"experiments"},
     {"plots"},

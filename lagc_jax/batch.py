@@ -224,6 +224,20 @@ class Realised(NamedTuple):
     recorded: Any
 
 
+def _runner(
+    problem: Problem,
+    clock: Clock,
+    start: tuple[ArrayLike | None, ArrayLike],
+    num_iterations: int,
+    record: Callable[[Any], Any] | None,
+) -> tuple[int, Callable[[Array], Trajectory]]:
+    """How many trajectories are run together, and the function that does from their keys."""
+    sizes = num_iterations, record
+    if clock.scheme.event_driven:
+        return events.BLOCK, lambda keys: run_events(problem, clock, keys, *start, *sizes)
+    return BLOCK, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
+
+
 @compiled("num_iterations", "num_realisations", "keep_samples")
 def realise_paths(
     problem: Problem,
@@ -239,15 +253,7 @@ def realise_paths(
 ) -> Realised:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
     ks = jnp.arange(num_iterations + 1)
-
-    late = clock.scheme.event_driven
-    size = events.BLOCK if late else BLOCK
-
-    def run_block(keys: Array) -> Trajectory:
-        sizes = (num_iterations, target.record)
-        if late:
-            return run_events(problem, clock, keys, *start, *sizes)
-        return jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))(keys)
+    size, run_block = _runner(problem, clock, start, num_iterations, target.record)
 
     def read(run: Trajectory) -> tuple[tuple, tuple]:
         index, reached = target.hits(run.gap, run.recorded)

@@ -9,6 +9,7 @@ A worker's j-th job takes the time in its row j.
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -57,7 +58,7 @@ class _Queue(NamedTuple):
 
     Attributes:
         finish: (M,) times, `inf` of a worker that waits.
-        job: (M,) number of the present job.
+        job: (M,) number of the present job, -1 before the first.
         began: (M,) number of the iterate at which it started.
         made: (M,) arrivals since the last update; None where nobody waits.
         k, count: () updates, and gradients taken since the last.
@@ -119,6 +120,31 @@ def arrivals(
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf.reshape(-1, R), 1, 0), kept)
 
 
+@lenient
+def replay(
+    scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, num_updates: int
+) -> tuple[Arrivals, Array, Array]:
+    """One realisation of `arrivals`, (A,) each, the workers' jobs after them, and jobs' times.
+
+    Jobs are numbers (A+1, M), the first before any arrival and -1 of a worker that has not started;
+    times are (J, M).
+    """
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    A = num_arrivals(scheme, num_updates)
+    chunks = jnp.arange(A // CHUNK + 1)
+    drawn = jax.vmap(lambda chunk: chunk_of_work(scheme, delays, cluster, key, chunk))(chunks)
+    table = drawn.reshape(-1, scheme.num_workers)
+    table = (table + _overhead(cluster, scheme.num_workers, table.dtype)).astype(delays.dtype)
+
+    def run(queue: _Queue, _: None) -> tuple[_Queue, tuple[Arrivals, Array]]:
+        queue, arrived = _advance(policy, queue, table)
+        return queue, (arrived, queue.job)
+
+    first = _start(policy, table[0])
+    found, jobs = jax.lax.scan(run, first, None, length=A)[1]
+    return found, jnp.concatenate([first.job[None], jobs]), table
+
+
 def _overhead(cluster: Cluster | None, num_workers: int, dtype: Any) -> Array:
     """What messages add to a job, () or (M,)."""
     if cluster is None or cluster.link is None:
@@ -136,7 +162,8 @@ def _start(policy: Policy, work: Array) -> _Queue:
     event = Arrived(zeros == 0, zeros + 1, zero == 0, zeros)
     starts = policy.start(event)
     finish = jnp.where(starts, _shortened(policy, work), jnp.inf)
-    return _Queue(finish, zeros, zeros, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
+    jobs = jnp.where(starts, 0, -1).astype(jnp.int32)
+    return _Queue(finish, jobs, zeros, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
 
 
 def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Array:
@@ -218,6 +245,15 @@ def costs(found: Arrivals, numbers: Array) -> Costs:
     return Costs(*(jnp.pad(value, ((0, 0), (1, 0))) for value in at_updates))
 
 
+def _step(
+    scheme: Scheme, alpha: Array, point: Array, memory: Any, messages: Array, weights: Array
+) -> tuple[Array, Any]:
+    """Step along the weighted mean of messages (B, d)."""
+    mean = jnp.sum(weights[:, None] * messages, axis=0) / len(messages)
+    updates, memory = lenient(server(scheme, alpha).update)(mean, memory, point)
+    return jnp.asarray(optax.apply_updates(point, updates)), memory
+
+
 def descend_late(
     problem: Problem,
     scheme: Scheme,
@@ -246,11 +282,6 @@ def descend_late(
     def message(kept: Array, number: Array) -> Array:
         return oracle(kept, number)[0] if sampled else kept
 
-    def move(point: Array, memory: Any, messages: Array, weights: Array, alpha: Array) -> tuple:
-        mean = jnp.sum(weights[:, None] * messages, axis=0) / B
-        updates, memory = lenient(server(scheme, alpha).update)(mean, memory, point)
-        return jnp.asarray(optax.apply_updates(point, updates)), memory
-
     def iterate(carry: tuple, given: tuple) -> tuple:
         points, memories, history = carry
         k, began, sound = given
@@ -261,8 +292,8 @@ def descend_late(
         )
         alpha = start.step_size if start.step_size.ndim == 0 else start.step_size[k]
         weights = weights.astype(messages.dtype)
-        steps = jax.vmap(move, (0, 0, 0, 0, None))
-        points, memories = steps(points, memories, messages, weights, alpha)
+        step = jax.vmap(partial(_step, scheme, alpha))
+        points, memories = step(points, memories, messages, weights)
         history = history.at[(k + 1) % span].set(jax.vmap(keep)(points))
         return (points, memories, history), jax.vmap(look)(points)
 

@@ -26,7 +26,7 @@ LAYERS = [
     {"clock"},
     {"summary", "trajectory"},
     {"asynchrony"},
-    {"batch", "theory"},
+    {"batch", "theory", "timeline"},
     {"experiments"},
     {"plots"},
     {"__main__"},

@@ -61,7 +61,7 @@ class _Queue(NamedTuple):
         job: (M,) number of the present job, -1 before the first.
         began: (M,) number of the iterate at which it started.
         made: (M,) arrivals since the last update; None where nobody waits.
-        k, count: () updates, and gradients taken since the last.
+        k, held: () updates, and gradients taken since the last.
         launched: () jobs started.
     """
 
@@ -70,7 +70,7 @@ class _Queue(NamedTuple):
     began: Array
     made: Array | None
     k: Array
-    count: Array
+    held: Array
     launched: Array
 
 
@@ -182,7 +182,7 @@ def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arriv
     worker = jnp.min(jnp.where(queue.finish == now, workers, table.shape[1]))
     began, job = queue.began[worker], queue.job[worker]
     taken = jnp.asarray(policy.take(queue.k - began))
-    count = queue.count + taken
+    count = queue.held + taken
     updated = count == policy.batch
     k, count = queue.k + updated, jnp.where(updated, 0, count)
     work = table[job, worker]
@@ -196,7 +196,7 @@ def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arriv
             began=queue.began.at[worker].set(k),
             launched=queue.launched + 1,
         )
-        return queue._replace(k=k, count=count), arrived
+        return queue._replace(k=k, held=count), arrived
     mine, made = workers == worker, queue.made.at[worker].add(1)  # type: ignore[union-attr]
     starts = policy.start(Arrived(mine, made, updated, k - queue.began))
     jobs = queue.job + starts

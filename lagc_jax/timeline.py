@@ -94,7 +94,8 @@ def _jobs_in_step(
     shape = (num_iterations, scheme.num_groups, n)
     known, taken = contract.wait(scheme.decoder, arrival.reshape(shape))
     arrival = np.asarray(arrival, float).reshape(shape)
-    timeout = np.inf if cluster is None or cluster.timeout is None else float(cluster.timeout)
+    limit = None if cluster is None else cluster.timeout
+    timeout = np.inf if limit is None else np.asarray(limit, float)
     stop = np.minimum(np.asarray(known, float), timeout)[..., None]
     lost = np.broadcast_to(np.asarray(known)[..., None] > timeout, shape)
     sent = np.asarray(taken) & np.asarray(selected)[..., None] & (arrival <= timeout)

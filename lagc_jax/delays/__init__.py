@@ -13,12 +13,15 @@ from lagc_jax.delays.families import (
 from lagc_jax.delays.fitting import fit, quantile_frame
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
+from lagc_jax.delays.varying import Diurnal, Drift
 
 __all__ = [
     "FAMILIES",
     "Bursty",
     "Delays",
     "Discrete",
+    "Diurnal",
+    "Drift",
     "Exponential",
     "Failures",
     "Gamma",

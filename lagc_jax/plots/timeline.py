@@ -1,6 +1,7 @@
 """A Gantt chart: what every worker does when, schemes one under the other."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -42,7 +43,8 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
     if not 0 < until < np.inf:
         raise ValueError(f"until={until} is no time; give a positive, finite one")
     workers = {name: int(table["worker"].max()) + 1 for name, table in tables.items()}
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+    style: dict[Any, Any] = {**STYLE, "axes.grid": False}
+    with matplotlib.rc_context(style):
         height = 0.45 * len(tables) + 0.09 * sum(workers.values()) + 0.6
         figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
         axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False)[:, 0]
@@ -68,8 +70,15 @@ def _draw(axis: Axes, table: pd.DataFrame, num_workers: int) -> set[str]:
         left &= ~table.index.isin(chosen.index)
         found |= {fate} if len(chosen) else set()
         width = chosen["finish"] - chosen["start"]
-        bars = dict(color=color, edgecolor="white", linewidth=0.4, height=0.85)
-        axis.barh(chosen["worker"], width, left=chosen["start"], **bars)
+        axis.barh(
+            chosen["worker"],
+            width,
+            left=chosen["start"],
+            color=color,
+            edgecolor="white",
+            linewidth=0.4,
+            height=0.85,
+        )
     used = table[table["taken"]]
     for time in used.groupby("iteration")["arrival"].max():
         axis.axvline(time, color="black", linewidth=0.5)

@@ -63,6 +63,11 @@ def job_table(
 
     if run.wall_clock.ndim != 1:
         raise ValueError(f"run has shape {run.wall_clock.shape}; give one trajectory of a batch")
+    if scheme.learner is not None:
+        raise ValueError(
+            f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "
+            f"need every state; give a scheme that does not"
+        )
     key, K = as_key(key), run.wall_clock.shape[0] - 1
     clock_of(scheme, delays, cluster, "workers")
     make = _jobs_late if scheme.event_driven else _jobs_in_step

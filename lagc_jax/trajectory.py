@@ -1,5 +1,6 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ from lagc_jax._frames import frame, load, save
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
-from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
+from lagc_jax.cluster import Arrivals, Cluster, arrival_times, collect, sample_work
 from lagc_jax.coded import check_code, oracle_source
 from lagc_jax.costs import accumulate, at_hit, check_counts, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
@@ -298,19 +299,31 @@ def _descend_with_arrivals(
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
-    oracle_from = oracle_source(problem, scheme, code)
     everyone = jnp.ones(scheme.num_groups, bool)
-    look = observer(problem, record)
+    look, learner = observer(problem, record), scheme.learner
+    oracle_from = oracle_source(problem, scheme, code)
 
-    def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
-        taken = collect(scheme, cluster, work, everyone).taken
-        proposal = propose(scheme, oracle_from(taken), state)
+    def iterate(carry: tuple, work: Array) -> tuple[tuple, tuple[Any, Array, Arrivals]]:
+        state, notes = carry
+        now, source = scheme, oracle_from
+        if learner is not None:
+            now = dataclasses.replace(scheme, decoding=learner.now(notes))
+            source = oracle_source(problem, now, code)
+        taken = collect(now, cluster, work, everyone).taken
+        proposal = propose(scheme, source(taken), state)
         selected = select(state, proposal)
-        arrivals = collect(scheme, cluster, work, selected)
-        state = update(scheme, state, proposal, arrivals.received)
-        return state, (look(state.theta), selected, arrivals)
+        arrivals = collect(now, cluster, work, selected)
+        before, state = state.theta, update(scheme, state, proposal, arrivals.received)
+        if learner is not None:
+            shape = (scheme.num_groups, scheme.group_size)
+            arrival = arrival_times(now, cluster, work, selected).reshape(shape)
+            notes = learner.learn(notes, arrival, state.theta - before)
+        return (state, notes), (look(state.theta), selected, arrivals)
 
-    last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)
+    notes = None
+    if learner is not None:
+        notes = learner.begin(problem.num_parameters, scheme.group_size)
+    (last, _), (seen, selected, arrivals) = jax.lax.scan(iterate, (start, notes), work)
     return as_path(problem, look, start, last, seen, selected), arrivals
 
 

@@ -1,5 +1,6 @@
 """Who holds, computes, sends and decodes what."""
 
+from lagc_jax.schemes.adaptive import Adaptive, adaptive_k, dynamic_clusters
 from lagc_jax.schemes.asynchronous import (
     asynchronous,
     delay_adaptive,
@@ -43,6 +44,7 @@ from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import amsgrad
 
 __all__ = [
+    "Adaptive",
     "Arrived",
     "Decoding",
     "FirstDecodable",
@@ -54,6 +56,7 @@ __all__ = [
     "Round",
     "Rule",
     "Scheme",
+    "adaptive_k",
     "amsgrad",
     "approximate_gc",
     "asynchronous",
@@ -61,6 +64,7 @@ __all__ = [
     "cada",
     "cyclic_repetition",
     "delay_adaptive",
+    "dynamic_clusters",
     "erasure_head",
     "event_driven",
     "fastest_k",

@@ -164,6 +164,11 @@ class Scheme:
         return getattr(self.decoding, "event_driven", False)
 
     @property
+    def learner(self) -> Any:
+        """The decoding where it changes with what the server has seen (`Adaptive`), or None."""
+        return self.decoding if getattr(self.decoding, "learns", False) else None
+
+    @property
     def xi_vector(self) -> Array:
         """`xi` as a vector of shape (D,), newest difference first."""
         return jnp.broadcast_to(jnp.asarray(self.xi), (self.memory,))

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
 from lagc_jax._keys import make_key
+from lagc_jax.schemes.adaptive import adaptive_k, dynamic_clusters
 from lagc_jax.schemes.asynchronous import ASYNCHRONOUS
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import (
@@ -331,5 +332,7 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "stochastic GC": stochastic_gc,
     "approximate GC": approximate_gc,
     "ErasureHead": erasure_head,
+    "adaptive k": adaptive_k,
+    "dynamic clusters": dynamic_clusters,
     **ASYNCHRONOUS,
 }

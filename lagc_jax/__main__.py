@@ -5,7 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("paper", "grid", "plot", "schemes", "advise", "benchmark")
+NAMES = ("paper", "grid", "plot", "schemes", "advise", "timeline", "benchmark")
 HOME = Path(__file__).parent
 
 

@@ -10,6 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import events
 from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
@@ -27,7 +28,7 @@ from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise, summarise_moments
 from lagc_jax.targets import Gap, Target
-from lagc_jax.trajectory import run_trajectory
+from lagc_jax.trajectory import Trajectory, run_events, run_trajectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +226,20 @@ class Realised(NamedTuple):
     recorded: Any
 
 
+def _runner(
+    problem: Problem,
+    clock: Clock,
+    start: tuple[ArrayLike | None, ArrayLike],
+    num_iterations: int,
+    record: Callable[[Any], Any] | None,
+) -> tuple[int, Callable[[Array], Trajectory]]:
+    """How many trajectories are run together, and the function that does from their keys."""
+    sizes = num_iterations, record
+    if clock.scheme.event_driven:
+        return events.BLOCK, lambda keys: run_events(problem, clock, keys, *start, *sizes)
+    return BLOCK, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
+
+
 @compiled("num_iterations", "num_realisations", "keep_samples")
 def realise_paths(
     problem: Problem,
@@ -240,11 +255,9 @@ def realise_paths(
 ) -> Realised:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
     ks = jnp.arange(num_iterations + 1)
+    size, run_block = _runner(problem, clock, start, num_iterations, target.record)
 
-    def run_one(own: Array) -> tuple[tuple, tuple]:
-        run = run_trajectory(
-            problem, clock, own, *start, None, num_iterations, record=target.record
-        )
+    def read(run: Trajectory) -> tuple[tuple, tuple]:
         index, reached = target.hits(run.gap, run.recorded)
         spent = (run.wall_clock, ks, run.communication, run.computation, run.bits, run.timeouts)
         costs = tuple(at_hit(values, index, reached) for values in spent)
@@ -254,8 +267,8 @@ def realise_paths(
         return (*path, reached, *there), (costs, curve)
 
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
-        numbers = block * BLOCK + jnp.arange(BLOCK)
-        paths, samples = jax.vmap(run_one)(fold_each(key, numbers))
+        numbers = block * size + jnp.arange(size)
+        paths, samples = jax.vmap(read)(run_block(fold_each(key, numbers)))
 
         def add(total: Array, values: Array) -> Array:
             valid = jnp.reshape(numbers < num_realisations, (-1,) + (1,) * total.ndim)
@@ -263,9 +276,10 @@ def realise_paths(
 
         return jax.tree.map(add, totals, paths), samples
 
-    shapes, _ = jax.eval_shape(run_one, key)
+    shapes, _ = jax.eval_shape(lambda: jax.vmap(read)(run_block(fold_each(key, jnp.arange(1)))))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
-    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // BLOCK)))
+    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // size)))
     *totals, hits, gap_there, recorded_there = totals
     there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
     means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))

@@ -185,6 +185,11 @@ def clock_of(
     delays.check(scheme.num_workers, draws)
     if not scheme.decoder.exact:
         check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
+    if scheme.event_driven and cluster is not None and cluster.timeout is not None:
+        raise ValueError(
+            f"cluster.timeout={cluster.timeout} ends iterations, and workers of decoding="
+            f"{type(scheme.decoding).__name__} do not compute in step; leave it out"
+        )
     if sampler not in (None, *SAMPLERS):
         raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
     why = _not_direct(scheme, delays, cluster)

@@ -199,9 +199,7 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     selected, bool (..., G), are the groups that are to upload.
     """
     working = scheme.working(selected)
-    link = None if cluster is None else cluster.link
-    arrival = work if link is None else _arrival_times(scheme, link, work, selected)
-    arrival = _grouped(scheme, arrival)
+    arrival = _grouped(scheme, arrival_times(scheme, cluster, work, selected))
     known, taken = contract.wait(scheme.decoder, arrival)
     integer = jnp.result_type(int)
     if cluster is None or cluster.timeout is None:
@@ -227,21 +225,37 @@ def _grouped(scheme: Scheme, by_worker: Array) -> Array:
 
 
 @lenient
-def _arrival_times(scheme: Scheme, link: Link, work: Array, selected: Array) -> Array:
+def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Array:
+    """When workers would be done with computing, (..., M), from the start of an iteration."""
+    link = None if cluster is None else cluster.link
+    if link is None:
+        return work
+    latency, down = jnp.asarray(link.latency, work.dtype), _service(link, "download_size", work)
+    if not link.shared:
+        return latency + down + work
+    works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
+    return jnp.cumsum(works, axis=-1) * down + latency + work
+
+
+@lenient
+def arrival_times(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Array:
     """When the workers' messages reach the server, (..., M); `inf` for those that send none."""
-    latency = jnp.asarray(link.latency, work.dtype)
-    down, up = (
-        jnp.asarray(size, work.dtype) / jnp.asarray(link.bandwidth, work.dtype)
-        for size in (link.download_size, link.upload_size)
-    )
+    link = None if cluster is None else cluster.link
+    ready = computed(scheme, cluster, work, selected)
+    if link is None:
+        return ready
+    latency, up = jnp.asarray(link.latency, work.dtype), _service(link, "upload_size", work)
     uploads = jnp.repeat(selected, scheme.group_size, axis=-1)
     if not link.shared:
-        return latency + down + work + jnp.where(uploads, up, 0) + latency
-    works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
-    ready = jnp.cumsum(works, axis=-1) * down + latency + work
+        return ready + jnp.where(uploads, up, 0) + latency
     taken = contract.wait(scheme.decoder, _grouped(scheme, ready))[1].reshape(work.shape)
     sent = _queue(jnp.where(taken & uploads, ready, jnp.inf), up)
     return jnp.where(uploads, sent, ready) + latency
+
+
+def _service(link: Link, size: str, work: Array) -> Array:
+    """How long a message occupies the link."""
+    return jnp.asarray(getattr(link, size), work.dtype) / jnp.asarray(link.bandwidth, work.dtype)
 
 
 def _queue(ready: Array, service: Array) -> Array:

@@ -58,6 +58,16 @@ def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
     return working, uploaded
 
 
+def check_counts(scheme: Scheme, num_jobs: int, num_iterations: int) -> None:
+    """Raise ValueError where workers' jobs can cost more gradients than an integer counts."""
+    integer, largest = jnp.result_type(int), num_jobs * scheme.load
+    if largest > jnp.iinfo(integer).max:
+        raise ValueError(
+            f"num_iterations={num_iterations} can cost {largest} gradients, more than "
+            f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
+        )
+
+
 def price(scheme: Scheme, working: Count, uploaded: Count) -> tuple[Count, Count, Count]:
     """Downlink messages, uplink messages and gradients of numbers of groups (LAGC, Table I).
 

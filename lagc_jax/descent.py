@@ -109,7 +109,7 @@ def begin(problem: Problem, scheme: Scheme, step_size: ArrayLike | None, start: 
         k=jnp.zeros((), jnp.int32),
         group_smoothness=problem.group_smoothness(scheme.num_groups),
         step_size=alpha,
-        optimizer=_server(scheme, alpha if alpha.ndim == 0 else alpha[0]).init(theta),
+        optimizer=server(scheme, alpha if alpha.ndim == 0 else alpha[0]).init(theta),
     )
 
 
@@ -128,7 +128,8 @@ def check_exact(scheme: Scheme) -> None:
         )
 
 
-def _server(scheme: Scheme, step_size: Array) -> optax.GradientTransformation:
+def server(scheme: Scheme, step_size: Array) -> optax.GradientTransformation:
+    """What the scheme's server does with the sum of the messages."""
     return check_transformation(scheme.optimizer(step_size))
 
 
@@ -191,7 +192,7 @@ def update(scheme: Scheme, state: State, proposal: Proposal, uploaded: Array) ->
     absent = state.held if proposal.absent is None else proposal.absent
     held = jnp.where(uploaded[:, None], proposal.message, absent)
     stale_iterates = jnp.where(uploaded[:, None], state.theta[None], state.stale_iterates)
-    updates, optimizer_state = lenient(_server(scheme, _step_size(state)).update)(
+    updates, optimizer_state = lenient(server(scheme, _step_size(state)).update)(
         held.sum(0), state.optimizer, state.theta
     )
     theta = jnp.asarray(optax.apply_updates(state.theta, updates))

@@ -17,6 +17,9 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import positive
 from lagc_jax._display import readable
+from lagc_jax.asynchrony import time_bound as time_bound
+from lagc_jax.asynchrony import time_complexity as time_complexity
+from lagc_jax.asynchrony import update_time as update_time
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import Cluster
 from lagc_jax.costs import accumulate, first_hit, price, spend

@@ -1,5 +1,6 @@
 """Whole trajectories: a path, the clock along it, and what it took to reach an accuracy."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,15 +11,16 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import events
 from lagc_jax._checks import check_record, not_negative, positive
 from lagc_jax._display import readable
 from lagc_jax._frames import frame, load, save
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
-from lagc_jax.cluster import Arrivals, Cluster, collect, sample_work
+from lagc_jax.cluster import Arrivals, Cluster, arrival_times, collect, sample_work
 from lagc_jax.coded import Code, check_code, oracle_source
-from lagc_jax.costs import accumulate, at_hit, count_costs, count_work, first_hit
+from lagc_jax.costs import accumulate, at_hit, check_counts, count_costs, count_work, first_hit
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import (
     Path,
@@ -238,6 +240,10 @@ def run_trajectory(
 ) -> Trajectory:
     """`simulate` with a start (d,); it trusts its arguments."""
     scheme = clock.scheme
+    if scheme.event_driven:
+        start = (step_size, theta)
+        runs = run_events(problem, clock, key[None], *start, num_iterations, record)
+        return jax.tree.map(lambda leaf: leaf[0], runs)
     if code is None and clock.shared:
         path = find_path(
             problem, path_scheme(scheme), step_size, theta, num_iterations, record=record
@@ -261,6 +267,31 @@ def run_trajectory(
     return Trajectory(path.gap, path.selected, *costs, *outcome)
 
 
+def run_events(
+    problem: Problem,
+    clock: Clock,
+    keys: Array,
+    step_size: ArrayLike | None,
+    theta: ArrayLike,
+    num_iterations: int,
+    record: Callable[[Any], Any] | None = None,
+) -> Trajectory:
+    """R trajectories of an event-driven scheme, whose iterations are updates; keys (R,)."""
+    scheme, K = clock.scheme, num_iterations
+    check_counts(scheme, events.num_arrivals(scheme, K) + scheme.num_workers, K)
+    found = events.arrivals(scheme, clock.delays, clock.cluster, keys, K)
+    numbers = events.used(scheme, found, K)
+    began, sound = (jax.vmap(lambda v, i: v[i])(v, numbers) for v in (found.began, found.sound))
+    path = events.descend_late(problem, scheme, step_size, theta, began, sound, record)
+    took = events.costs(found, numbers)
+    one = jnp.asarray(contract.message_bits(scheme.trigger, problem.num_parameters))
+    bits = jnp.broadcast_to(one, keys.shape)
+    computation = scheme.load * took.started
+    costs = (took.time, took.started, took.sent, computation)
+    outcome = (path.theta, path.diverged, path.selected, jnp.zeros_like(took.sent), bits)
+    return Trajectory(path.gap, path.selected, *costs, *outcome, path.recorded)
+
+
 def _descend_with_arrivals(
     problem: Problem,
     scheme: Scheme,
@@ -271,19 +302,31 @@ def _descend_with_arrivals(
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
-    oracle_from = oracle_source(problem, scheme, code)
     everyone = jnp.ones(scheme.num_groups, bool)
-    look = observer(problem, record)
+    look, learner = observer(problem, record), scheme.learner
+    oracle_from = oracle_source(problem, scheme, code)
 
-    def iterate(state: State, work: Array) -> tuple[State, tuple[Any, Array, Arrivals]]:
-        taken = collect(scheme, cluster, work, everyone).taken
-        proposal = propose(scheme, oracle_from(taken), state)
+    def iterate(carry: tuple, work: Array) -> tuple[tuple, tuple[Any, Array, Arrivals]]:
+        state, notes = carry
+        now, source = scheme, oracle_from
+        if learner is not None:
+            now = dataclasses.replace(scheme, decoding=learner.now(notes))
+            source = oracle_source(problem, now, code)
+        taken = collect(now, cluster, work, everyone).taken
+        proposal = propose(scheme, source(taken), state)
         selected = select(state, proposal)
-        arrivals = collect(scheme, cluster, work, selected)
-        state = update(scheme, state, proposal, arrivals.received)
-        return state, (look(state.theta), selected, arrivals)
+        arrivals = collect(now, cluster, work, selected)
+        before, state = state.theta, update(scheme, state, proposal, arrivals.received)
+        if learner is not None:
+            shape = (scheme.num_groups, scheme.group_size)
+            arrival = arrival_times(now, cluster, work, selected).reshape(shape)
+            notes = learner.learn(notes, arrival, state.theta - before)
+        return (state, notes), (look(state.theta), selected, arrivals)
 
-    last, (seen, selected, arrivals) = jax.lax.scan(iterate, start, work)
+    notes = None
+    if learner is not None:
+        notes = learner.begin(problem.num_parameters, scheme.group_size)
+    (last, _), (seen, selected, arrivals) = jax.lax.scan(iterate, (start, notes), work)
     return as_path(problem, look, start, last, seen, selected), arrivals
 
 

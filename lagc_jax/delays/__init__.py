@@ -20,6 +20,7 @@ from lagc_jax.delays.fitting import fit, quantile_frame
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.tabulated import Tabulated, tabulate
 from lagc_jax.delays.traces import Trace
+from lagc_jax.delays.varying import Diurnal, Drift
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +29,8 @@ __all__ = [
     "Delays",
     "Diagnosis",
     "Discrete",
+    "Diurnal",
+    "Drift",
     "Exponential",
     "Failures",
     "Gamma",

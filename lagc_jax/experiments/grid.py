@@ -21,6 +21,7 @@ from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.reading import Reading
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
+from lagc_jax.delays.varying import Diurnal, Drift
 from lagc_jax.experiments._values import (
     PARAMETERS,
     Reader,
@@ -44,7 +45,13 @@ PRECISIONS = ("float32", "float64")
 TABLES = ("problem", "scheme", "delays", "cluster")
 # What a file leaves at its default.
 LEFT = ("key", "num_workers", "code", "assignment", "encoding")
-WRAPPERS = {"bursty": Bursty, "on_off": OnOff, "failures": Failures}
+WRAPPERS = {
+    "bursty": Bursty,
+    "on_off": OnOff,
+    "failures": Failures,
+    "drift": Drift,
+    "diurnal": Diurnal,
+}
 
 
 class Grid(NamedTuple):

@@ -1,5 +1,18 @@
 """Who holds, computes, sends and decodes what."""
 
+from lagc_jax.schemes.adaptive import Adaptive, adaptive_k, dynamic_clusters
+from lagc_jax.schemes.asynchronous import (
+    asynchronous,
+    delay_adaptive,
+    event_driven,
+    k_async,
+    k_batch_async,
+    k_batch_sync,
+    k_sync,
+    mindflayer,
+    rennala,
+    ringmaster,
+)
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import (
     approximate_gc,
@@ -50,12 +63,15 @@ from lagc_jax.schemes.messages import (
     local_sgd,
     marina,
 )
+from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.servers import Momentum, amsgrad
 from lagc_jax.schemes.short_codes import ShortCode, short_code
 from lagc_jax.schemes.unequal_codes import heterogeneous_code, proportional_loads
 
 __all__ = [
+    "Adaptive",
+    "Arrived",
     "Coded",
     "Compressed",
     "Compressor",
@@ -73,6 +89,7 @@ __all__ = [
     "Momentum",
     "Natural",
     "Participation",
+    "Policy",
     "Proposal",
     "RandomK",
     "Rescaled",
@@ -83,8 +100,10 @@ __all__ = [
     "Sign",
     "TopK",
     "UniformGrid",
+    "adaptive_k",
     "amsgrad",
     "approximate_gc",
+    "asynchronous",
     "balanced_assignment",
     "bernoulli_assignment",
     "bernoulli_gc",
@@ -92,10 +111,13 @@ __all__ = [
     "clag",
     "compressed_gd",
     "cyclic_repetition",
+    "delay_adaptive",
     "diana",
+    "dynamic_clusters",
     "ef21",
     "erasure_head",
     "error_feedback",
+    "event_driven",
     "fastest_k",
     "first_decodable",
     "fractional_repetition",
@@ -106,15 +128,22 @@ __all__ = [
     "grouping",
     "heterogeneous_code",
     "heterogeneous_gc",
+    "k_async",
+    "k_batch_async",
+    "k_batch_sync",
+    "k_sync",
     "lag",
     "lagc",
     "laq",
     "lasg",
     "local_sgd",
     "marina",
+    "mindflayer",
     "proportional_loads",
     "regular_graph_assignment",
     "regular_graph_gc",
+    "rennala",
+    "ringmaster",
     "short_code",
     "short_gc",
     "stochastic_gc",

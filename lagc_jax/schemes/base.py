@@ -125,6 +125,11 @@ class Scheme:
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
                 f"which decoding={type(decoding).__name__} does not recover; give trigger='server'"
             )
+        if self.event_driven and (self.adaptive or self.num_groups > 1):
+            raise ValueError(
+                f"decoding={type(decoding).__name__} waits for single gradients, but trigger="
+                f"{str(self.trigger)!r} and num_groups={self.num_groups}; give 'always' and 1"
+            )
 
     @property
     def group_size(self) -> int:
@@ -171,6 +176,16 @@ class Scheme:
     def adaptive(self) -> bool:
         """Whether the scheme may leave groups out."""
         return not isinstance(self.trigger, Always)
+
+    @property
+    def event_driven(self) -> bool:
+        """Whether every worker computes in its own time: the decoding is a `Policy`."""
+        return getattr(self.decoding, "event_driven", False)
+
+    @property
+    def learner(self) -> Any:
+        """The decoding where it changes with what the server has seen (`Adaptive`), or None."""
+        return self.decoding if getattr(self.decoding, "learns", False) else None
 
     @property
     def xi_vector(self) -> Array:

@@ -12,6 +12,8 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
 from lagc_jax._keys import make_key
+from lagc_jax.schemes.adaptive import adaptive_k, dynamic_clusters
+from lagc_jax.schemes.asynchronous import ASYNCHRONOUS
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import (
     GradientCode,
@@ -352,4 +354,7 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "DIANA": diana,
     "MARINA": marina,
     "local SGD": local_sgd,
+    "adaptive k": adaptive_k,
+    "dynamic clusters": dynamic_clusters,
+    **ASYNCHRONOUS,
 }

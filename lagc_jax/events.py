@@ -1,0 +1,312 @@
+"""Trajectories of event-driven schemes: who finishes next, and from which iterate it started.
+
+Order comes first: it does not depend on the loss, so the loop over arrivals carries small numbers
+alone. Then the path steps along gradients, which are known by the number of the iterate that they
+were taken at. Both are written for many realisations at once, on an axis of their own, so that the
+times of workers are drawn as they are needed: how many jobs a worker does is not known beforehand.
+A worker's j-th job takes the time in its row j.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._modes import lenient
+from lagc_jax.cluster import Cluster, chunk_of_work
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.descent import Path, as_path, begin, observer, server
+from lagc_jax.law.inverse import CHUNK
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.stochastic import MinibatchProblem
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.policies import Arrived, Policy
+
+# Realisations run together, always padded to this number, so that results do not depend on how many
+# are asked for. Measured on CPU: fewer leave the loop's own cost in sight.
+BLOCK = 64
+
+
+class Arrivals(NamedTuple):
+    """What arrives, in this order; leading axes, if any, are realisations.
+
+    Attributes:
+        time: (..., A) of the arrival.
+        worker: (..., A) that it comes from.
+        began: (..., A) number of the iterate at which the job started.
+        taken: (..., A) bool, whether it counts towards an update; a trial given up does.
+        sound: (..., A) bool, whether there is a gradient: the trial was not given up.
+        launched: (..., A) jobs that had been started before.
+    """
+
+    time: Array
+    worker: Array
+    began: Array
+    taken: Array
+    sound: Array
+    launched: Array
+
+
+class _Queue(NamedTuple):
+    """What workers are at, in one realisation.
+
+    Attributes:
+        finish: (M,) times, `inf` of a worker that waits.
+        job: (M,) number of the present job, -1 before the first.
+        began: (M,) number of the iterate at which it started.
+        made: (M,) arrivals since the last update; None where nobody waits.
+        k, held: () updates, and gradients taken since the last.
+        launched: () jobs started.
+    """
+
+    finish: Array
+    job: Array
+    began: Array
+    made: Array | None
+    k: Array
+    held: Array
+    launched: Array
+
+
+def num_arrivals(scheme: Scheme, num_updates: int) -> int:
+    """Most arrivals that so many updates need."""
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    return policy.batch * num_updates + policy.discarded(scheme.num_workers, num_updates)
+
+
+@lenient
+def arrivals(
+    scheme: Scheme,
+    delays: TimeSource,
+    cluster: Cluster | None,
+    keys: Array,
+    num_updates: int,
+) -> Arrivals:
+    """Draw what arrives until the last update, and perhaps after it, (R, A); keys (R,)."""
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    M, R, dtype = scheme.num_workers, keys.shape[0], delays.dtype
+    segments = -(-num_arrivals(scheme, num_updates) // CHUNK)
+    rows = (segments + 1) * CHUNK  # an arrival starts one job of a worker at most
+    overhead = _overhead(cluster, M, dtype)
+
+    def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        table, chunks = carry
+        drawn = jax.vmap(lambda key: chunk_of_work(scheme, delays, cluster, key, chunks))(keys)
+        drawn = (drawn + overhead).astype(dtype)
+        return jax.lax.dynamic_update_slice_in_dim(table, drawn, chunks * CHUNK, 1), chunks + 1
+
+    advance = jax.vmap(lambda queue, table: _advance(policy, queue, table))
+
+    def run(carry: tuple) -> tuple:
+        i, queue, table, chunks, kept = carry
+        needed = (jnp.max(queue.job) + CHUNK) // CHUNK  # the last chunk that a segment can reach
+        table, chunks = jax.lax.while_loop(lambda c: c[1] <= needed, draw, (table, chunks))
+        queue, made = jax.lax.scan(lambda q, _: advance(q, table), queue, None, length=CHUNK)
+        kept = jax.tree.map(lambda old, new: old.at[i].set(new), kept, made)
+        return i + 1, queue, table, chunks, kept
+
+    first = draw((jax.lax.empty((R, rows, M), dtype), jnp.zeros((), jnp.int32)))
+    queue = jax.vmap(lambda table: _start(policy, table[0]))(first[0])
+    shapes = jax.eval_shape(lambda: advance(queue, first[0])[1])
+    blank = jax.tree.map(lambda leaf: jnp.zeros((segments, CHUNK, *leaf.shape), leaf.dtype), shapes)
+    carry = jnp.zeros((), jnp.int32), queue, *first, blank
+    kept = jax.lax.while_loop(lambda c: jnp.any(c[1].k < num_updates), run, carry)[-1]
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf.reshape(-1, R), 1, 0), kept)
+
+
+@lenient
+def replay(
+    scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, num_updates: int
+) -> tuple[Arrivals, Array, Array]:
+    """One realisation of `arrivals`, (A,) each, the workers' jobs after them, and jobs' times.
+
+    Jobs are numbers (A+1, M), the first before any arrival and -1 of a worker that has not started;
+    times are (J, M).
+    """
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    A = num_arrivals(scheme, num_updates)
+    chunks = jnp.arange(A // CHUNK + 1)
+    drawn = jax.vmap(lambda chunk: chunk_of_work(scheme, delays, cluster, key, chunk))(chunks)
+    table = drawn.reshape(-1, scheme.num_workers)
+    table = (table + _overhead(cluster, scheme.num_workers, table.dtype)).astype(delays.dtype)
+
+    def run(queue: _Queue, _: None) -> tuple[_Queue, tuple[Arrivals, Array]]:
+        queue, arrived = _advance(policy, queue, table)
+        return queue, (arrived, queue.job)
+
+    first = _start(policy, table[0])
+    found, jobs = jax.lax.scan(run, first, None, length=A)[1]
+    return found, jnp.concatenate([first.job[None], jobs]), table
+
+
+def _overhead(cluster: Cluster | None, num_workers: int, dtype: Any) -> Array:
+    """What messages add to a job, () or (M,)."""
+    if cluster is None or cluster.link is None:
+        return jnp.zeros((), dtype)
+    link = cluster.link
+    size = link.download_size + link.upload_size  # type: ignore[operator]
+    return jnp.asarray(2 * link.latency + size / link.bandwidth, dtype)  # type: ignore[operator]
+
+
+def _start(policy: Policy, work: Array) -> _Queue:
+    """Workers at their first job; those that the policy does not start wait."""
+    zeros, zero = jnp.zeros(work.shape, jnp.int32), jnp.zeros((), jnp.int32)
+    if policy.alone:
+        return _Queue(_shortened(policy, work), zeros, zeros, None, zero, zero, zero + work.size)
+    event = Arrived(zeros == 0, zeros + 1, zero == 0, zeros)
+    starts = policy.start(event)
+    finish = jnp.where(starts, _shortened(policy, work), jnp.inf)
+    jobs = jnp.where(starts, 0, -1).astype(jnp.int32)
+    return _Queue(finish, jobs, zeros, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
+
+
+def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Array:
+    """How long jobs run that need `work`, of all workers (M,) or of one ()."""
+    if policy.limit is None:
+        return work
+    limit = jnp.asarray(policy.limit, work.dtype)
+    return jnp.minimum(work, limit if worker is None or limit.ndim == 0 else limit[worker])
+
+
+def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arrivals]:
+    """Let the next job end; jobs' times are (J, M)."""
+    workers = jnp.arange(table.shape[1], dtype=jnp.int32)
+    now = jnp.min(queue.finish)
+    # Measured on CPU: argmin takes thrice the time.
+    worker = jnp.min(jnp.where(queue.finish == now, workers, table.shape[1]))
+    began, job = queue.began[worker], queue.job[worker]
+    taken = jnp.asarray(policy.take(queue.k - began))
+    count = queue.held + taken
+    updated = count == policy.batch
+    k, count = queue.k + updated, jnp.where(updated, 0, count)
+    work = table[job, worker]
+    sound = _shortened(policy, work, worker) == work
+    arrived = Arrivals(now, worker, began, taken, sound, queue.launched)
+    if policy.alone:
+        time = _shortened(policy, table[job + 1, worker], worker)
+        queue = queue._replace(
+            finish=queue.finish.at[worker].set(now + time),
+            job=queue.job.at[worker].set(job + 1),
+            began=queue.began.at[worker].set(k),
+            launched=queue.launched + 1,
+        )
+        return queue._replace(k=k, held=count), arrived
+    mine, made = workers == worker, queue.made.at[worker].add(1)  # type: ignore[union-attr]
+    starts = policy.start(Arrived(mine, made, updated, k - queue.began))
+    jobs = queue.job + starts
+    waiting = jnp.where(mine, jnp.inf, queue.finish)
+    finish = jnp.where(starts, now + _shortened(policy, table[jobs, workers]), waiting)
+    begins, made = jnp.where(starts, k, queue.began), jnp.where(updated, 0, made)
+    launched = queue.launched + jnp.sum(starts, dtype=jnp.int32)
+    return _Queue(finish, jobs, begins, made, k, count, launched), arrived
+
+
+class Costs(NamedTuple):
+    """What it took to have every iterate, (R, K+1) each, and entry 0 is 0.
+
+    Attributes:
+        time: of the update.
+        started: jobs that had been started before it.
+        sent: gradients that had reached the server, used or not.
+    """
+
+    time: Array
+    started: Array
+    sent: Array
+
+
+def used(scheme: Scheme, found: Arrivals, num_updates: int) -> Array:
+    """Numbers of the arrivals that make updates, (R, K, B), in their order."""
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    size, R = policy.batch * num_updates, found.time.shape[0]
+    if policy.discarded(scheme.num_workers, num_updates) == 0:
+        numbers = jnp.broadcast_to(jnp.arange(size), (R, size))
+    else:
+        place = jnp.where(found.taken, jnp.cumsum(found.taken, axis=-1) - 1, size)
+        every = jnp.broadcast_to(jnp.arange(found.time.shape[1]), found.time.shape)
+        scatter = jax.vmap(lambda at, i: jnp.zeros(size, i.dtype).at[at].set(i, mode="drop"))
+        numbers = scatter(place, every)
+    return numbers.reshape(R, num_updates, policy.batch)
+
+
+def costs(found: Arrivals, numbers: Array) -> Costs:
+    """What updates took, given the arrivals (R, A) and those that are `used`."""
+    last = numbers[..., -1]
+    integer = jnp.result_type(int)
+    sent = jnp.cumsum(found.sound, axis=-1, dtype=integer)
+    values = (found.time, found.launched.astype(integer), sent)
+    at_updates = (jnp.take_along_axis(value, last, axis=-1) for value in values)
+    return Costs(*(jnp.pad(value, ((0, 0), (1, 0))) for value in at_updates))
+
+
+def _step(
+    scheme: Scheme, alpha: Array, point: Array, memory: Any, messages: Array, weights: Array
+) -> tuple[Array, Any]:
+    """Step along the weighted mean of messages (B, d)."""
+    mean = jnp.sum(weights[:, None] * messages, axis=0) / len(messages)
+    updates, memory = lenient(server(scheme, alpha).update)(mean, memory, point)
+    return jnp.asarray(optax.apply_updates(point, updates)), memory
+
+
+def descend_late(
+    problem: Problem,
+    scheme: Scheme,
+    step_size: ArrayLike | None,
+    theta: ArrayLike,
+    began: Array,
+    sound: Array,
+    record: Callable[[Any], Any] | None = None,
+) -> Path:
+    """The paths of R realisations along gradients at older iterates.
+
+    Given are the numbers of the iterates at which they were taken, and whether there is one,
+    (R, K, B) both. Of a problem without samples the gradients themselves are kept, for then all at
+    an iterate are the same; the `i`-th gradient of one with minibatches has those of iteration `i`.
+    """
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    R, K, B = began.shape
+    start = begin(problem, scheme, step_size, theta)
+    oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
+    look, lanes = observer(problem, record), jnp.arange(R)
+    span = K if policy.longest is None else min(policy.longest, K)
+
+    def keep(point: Array) -> Array:
+        return point if sampled else oracle(point, jnp.zeros((), jnp.int32))[0]
+
+    def message(kept: Array, number: Array) -> Array:
+        return oracle(kept, number)[0] if sampled else kept
+
+    def iterate(carry: tuple, given: tuple) -> tuple:
+        points, memories, history = carry
+        k, began, sound = given
+        weights = jnp.where(sound, policy.weight(k - began, scheme.num_workers), 0)
+        numbers = k * B + jnp.arange(B, dtype=k.dtype)
+        messages = jax.vmap(jax.vmap(message), (0, None))(
+            history[began % span, lanes[:, None]], numbers
+        )
+        alpha = start.step_size if start.step_size.ndim == 0 else start.step_size[k]
+        weights = weights.astype(messages.dtype)
+        step = jax.vmap(partial(_step, scheme, alpha))
+        points, memories = step(points, memories, messages, weights)
+        history = history.at[(k + 1) % span].set(jax.vmap(keep)(points))
+        return (points, memories, history), jax.vmap(look)(points)
+
+    spread = lambda leaf: jnp.broadcast_to(leaf, (R, *leaf.shape))  # noqa: E731
+    points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
+    history = jnp.zeros((span, *points.shape), points.dtype).at[0].set(jax.vmap(keep)(points))
+    given = (jnp.arange(K, dtype=began.dtype), jnp.moveaxis(began, 0, 1), jnp.moveaxis(sound, 0, 1))
+    (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
+    selected = jnp.ones((K, 1), bool)
+
+    def path(point: Array, seen: Any) -> Path:
+        return as_path(
+            problem, look, start, dataclasses.replace(start, theta=point), seen, selected
+        )
+
+    return jax.vmap(path, (0, 1))(points, seen)

@@ -1,0 +1,202 @@
+"""Event-driven schemes against a plain Python event queue, and their limit cases."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference_events
+
+import lagc_jax as lj
+from lagc_jax import schemes
+from lagc_jax.times import sample_worker_times
+
+M, K = 5, 70
+SCHEMES = {
+    ("K-sync", 3): schemes.k_sync(M, 3),
+    ("K-batch-sync", 7): schemes.k_batch_sync(M, 7),
+    ("K-async", 3): schemes.k_async(M, 3),
+    ("K-batch-async", 3): schemes.k_batch_async(M, 3),
+    ("ASGD", 1): schemes.asynchronous(M),
+    ("delay-adaptive", 1): schemes.delay_adaptive(M),
+    ("Rennala", 3): schemes.rennala(M, 3),
+    ("Ringmaster", 4): schemes.ringmaster(M, 4),
+    ("Ringmaster stops", 4): schemes.ringmaster(M, 4, stops=True),
+    ("MindFlayer", 2): schemes.mindflayer(M, 2, 1.5, success=0.7),
+}
+RATES = lj.Exponential([3.0, 1.0, 1.0, 0.5, 0.05])
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return lj.synthetic_linear_regression(jax.random.key(0), M, 6)
+
+
+def rows(delays, key, scheme, count):
+    return scheme.load * np.asarray(sample_worker_times(delays, key, count, M))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_equal_to_a_plain_event_queue_update_by_update(problem, name):
+    scheme, key = SCHEMES[name], jax.random.key(3)
+    alpha = 0.1 / float(problem.total_smoothness)
+    run = lj.simulate(
+        problem,
+        scheme,
+        RATES,
+        key,
+        num_iterations=K,
+        step_size=alpha,
+        record=lambda theta: theta,
+    )
+    full = jax.jit(lambda theta: problem.group_gradients(1)(theta)[0])
+    extra = dict(limit=1.5, success=0.7) if name[0] == "MindFlayer" else {}
+    work = rows(RATES, key, scheme, 1500)
+    points, spent = reference_events.run(
+        name, work, lambda theta, _: np.asarray(full(theta)), alpha, np.zeros(6), K, **extra
+    )
+    np.testing.assert_array_equal(run.wall_clock, spent[:, 0])
+    np.testing.assert_array_equal(run.downlink, spent[:, 1])
+    np.testing.assert_array_equal(run.uplink, spent[:, 2])
+    np.testing.assert_array_equal(run.computation, spent[:, 1])
+    np.testing.assert_allclose(run.recorded, points, rtol=1e-9, atol=1e-12)
+
+
+def test_k_sync_has_the_path_of_gradient_descent_and_the_clock_of_an_order_statistic(problem):
+    key = jax.random.key(1)
+    run = lj.simulate(problem, schemes.k_sync(M, 3), RATES, key, num_iterations=9)
+    gd = lj.descend(problem, lj.gd(M), num_iterations=9)
+    np.testing.assert_allclose(run.gap, gd.gap, rtol=1e-9)
+    third = np.sort(np.asarray(sample_worker_times(RATES, key, 9, M)), axis=1)[:, 2]
+    np.testing.assert_allclose(run.wall_clock[1:], np.cumsum(third), rtol=1e-13)
+
+
+def test_one_worker_alone_makes_stochastic_gradient_descent(problem):
+    one = lj.linear_regression(np.asarray(problem.X).reshape(1, -1, 6), np.ravel(problem.y)[None])
+    noisy = lj.problems.minibatch(one, 3, jax.random.key(2))
+    step = dict(num_iterations=30, step_size=0.1 / float(one.total_smoothness))
+    late = lj.simulate(noisy, schemes.asynchronous(1), RATES_ONE, jax.random.key(0), **step)
+    sgd = lj.simulate(noisy, lj.gd(1), RATES_ONE, jax.random.key(0), sampler="workers", **step)
+    np.testing.assert_allclose(late.gap, sgd.gap, rtol=1e-12)
+    np.testing.assert_allclose(late.wall_clock, sgd.wall_clock, rtol=1e-13)
+
+
+RATES_ONE = lj.Exponential(1.0)
+
+
+def test_a_batch_and_vmap_and_an_experiment_give_the_single_runs(problem):
+    scheme, R, alpha = schemes.ringmaster(M, 4), 3, 0.1 / float(problem.total_smoothness)
+    keys = [jax.random.fold_in(jax.random.key(5), i) for i in range(R)]
+    sizes = dict(num_iterations=K, step_size=alpha)
+
+    def simulate(key):
+        return lj.simulate(problem, scheme, RATES, key, **sizes)
+
+    runs = [simulate(key) for key in keys]
+    found = [lj.complexity(run, 1e-1) for run in runs]
+    assert all(np.isfinite(one.wall_clock) for one in found)
+    batch = lj.simulate_batch(
+        problem,
+        scheme,
+        RATES,
+        jax.random.key(5),
+        num_realisations=R,
+        accuracies=[1e-1],
+        keep_samples=True,
+        **sizes,
+    )
+    many = jax.vmap(simulate)(jnp.stack(keys))
+    for name in ("wall_clock", "communication", "computation"):
+        single = [getattr(one, name) for one in found]
+        cost = "time" if name == "wall_clock" else name
+        samples = getattr(batch.costs, cost).samples[0]
+        np.testing.assert_allclose(samples, single, rtol=1e-12)
+        np.testing.assert_array_equal(getattr(many, name), [getattr(r, name) for r in runs])
+    table = lj.run(
+        lj.Experiment(
+            problems={"LAG": problem},
+            schemes={"Ringmaster": lj.Vary(schemes.ringmaster, num_workers=M, threshold=[4])},
+            delays={"unequal": RATES},
+            num_iterations=K,
+            num_realisations=R,
+            target=lj.Gap([1e-1]),
+            step_sizes=[0.1],
+            key=jax.random.key(5),
+        ),
+        progress=False,
+    )
+    np.testing.assert_allclose(table["time_mean"], batch.mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        (schemes.k_sync(4, 2), 0.5 / 4 + 0.5 / 3),
+        (schemes.k_async(4, 2), 0.5 / 4 + 0.5 / 3),
+        (schemes.k_batch_sync(4, 6), 6 / 8),
+        (schemes.k_batch_async(4, 6), 6 / 8),
+        (schemes.asynchronous(4), 1 / 8),
+        (schemes.ringmaster(4, 3, stops=True), 1 / 8),
+    ],
+)
+def test_mean_times_of_updates_are_those_of_the_paper_and_of_long_runs(scheme, expected):
+    delays, K = lj.Exponential(2.0), 4000
+    assert lj.theory.update_time(scheme, delays) == pytest.approx(expected, rel=1e-12)
+    small = lj.linear_regression(np.ones((4, 1, 1)), np.ones((4, 1)))
+    run = lj.simulate(small, scheme, delays, jax.random.key(0), num_iterations=K, step_size=1e-3)
+    assert float(run.wall_clock[-1]) / K == pytest.approx(expected, rel=0.06)  # 4 deviations
+
+
+def test_updates_never_take_longer_than_the_bounds_of_fixed_times():
+    times = np.array([1.0, 1.1, 2.7, 9.1])
+    fixed = lj.Trace.from_array(np.tile(times, (90, 1)), resample="replay")
+    small = lj.linear_regression(np.ones((4, 1, 1)), np.ones((4, 1)))
+    for scheme in (
+        schemes.k_batch_sync(4, 6),
+        schemes.rennala(4, 6),
+        schemes.ringmaster(4, 6),
+        schemes.ringmaster(4, 6, stops=True),
+    ):
+        run = lj.simulate(
+            small, scheme, fixed, jax.random.key(0), num_iterations=90, step_size=1e-3
+        )
+        span = 6 if "Ring" in type(scheme.decoding).__name__ else 1
+        longest = np.max(run.wall_clock[span:] - run.wall_clock[:-span])
+        bound = lj.theory.time_bound(scheme, times)
+        assert bound / 3 < longest <= bound
+
+
+def test_time_complexity_is_that_of_the_best_number_of_workers():
+    with_two = 2 / (1 + 1 / 2) * (2 * 3 / 0.1) * (1 + 5 / (2 * 0.1))
+    assert lj.theory.time_complexity([2.0, 1.0, 1e9], 2.0, 3.0, 5.0, 0.1) == pytest.approx(with_two)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: schemes.k_sync(4, 5), "batch=5 exceeds the 4 workers; give fewer"),
+        (lambda: schemes.k_batch_sync(4, 0), "batch=0"),
+        (lambda: schemes.ringmaster(4, 0), "threshold=0"),
+        (lambda: schemes.mindflayer(4, [1, 2], 1.0), "give one a worker, 4"),
+        (lambda: schemes.mindflayer(4, 1, -1.0), "allotted"),
+        (lambda: schemes.mindflayer(4, 1, 1.0, success=2.0), "success"),
+        (lambda: lj.Scheme(4, 2, 2, decoding=schemes.k_sync(2, 1).decoding), "give 'always' and 1"),
+        (lambda: lj.Scheme(4, 1, 2, decoding=schemes.k_sync(4, 1).decoding), "give redundancy=4"),
+        (lambda: lj.descend(PLAIN, schemes.asynchronous(4), num_iterations=2), "not exact"),
+        (lambda: simulate_plain(cluster=lj.Cluster(timeout=1.0)), "timeout"),
+        (lambda: simulate_plain(exact_recovery=False), "exact_recovery"),
+        (lambda: lj.theory.update_time(schemes.rennala(4, 2), lj.Exponential(1.0)), "not known"),
+        (lambda: lj.theory.time_bound(schemes.asynchronous(2), [1.0, 1.0]), "no bound"),
+        (lambda: lj.theory.time_complexity([1.0], 1.0, 1.0, -1.0, 1.0), "noise"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+PLAIN = lj.linear_regression(np.ones((4, 1, 1)), np.ones((4, 1)))
+
+
+def simulate_plain(**options):
+    scheme, key = schemes.asynchronous(4), jax.random.key(0)
+    return lj.simulate(PLAIN, scheme, RATES_ONE, key, num_iterations=2, **options)

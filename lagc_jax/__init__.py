@@ -14,6 +14,7 @@ from lagc_jax.problems import (
     logistic_regression,
     synthetic_linear_regression,
 )
+from lagc_jax.records import Trajectory, complexity
 from lagc_jax.schemes import (
     Decoding,
     Proposal,
@@ -29,7 +30,7 @@ from lagc_jax.schemes import (
 )
 from lagc_jax.targets import Accuracy, Gap, Iterate
 from lagc_jax.theory import expected_wall_clock
-from lagc_jax.trajectory import Trajectory, complexity, simulate
+from lagc_jax.trajectory import simulate
 
 __version__ = "0.1.0"
 

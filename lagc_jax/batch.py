@@ -24,11 +24,12 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import Path, find_path, path_scheme
 from lagc_jax.doors import enter, warn_if_short
 from lagc_jax.problems.base import Problem
+from lagc_jax.records import Trajectory
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise, summarise_moments
 from lagc_jax.targets import Gap, Target
-from lagc_jax.trajectory import Trajectory, run_events, run_trajectory
+from lagc_jax.trajectory import run_events, run_trajectory
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, not_negative, one_or_each
 from lagc_jax.costs import accumulate
+from lagc_jax.records import Trajectory
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.trajectory import Trajectory
 
 
 def energy(

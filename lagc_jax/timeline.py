@@ -12,9 +12,9 @@ from lagc_jax._keys import as_key
 from lagc_jax.clock import clock_of
 from lagc_jax.cluster import Cluster, arrival_times, computed, sample_work
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.records import Trajectory
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.trajectory import Trajectory
 
 if TYPE_CHECKING:
     import pandas as pd

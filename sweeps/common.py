@@ -130,7 +130,7 @@ def read_problem(
     print(f"Labels: {', '.join(coded)}")
     kinds = {
         "logistic": lagc_jax.logistic_regression,
-        "multinomial": lagc_jax.multinomial_regression,
+        "multinomial": lagc_jax.problems.multinomial_regression,
     }
     return kinds[args.loss](data.X, data.y, l2=args.l2, weights=data.weights)
 

@@ -226,5 +226,4 @@ class Failures(Wrapper):
         once = jnp.broadcast_to(jnp.asarray(self.once, self.dtype), uniforms.shape)
         hazard = jnp.broadcast_to(hazard, uniforms.shape)
         failed = (uniforms <= once) | (life[None] < count[:, None] * hazard)
-        # A maximum, not a selection: the latter keeps the draws from being vectorised.
-        return jnp.maximum(times, jnp.where(failed[:, None], jnp.inf, 0).astype(times.dtype))
+        return jnp.where(failed[:, None], jnp.inf, times)

@@ -10,6 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._blocks import block_size
 from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
 from lagc_jax._keys import fold_each, one_key
 from lagc_jax._modes import float_dtype
@@ -27,7 +28,7 @@ from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise,
 from lagc_jax.targets import Gap, Target
 from lagc_jax.trajectory import run_trajectory
 
-# Trajectories run together, always padded to this number, so that results do not depend on how many
+# Trajectories run together on a CPU, always padded to this number, so that results do not depend on how many
 # are asked for.
 BLOCK = 16
 
@@ -216,6 +217,9 @@ def realise_paths(
 ) -> Realised:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
     ks = jnp.arange(num_iterations + 1)
+    scheme, d = clock.scheme, problem.num_parameters
+    numbers_kept = num_iterations * (scheme.num_workers + 8) + 8 * scheme.num_groups * d
+    size = block_size(BLOCK, 8 * numbers_kept, num_realisations)
 
     def run_one(own: Array) -> tuple[tuple, tuple]:
         run = run_trajectory(
@@ -230,7 +234,7 @@ def realise_paths(
         return (*path, reached, *there), (costs, curve)
 
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
-        numbers = block * BLOCK + jnp.arange(BLOCK)
+        numbers = block * size + jnp.arange(size)
         paths, samples = jax.vmap(run_one)(fold_each(key, numbers))
 
         def add(total: Array, values: Array) -> Array:
@@ -241,7 +245,7 @@ def realise_paths(
 
     shapes, _ = jax.eval_shape(run_one, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
-    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // BLOCK)))
+    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // size)))
     *totals, hits, gap_there, recorded_there = totals
     there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
     means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))

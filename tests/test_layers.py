@@ -9,7 +9,8 @@ import lagc_jax as lj
 
 ROOT = Path(lj.__file__).parent
 LAYERS = [
-    {"_checks", "_files", "_keys", "_modes", "_programs", "_pytree", "_sorting", "_tables"},
+    {"_blocks", "_checks", "_files", "_keys", "_modes", "_programs", "_pytree", "_sorting"}
+    | {"_tables"},
     {"problems", "schemes", "delays"},
     {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster"},
     {"times"},

@@ -28,6 +28,13 @@ def smallest(values: Array, count: int) -> Array:
     return wires[count - 1].T
 
 
+def come_first(values: Array) -> Array:
+    """Whether value `i` comes no later than `j` in a stable sort, bool (n, n, ...) of (n, ...)."""
+    index = jnp.arange(len(values)).reshape((-1,) + (1,) * (values.ndim - 1))
+    one, other = values[:, None], values[None]
+    return (one < other) | ((one == other) & (index[:, None] <= index))
+
+
 @lru_cache
 def comparisons(n: int, place: int) -> tuple[tuple[int, int], ...]:
     """Pairs `(i, j)` to put in order, `i < j`, so that the value at one place of n is sorted.

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import events
+from lagc_jax._blocks import block_size
 from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
@@ -34,8 +35,8 @@ from lagc_jax.trajectory import run_events, run_trajectory
 if TYPE_CHECKING:
     import pandas as pd
 
-# Trajectories run together, always padded to this number, so that results do not depend on how many
-# are asked for.
+# Trajectories run together on a CPU, always padded to this number, so that results do not depend
+# on how many are asked for.
 BLOCK = 16
 
 
@@ -232,13 +233,19 @@ def _runner(
     clock: Clock,
     start: tuple[ArrayLike | None, ArrayLike],
     num_iterations: int,
+    num_realisations: int,
     record: Callable[[Any], Any] | None,
 ) -> tuple[int, Callable[[Array], Trajectory]]:
     """How many trajectories are run together, and the function that does from their keys."""
-    sizes = num_iterations, record
-    if clock.scheme.event_driven:
-        return events.BLOCK, lambda keys: run_events(problem, clock, keys, *start, *sizes)
-    return BLOCK, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
+    sizes, scheme = (num_iterations, record), clock.scheme
+    kept = (
+        num_iterations * (scheme.num_workers + 8) + 8 * scheme.num_groups * problem.num_parameters
+    )
+    on_cpu = events.BLOCK if scheme.event_driven else BLOCK
+    size = block_size(on_cpu, 8 * kept, num_realisations)
+    if scheme.event_driven:
+        return size, lambda keys: run_events(problem, clock, keys, *start, *sizes)
+    return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
 
 
 @compiled("num_iterations", "num_realisations", "keep_samples")
@@ -256,7 +263,9 @@ def realise_paths(
 ) -> Realised:
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
     ks = jnp.arange(num_iterations + 1)
-    size, run_block = _runner(problem, clock, start, num_iterations, target.record)
+    size, run_block = _runner(
+        problem, clock, start, num_iterations, num_realisations, target.record
+    )
 
     def read(run: Trajectory) -> tuple[tuple, tuple]:
         index, reached = target.hits(run.gap, run.recorded)

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive, scalar
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
+from lagc_jax._sorting import come_first
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes import contract
@@ -203,12 +204,12 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     known, taken = contract.wait(scheme.decoder, arrival)
     integer = jnp.result_type(int)
     if cluster is None or cluster.timeout is None:
-        time = jnp.max(jnp.where(working, known, 0), axis=-1)
+        time = _slowest(working, known)
         uplink = jnp.sum(taken & selected[..., None], axis=(-2, -1), dtype=integer)
         return Arrivals(time, selected, uplink, jnp.zeros_like(uplink), taken)
     timeout = jnp.asarray(cluster.timeout, work.dtype)
     decoded = known <= timeout
-    time = jnp.max(jnp.where(working, jnp.minimum(known, timeout), 0), axis=-1)
+    time = _slowest(working, jnp.minimum(known, timeout))
     in_time = taken & selected[..., None] & (arrival <= timeout)
     return Arrivals(
         time,
@@ -217,6 +218,13 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
         jnp.sum(working & ~decoded, axis=-1, dtype=integer),
         taken,
     )
+
+
+def _slowest(working: Array, known: Array) -> Array:
+    """Largest of the working groups' times, (...,) from (..., G), 0 where none works."""
+    # Measured on CPU: a minimum, with the long axis last, takes a fifth of a selection's time.
+    limit = jnp.where(working, jnp.inf, 0).astype(known.dtype)
+    return jnp.max(jnp.minimum(limit.T, known.T), axis=0).T
 
 
 def _grouped(scheme: Scheme, by_worker: Array) -> Array:
@@ -263,11 +271,13 @@ def _queue(ready: Array, service: Array) -> Array:
 
     First come, first served: the i-th leaves at `max_{j <= i} (ready_j + (i - j + 1) service)`.
     """
-    order = jnp.argsort(ready, axis=-1)
-    before = jnp.arange(ready.shape[-1]) * service
-    waited = jnp.take_along_axis(ready, order, axis=-1) - before
-    leave = jax.lax.cummax(waited, axis=ready.ndim - 1) + before + service
-    return jnp.take_along_axis(leave, jnp.argsort(order, axis=-1), axis=-1)
+    by_worker = ready.T
+    first = come_first(by_worker)
+    # The maximum keeps compilers from rounding a product and the difference at once.
+    before = jnp.maximum((jnp.sum(first, axis=0) - 1) * service, 0)
+    waited = by_worker - before
+    latest = jnp.max(jnp.where(first, waited[:, None], -jnp.inf), axis=0)
+    return (latest + before + service).T
 
 
 def sample_work(

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._blocks import block_size
 from lagc_jax._display import readable
 from lagc_jax._keys import fold_each
 from lagc_jax._modes import lenient
@@ -15,8 +16,8 @@ from lagc_jax._programs import compiled
 from lagc_jax.costs import Spent
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
-# Realisations drawn together, always padded to this number, so that results do not depend on how
-# many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
+# Realisations drawn together on a CPU, always padded to this number, so that results do not depend
+# on how many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
 BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
 
 
@@ -155,7 +156,7 @@ def realise(
     """
     order = jnp.argsort(iterates)
     rising = iterates[order]
-    size = BLOCK[type(times)]
+    size = block_size(BLOCK[type(times)], times.bytes_drawn, num_realisations)
     blocks = -(-num_realisations // size)
     keep = keep_samples or quantiles.shape[0] > 0
 

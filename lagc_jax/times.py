@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax._blocks import accelerated
 from lagc_jax._keys import as_key, bits
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
@@ -22,6 +23,16 @@ class Times(Protocol):
 
     part: Any  # of `part_of_path`
     num_iterations: int
+
+    @property
+    def bytes_drawn(self) -> int:
+        """Memory of one realisation while a chunk is drawn."""
+        return 8 * CHUNK * self.draws_each
+
+    @property
+    def draws_each(self) -> int:
+        """Numbers drawn for an iteration."""
+        return 1
 
     def seed(self, key: Array) -> Array:
         """What the draws of one realisation share, from its key."""
@@ -53,7 +64,8 @@ def _add_up(times: Times, seed: Array, iterates: Array) -> Array:
     chunks = -(-times.num_iterations // CHUNK)
     # Measured on CPU: a sum that stops and starts anew draws its chunk twice, one that keeps all
     # partial sums of a chunk takes a third longer.
-    many = 3 * iterates.shape[0] > chunks
+    # On an accelerator the host would have to ask where every stretch ends.
+    many = accelerated() or 3 * iterates.shape[0] > chunks
     return (_add_all if many else _add_stretches)(times, seed, iterates)
 
 
@@ -70,7 +82,8 @@ def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
 
     zero = jnp.zeros_like(times.draw(seed, 0)[0][0])
     carry = zero, zero, jnp.zeros(iterates.shape, zero.dtype)
-    return jax.lax.fori_loop(0, -(-iterates[-1] // CHUNK), add_chunk, carry)[2]
+    stop = times.num_iterations if accelerated() else iterates[-1]
+    return jax.lax.fori_loop(0, -(-stop // CHUNK), add_chunk, carry)[2]
 
 
 def _compensated(total: Array, term: Array) -> tuple[Array, Array]:
@@ -156,6 +169,11 @@ class WorkerTimes(Times):
     part: Any  # (C, CHUNK, G) bool, groups that upload; none beyond the path
     num_iterations: int
     cluster: Cluster | None = None
+
+    @property
+    def draws_each(self) -> int:
+        draws = 1 if self.cluster is None else self.cluster.draws(self.scheme)
+        return draws * self.scheme.num_workers
 
     def seed(self, key: Array) -> Array:
         return as_key(key)

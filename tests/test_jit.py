@@ -131,3 +131,14 @@ def test_what_is_pure_can_be_traced(small, case):
 def test_a_code_is_the_same_inside_jit():
     inside = jax.jit(lambda: lj.schemes.cyclic_repetition(5, 3))()
     assert (inside.encoding == lj.schemes.cyclic_repetition(5, 3).encoding).all()
+
+
+def test_a_code_made_inside_jit_stays_known():
+    def condition(x):
+        code = lj.schemes.cyclic_repetition(M, 2)
+        scheme = lj.schemes.first_decodable(M, 2)
+        assert scheme.decoder.own_code is not None
+        return x * lj.schemes.worst_condition(code)
+
+    code = lj.schemes.cyclic_repetition(M, 2)
+    assert float(jax.jit(condition)(1.0)) == pytest.approx(lj.schemes.worst_condition(code))

@@ -80,7 +80,7 @@ def test_draws_do_not_depend_on_flags():
     @jax.jit
     def draw(words):
         key = _keys.split(_keys.fold_in(jax.random.wrap_key_data(words, impl="rbg"), 1))[1]
-        whole = _keys.bits(key, (3,)), _keys.randint(key, (3,), 0, 99), _keys.permutation(key, 9)
+        whole = _keys.bits(key, (3,)), _keys.below(key, (3,), 99), _keys.permutation(key, 9)
         return *whole, _keys.normal(key, (3,)), jax.random.key_data(_keys.make_key(3))
 
     words = np.arange(4, dtype=np.uint32)
@@ -88,6 +88,18 @@ def test_draws_do_not_depend_on_flags():
     with jax.threefry_partitionable(False), jax.default_prng_impl("rbg"):
         found = draw(words)
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), expected, found))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int64])
+def test_draws_are_those_of_jax(dtype):
+    key = jax.random.key(5)
+    assert (_keys.fold_in(key, 7) == jax.random.fold_in(key, 7)).all()
+    assert (_keys.split(key, 5) == jax.random.split(key, 5)).all()
+    for limit in (0, 1, 3, 500, 65_537, 10**6, 2**31 - 1):
+        wanted = jax.random.randint(key, (40,), 0, limit, dtype)
+        for known in (limit, jnp.asarray(limit)):
+            found = _keys.below(key, (40,), known, dtype)
+            assert found.dtype == wanted.dtype and (found == wanted).all(), (limit, known)
 
 
 def test_all_draws_go_through_one_door():

@@ -10,6 +10,7 @@ import lagc_jax as lj
 ROOT = Path(lj.__file__).parent
 LAYERS = [
     {
+        "_blocks",
         "_checks",
         "_display",
         "_files",

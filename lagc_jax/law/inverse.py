@@ -27,6 +27,8 @@ from lagc_jax.law.binomial import LARGEST_SUM, log_density, log_probabilities
 # that ends inside a chunk costs the whole chunk.
 CHUNK = 64
 
+ONE = 127 << 23  # a float32 of 1, as bits
+
 
 def chunk_uniforms(seed: Array, chunk: ArrayLike, dtype: DTypeLike) -> tuple[Array, ...]:
     """Survival probabilities in (0, 1] for one chunk of iterations, in parts of equal length.
@@ -78,18 +80,25 @@ class Inverse:
     def _look_up(self, above: Array, below: Array) -> Array:
         """Value that `Z` exceeds with probability `above = 1 - below`.
 
-        The smaller probability picks a segment by its exponent and leading bits; its other bits are
-        the argument of the segment's polynomial.
+        The exponent and leading bits of the smaller probability, cut to float32, pick a segment;
+        where in it the probability lies is the argument of the segment's polynomial. A float64 is
+        not read bit by bit: on a TPU it is a pair of float32.
         """
-        bits = jnp.finfo(above.dtype).nmant
-        word = jnp.int64 if above.dtype.itemsize == 8 else jnp.int32
-        pattern = jax.lax.bitcast_convert_type(jnp.minimum(above, below), word)
-        rest = bits - (self.splits.bit_length() - 1)
-        one = jax.lax.bitcast_convert_type(jnp.ones((), above.dtype), word)
+        smaller = jnp.minimum(above, below)
+        rest = 23 - (self.splits.bit_length() - 1)
+        rounded = smaller.astype(jnp.float32)
+        bits = jax.lax.bitcast_convert_type(rounded, jnp.int32)
+        bits -= rounded.astype(smaller.dtype) > smaller
+
+        def cleared(low: int) -> Array:
+            """The probability without its last bits."""
+            kept = jax.lax.bitcast_convert_type((bits >> low) << low, jnp.float32)
+            return kept.astype(smaller.dtype)
+
         size = self.octaves * self.splits
-        segment = jnp.maximum((pattern >> rest) - (one >> rest) + size, 0)
+        segment = jnp.maximum((bits >> rest) - (ONE >> rest) + size, 0)
         segment += jnp.where(above < below, size, 0)
-        x = (pattern & ((1 << rest) - 1)).astype(above.dtype) * 2.0**-rest
+        x = (smaller - cleared(rest)) * self.splits / cleared(23)
         z = jnp.zeros_like(x)
         for coefficients in jnp.asarray(self.table)[::-1]:
             z = z * x + coefficients.at[segment].get(mode="promise_in_bounds")

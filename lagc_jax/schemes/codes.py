@@ -109,7 +109,7 @@ def fractional_repetition(
             f"a divisor or use cyclic_repetition"
         )
     blocks = np.kron(np.eye(n // r), np.ones((r, r)))
-    return GradientCode(jnp.asarray(blocks, dtype), r, blocks=True)
+    return GradientCode(_known(blocks, dtype), r, blocks=True)
 
 
 def cyclic_repetition(
@@ -154,7 +154,7 @@ def cyclic_repetition(
             f"{encoding.dtype}, above tolerance={tolerance:.1e}; use fractional_repetition, "
             f"smaller groups, float64 or a larger tolerance"
         )
-    return GradientCode(jnp.asarray(encoding), r)
+    return GradientCode(_known(encoding), r)
 
 
 @lenient
@@ -231,6 +231,12 @@ def worst_condition(code: GradientCode) -> float:
     if math.comb(n, waited) <= MAX_ENUMERATED:
         sets = np.array(list(itertools.combinations(range(n), waited)))
     return decoding_errors(np.asarray(code.encoding, np.float64), sets)[0]
+
+
+@jax.ensure_compile_time_eval()
+def _known(matrix: np.ndarray, dtype: DTypeLike | None = None) -> Array:
+    """A matrix of the host's that stays known where a code is made inside `jit`."""
+    return jnp.asarray(matrix, dtype)
 
 
 def _haar_system(n: int, size: int) -> np.ndarray:

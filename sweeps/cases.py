@@ -7,6 +7,7 @@ precision is JAX's when they are made.
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -183,6 +184,9 @@ def clock_cases() -> Iterator[Case]:
     run = partial(clock, lagc, "direct", 0)
     for name in list(lj.delays.FAMILIES)[1:]:
         yield Case("clocks", f"{name}, r = 2", run, (family_named(name), None, *rest), *sizes)
+    unit = SimpleNamespace(ppf=lambda q: -np.log1p(-q), isf=lambda q: -np.log(q))
+    given = (lj.delays.tabulate(unit), None, *rest)
+    yield Case("clocks", "tabulated, r = 2", run, given, *sizes)
     run = partial(clock, lagc, "direct", 3)
     yield Case("clocks", "exponential, quantiles", run, (exponential, None, *rest), *sizes)
 

@@ -244,12 +244,13 @@ def make_parser() -> argparse.ArgumentParser:
     from common import Parser, option, real
 
     parser = Parser(prog="compile.py", description=__doc__)
+    group = parser.add_argument_group("what")
     text = f"devices with commas between them: {', '.join(TARGETS)}"
-    option(parser, "--for", text, dest="targets", type=listed(TARGETS), default="tpu-v5e,h100")
-    option(parser, "--precision", "likewise", type=listed(PRECISIONS), default=",".join(PRECISIONS))
-    option(parser, "--only", "programs with this in 'group: name'", default="", metavar="TEXT")
-    option(parser, "--limit", "processor seconds for one program", type=real, default=60.0)
-    option(parser, "--out", "table to write", type=Path, metavar="FILE.csv")
+    option(group, "--for", text, dest="targets", type=listed(TARGETS), default="tpu-v5e,h100")
+    option(group, "--precision", "likewise", type=listed(PRECISIONS), default=",".join(PRECISIONS))
+    option(group, "--only", "programs with this in 'group: name'", default="", metavar="TEXT")
+    option(group, "--limit", "processor seconds for one program", type=real, default=60.0)
+    option(group, "--out", "table to write", type=Path, metavar="FILE.csv")
     return parser
 
 

@@ -93,7 +93,7 @@ def test_every_source_of_times_and_scheme_is_compiled():
     sources = {type(case.arguments[0]) for case in cases.clock_cases()}
     public = [getattr(lj.delays, name) for name in lj.delays.__all__]
     real = [each for each in public if dataclasses.is_dataclass(each)]
-    assert len(real) >= 11
+    assert len(real) >= 12
     assert sources >= set(real)
     for name in (*cases.CATALOGUE, *cases.VARIANTS):
         assert cases.scheme_named(name).num_workers == cases.M

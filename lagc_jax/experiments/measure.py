@@ -3,9 +3,9 @@
 Where the path, or the number of messages along it, depends on the times, every realisation has a
 path of its own, and a point is one task.
 
-Every point, like every path, is one turn of a loop whose body knows nothing of the others, in a
-program of one fixed shape. So its numbers are the same bit for bit whatever shares a block with it,
-and however many devices and processes there are.
+Every point, like every path, is one turn of a loop whose body knows nothing of the others, or on an
+accelerator a path one lane of a `vmap`, in a program of one fixed shape. So its numbers are the
+same bit for bit whatever shares a block with it, and however many devices and processes there are.
 """
 
 import dataclasses

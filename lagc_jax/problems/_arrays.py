@@ -81,6 +81,25 @@ def gram_norm(X: np.ndarray) -> float:
     return largest_eigenvalues((X @ X.T if X.shape[1] > X.shape[0] else X.T @ X)[None])[0]
 
 
+def gram_matrices(
+    X: np.ndarray, gram: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`sum_m X_m^T W_m X_m` (d, d) and the terms' largest eigenvalues (M,), for X (M, N, d).
+
+    Products have the precision of X, their sum float64; `gram` (M, d, d) receives the terms.
+    """
+    M, N, d = X.shape
+    total, norms = np.zeros((d, d)), np.zeros(M)
+    for m, part in enumerate(X):
+        if weights is not None:
+            part = part * np.sqrt(weights[m]).astype(X.dtype)[:, None]
+        product = np.matmul(part.T, part, out=None if gram is None else gram[m])
+        total += product
+        narrow = d > N and gram is None
+        norms[m] = gram_norm(part) if narrow else largest_eigenvalues(product[None])[0]
+    return total, norms
+
+
 # Numbers up to which all that is done to them takes less than a second.
 SMALL_DATA = 2**20
 
@@ -138,9 +157,9 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def adopted(array: np.ndarray) -> Array:
-    """An array of JAX in the same memory on a CPU; nobody may write there any more."""
-    return jax.device_put(array, may_alias=True)
+def adopted(array: np.ndarray, dtype: Any) -> Array:
+    """An aligned array as one of JAX, on a CPU in the same memory: it must not change any more."""
+    return jax.device_put(array.astype(dtype, copy=False), may_alias=True)
 
 
 def stored(value: Any, dtype: Any) -> Any:
@@ -150,7 +169,7 @@ def stored(value: Any, dtype: Any) -> Any:
     # Measured: JAX takes ten times as long for a copy of a gigabyte.
     copy = aligned(value.shape, dtype)
     np.copyto(copy, value, casting="same_kind")
-    return adopted(copy)
+    return adopted(copy, dtype)
 
 
 def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:

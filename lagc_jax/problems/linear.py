@@ -12,6 +12,7 @@ from lagc_jax import _keys
 from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
+    adopted,
     gram_norms,
     group_products,
     host_gram_norms,
@@ -143,7 +144,7 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     values = dict(
         X=features,
         y=targets,
-        gram=fit.gram,
+        gram=None if fit.gram is None else adopted(fit.gram, dtype),
         tilt=fit.tilt,
         root=fit.root,
         smoothness=fit.smoothness,

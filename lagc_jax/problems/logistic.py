@@ -19,11 +19,14 @@ from lagc_jax._checks import finite, shaped
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
+    adopted,
+    aligned,
     gram_norms,
     group_products,
     merge,
     partitioned,
     sample_partitions,
+    stored,
 )
 from lagc_jax.problems._logistic_fit import fit_logistic
 from lagc_jax.problems.base import Problem
@@ -207,7 +210,8 @@ def logistic_regression(
 
     Returns:
         The problem in the dtype of `X`. `smoothness` is a quarter of the largest eigenvalue of
-        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`.
+        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`. More than a million float32
+        numbers give it a relative error of up to 1e-6, and always gradients in float64.
 
     Raises:
         ValueError: if shapes do not fit, data are not finite, labels are not -1 or 1, weights or
@@ -223,11 +227,12 @@ def logistic_regression(
     if wrong.size:
         raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
     # With signed features the logits are (0, -y x.theta) and class 0 is always the right one.
-    signed = -labels[:, :, None] * features
+    signed = aligned(features.shape, features.dtype)
+    np.multiply(-labels[:, :, None], features, out=signed)
     right = np.zeros(labels.shape, int)
     space = np.array([[0.0], [1.0]])
     values = fit_logistic(signed, right, w, l2, space, space, BINARY_CURVATURE, dtype)
-    return LogisticRegression(signed=jnp.asarray(signed, dtype), **values)
+    return LogisticRegression(signed=adopted(signed, dtype), **values)
 
 
 def multinomial_regression(
@@ -242,8 +247,8 @@ def multinomial_regression(
 
     Its parameters are `W` (d, C), a column of logits a class; starts and trajectories have that
     form. With two classes its path is that of `logistic_regression` with `l2/2`, `W` holding
-    `(-theta/2, theta/2)`. Newton's method runs in float64 and holds a Hessian of `(d (C-1))^2`
-    numbers: for more than some thousand parameters, `general_problem` finds the optimum by L-BFGS.
+    `(-theta/2, theta/2)`. Newton's method runs in float64; up to a million numbers in X, or with
+    fewer samples than features, it holds a Hessian of `(d (C-1))^2` numbers, otherwise of `d^2`.
 
     Args:
         X: features, (M, N, d); a column of ones makes an intercept.
@@ -273,6 +278,4 @@ def multinomial_regression(
     # A vector added to every column of W changes no probability: Newton's method moves in the rest.
     rest = np.linalg.svd(np.ones((1, C)))[2][1:].T
     values = fit_logistic(features, labels, w, l2, np.eye(C), rest, SOFTMAX_CURVATURE, dtype)
-    return MultinomialRegression(
-        X=jnp.asarray(features, dtype), labels=jnp.asarray(labels), **values
-    )
+    return MultinomialRegression(X=stored(features, dtype), labels=jnp.asarray(labels), **values)

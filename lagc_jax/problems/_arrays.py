@@ -1,7 +1,7 @@
 """What problems are computed with: groups of partitions, samples and largest eigenvalues."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -112,32 +112,32 @@ def largest_eigenvalues(gram: np.ndarray) -> np.ndarray:
     gram = gram.astype(np.float64, copy=False)
     if gram.shape[-1] <= SMALL_MATRIX:
         return np.linalg.eigvalsh(gram)[..., -1]
-    return np.array([_lanczos(matrix) for matrix in gram])
+    return np.array([lanczos(matrix.__matmul__, len(matrix)) for matrix in gram])
 
 
-def _lanczos(matrix: np.ndarray) -> float:
-    """The largest eigenvalue by Lanczos's method, wrong by less than 1e-14 of it.
+def lanczos(product: Callable[[np.ndarray], np.ndarray], p: int) -> float:
+    """Largest eigenvalue of a matrix (p, p) by Lanczos's method, wrong by less than 1e-14 of it.
 
     That is when the residual's square over the distance to the next eigenvalue is (Temple's bound,
     with the next one's estimate), or the residual itself.
     """
-    p = len(matrix)
-    basis, couplings = np.empty((p, p)), np.zeros((p, p))
+    longest = min(p, 1000)
+    basis, couplings = np.empty((longest, p)), np.zeros((longest, longest))
     vector = np.random.default_rng(0).normal(size=p)
-    for k in range(p):
+    for k in range(longest):
         basis[k] = vector / np.sqrt(vector @ vector)
-        vector = matrix @ basis[k]
+        vector = product(basis[k])
         couplings[k, k] = basis[k] @ vector
         for _ in range(2):  # once loses orthogonality
             vector = vector - (basis[: k + 1] @ vector) @ basis[: k + 1]
         norm = np.sqrt(vector @ vector)
-        if k % 8 == 7 or k == p - 1 or norm == 0:
+        if k % 8 == 7 or k == longest - 1 or norm == 0:
             values, vectors = np.linalg.eigh(couplings[: k + 1, : k + 1])
             residual, allowed = norm * abs(vectors[-1, -1]), 1e-14 * values[-1]
             distance = values[-1] - values[-2] - residual if k else 0.0
             if residual <= allowed or residual**2 <= allowed * distance:
                 break
-        if k < p - 1:
+        if k < longest - 1:
             couplings[k, k + 1] = couplings[k + 1, k] = norm
     return float(values[-1])
 
@@ -177,6 +177,8 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
 
     It comes in float64, but float32 data of more than `SMALL_DATA` numbers as they are.
     """
+    if hasattr(X, "tocsr") or hasattr(X, "nse"):
+        raise ValueError("X is sparse; give an array, or use logistic_regression")
     given = known_data("X", X), known_data("y", y)
     dtype = float_dtype(as_leaf(np.empty(0, given[0].dtype)))
     single = given[0].size > SMALL_DATA and given[0].dtype == np.float32

@@ -75,7 +75,8 @@ def test_sparse_minibatches_are_dense_ones(dense):
     key, theta = jax.random.key(1), RNG.normal(size=D)
     problem = lj.logistic_regression(FORMS["csr"], LABELS, l2=L2)
     mine, other = (
-        lj.problems.minibatch(p, 3, key).group_oracle(2)(theta, 5) for p in (problem, dense)
+        jax.jit(lj.problems.minibatch(p, 3, key).group_oracle(2))(theta, 5)
+        for p in (problem, dense)
     )
     np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-13)
 

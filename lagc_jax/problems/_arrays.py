@@ -121,7 +121,7 @@ def lanczos(product: Callable[[np.ndarray], np.ndarray], p: int) -> float:
     That is when the residual's square over the distance to the next eigenvalue is (Temple's bound,
     with the next one's estimate), or the residual itself.
     """
-    longest = min(p, 1000)
+    longest, values = min(p, 1000), np.zeros(1)
     basis, couplings = np.empty((longest, p)), np.zeros((longest, longest))
     vector = np.random.default_rng(0).normal(size=p)
     for k in range(longest):

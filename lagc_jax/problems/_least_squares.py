@@ -56,8 +56,8 @@ def least_squares(X: np.ndarray, y: np.ndarray, with_gram: bool, step: Step) -> 
     step()
     minimizer, root, extremes = solve_directly(X.reshape(-1, X.shape[2]), y.reshape(-1))
     step()
-    tall = gram is not None and X.shape[2] <= X.shape[1]
-    smoothness = largest_eigenvalues(gram) if tall else host_gram_norms(X)
+    narrow = gram is None or X.shape[2] > X.shape[1]
+    smoothness = host_gram_norms(X) if narrow else largest_eigenvalues(gram)
     step()
     residual = X @ minimizer - y
     tilt = np.einsum("mn,mnd->md", residual, X)
@@ -135,12 +135,12 @@ def _residuals(X: np.ndarray, y: np.ndarray, theta: np.ndarray) -> tuple[np.ndar
         for rows, block in zip(row_blocks(*part.shape), _doubles(part), strict=True):
             residual = block @ theta - y[m, rows]
             tilt[m] += residual @ block
-            squares += residual @ residual
+            squares += float(residual @ residual)
     return tilt, squares
 
 
 def _doubles(X: np.ndarray, rows_each: int | None = None) -> Iterator[np.ndarray]:
-    for rows in row_blocks(*X.shape, rows_each):
+    for rows in row_blocks(X.shape[0], X.shape[1], rows_each):
         yield X[rows].astype(np.float64, copy=False)
 
 

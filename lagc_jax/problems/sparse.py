@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -75,7 +76,7 @@ class SparseLogisticRegression(Problem):
             return self.total_smoothness[None]
         if num_groups == self.num_partitions:
             return self.smoothness
-        norms = jax.vmap(lambda *group: _group_norm(*group, self.num_parameters))
+        norms = jax.vmap(partial(_group_norm, num_features=self.num_parameters))
         penalty = self.l2 * (self.num_partitions // num_groups)
         return 0.25 * norms(*self._groups(num_groups)) + penalty
 
@@ -100,11 +101,12 @@ class SparseLogisticRegression(Problem):
 
     def gap(self, theta: Array) -> Array:
         move, N = theta - self.minimizer, self.weights.shape[1]
-        products = jax.vmap(lambda *part: _times(*part[:3], N, part[3]), in_axes=(0, 0, 0, None))
-        logit, shift = (
-            products(self.values, self.columns, self.rows, point)
-            for point in (self.minimizer, move)
-        )
+
+        def products(point: Array) -> Array:
+            times = jax.vmap(partial(_times, num_rows=N, theta=point))
+            return times(self.values, self.columns, self.rows)
+
+        logit, shift = products(self.minimizer), products(move)
         return logistic_gap(
             self, binary_log_p(logit), jnp.stack([jnp.zeros_like(shift), shift]), move
         )

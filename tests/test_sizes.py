@@ -14,7 +14,7 @@ import lagc_jax as lj
 from lagc_jax.law import binomial
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.inverse import make_inverse
-from lagc_jax.problems import _arrays, _least_squares, _optimum, linear
+from lagc_jax.problems import _arrays, _least_squares, _logistic_fit, _newton_cg, _optimum, linear
 from lagc_jax.schemes import codes
 from lagc_jax.schemes.decoding import FirstDecodable, Rescaled
 
@@ -88,7 +88,7 @@ def test_largest_eigenvalue_alone_is_that_of_all():
     gram = (X @ X.T)[None]
     exact = np.linalg.eigvalsh(gram)[:, -1]
     np.testing.assert_allclose(_arrays.largest_eigenvalues(gram), exact, rtol=1e-13)
-    assert _arrays._lanczos(np.zeros((5, 5))) == 0
+    assert _arrays.lanczos(np.zeros((5, 5)).__matmul__, 5) == 0
 
 
 def test_newton_direction_of_many_parameters_is_least_squares():
@@ -97,7 +97,7 @@ def test_newton_direction_of_many_parameters_is_least_squares():
     for hessian in (X @ X.T + np.eye(300), X[:, :5] @ X[:, :5].T):
         expected = np.linalg.lstsq(hessian, -gradient)[0]
         np.testing.assert_allclose(
-            _optimum._newton_direction(hessian, gradient), expected, rtol=1e-9, atol=1e-12
+            _optimum.newton_direction(hessian, gradient), expected, rtol=1e-9, atol=1e-12
         )
 
 
@@ -152,3 +152,37 @@ def test_what_takes_long_shows_how_far_it_is(monkeypatch):
     monkeypatch.setattr(linear, "SLOW_DATA", 0)
     lj.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     assert "linear_regression: 100%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("dtype", "slow"), [("float32", 40), ("float64", 40), ("float64", 0)])
+@pytest.mark.parametrize("C", [2, 3])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_logistic_regressions_of_many_data_are_fitted_as_those_of_few(
+    monkeypatch, dtype, slow, C, l2
+):
+    """`slow=0` makes another preconditioner for every direction."""
+    monkeypatch.setattr(_newton_cg, "SLOW", slow)
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3, 100, 8)) * np.geomspace(1, 30, 8)).astype(dtype)
+    labels, weights = rng.integers(0, C, size=(3, 100)), rng.integers(0, 3, size=(3, 100)) * 1.0
+    binary = np.array([[0.0], [1.0]])
+    space = binary if C == 2 else np.eye(3)
+    basis = binary if C == 2 else np.linalg.svd(np.ones((1, 3)))[2][1:].T
+    arguments = X, labels, weights, l2, space, basis, np.dtype("float64")
+    many, few = _logistic_fit._fit_many(*arguments), _logistic_fit._fit_few(*arguments)
+    # Gradients vanish to the rounding of 300 terms of size up to 60.
+    np.testing.assert_allclose(many.tilt, 0, atol=1e-11)
+    np.testing.assert_allclose(many.minimizer, few.minimizer, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(many.optimum, few.optimum, rtol=1e-13)
+    single = {"float32": 1e-6, "float64": 1e-13}[dtype]
+    np.testing.assert_allclose(many.norms, few.norms, rtol=single)
+    np.testing.assert_allclose(many.total_norm, few.total_norm, rtol=single)
+
+
+def test_many_separable_data_have_no_optimum():
+    X = np.random.default_rng(0).normal(size=(1, 50, 3))
+    X[..., 0] += np.sign(X[..., 0])
+    binary, ones = np.array([[0.0], [1.0]]), np.ones((1, 50))
+    labels = (X[..., 0] > 0).astype(int)
+    with pytest.raises(ValueError, match="no optimum found"):
+        _logistic_fit._fit_many(X, labels, ones, 0.0, binary, binary, np.dtype(float))

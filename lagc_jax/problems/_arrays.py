@@ -1,7 +1,7 @@
 """What problems are computed with: groups of partitions, samples and largest eigenvalues."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -81,6 +81,25 @@ def gram_norm(X: np.ndarray) -> float:
     return largest_eigenvalues((X @ X.T if X.shape[1] > X.shape[0] else X.T @ X)[None])[0]
 
 
+def gram_matrices(
+    X: np.ndarray, gram: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`sum_m X_m^T W_m X_m` (d, d) and the terms' largest eigenvalues (M,), for X (M, N, d).
+
+    Products have the precision of X, their sum float64; `gram` (M, d, d) receives the terms.
+    """
+    M, N, d = X.shape
+    total, norms = np.zeros((d, d)), np.zeros(M)
+    for m, part in enumerate(X):
+        if weights is not None:
+            part = part * np.sqrt(weights[m]).astype(X.dtype)[:, None]
+        product = np.matmul(part.T, part, out=None if gram is None else gram[m])
+        total += product
+        narrow = d > N and gram is None
+        norms[m] = gram_norm(part) if narrow else largest_eigenvalues(product[None])[0]
+    return total, norms
+
+
 # Numbers up to which all that is done to them takes less than a second.
 SMALL_DATA = 2**20
 
@@ -93,32 +112,32 @@ def largest_eigenvalues(gram: np.ndarray) -> np.ndarray:
     gram = gram.astype(np.float64, copy=False)
     if gram.shape[-1] <= SMALL_MATRIX:
         return np.linalg.eigvalsh(gram)[..., -1]
-    return np.array([_lanczos(matrix) for matrix in gram])
+    return np.array([lanczos(matrix.__matmul__, len(matrix)) for matrix in gram])
 
 
-def _lanczos(matrix: np.ndarray) -> float:
-    """The largest eigenvalue by Lanczos's method, wrong by less than 1e-14 of it.
+def lanczos(product: Callable[[np.ndarray], np.ndarray], p: int) -> float:
+    """Largest eigenvalue of a matrix (p, p) by Lanczos's method, wrong by less than 1e-14 of it.
 
     That is when the residual's square over the distance to the next eigenvalue is (Temple's bound,
     with the next one's estimate), or the residual itself.
     """
-    p = len(matrix)
-    basis, couplings = np.empty((p, p)), np.zeros((p, p))
+    longest, values = min(p, 1000), np.zeros(1)
+    basis, couplings = np.empty((longest, p)), np.zeros((longest, longest))
     vector = np.random.default_rng(0).normal(size=p)
-    for k in range(p):
+    for k in range(longest):
         basis[k] = vector / np.sqrt(vector @ vector)
-        vector = matrix @ basis[k]
+        vector = product(basis[k])
         couplings[k, k] = basis[k] @ vector
         for _ in range(2):  # once loses orthogonality
             vector = vector - (basis[: k + 1] @ vector) @ basis[: k + 1]
         norm = np.sqrt(vector @ vector)
-        if k % 8 == 7 or k == p - 1 or norm == 0:
+        if k % 8 == 7 or k == longest - 1 or norm == 0:
             values, vectors = np.linalg.eigh(couplings[: k + 1, : k + 1])
             residual, allowed = norm * abs(vectors[-1, -1]), 1e-14 * values[-1]
             distance = values[-1] - values[-2] - residual if k else 0.0
             if residual <= allowed or residual**2 <= allowed * distance:
                 break
-        if k < p - 1:
+        if k < longest - 1:
             couplings[k, k + 1] = couplings[k + 1, k] = norm
     return float(values[-1])
 
@@ -138,9 +157,9 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def adopted(array: np.ndarray) -> Array:
-    """An array of JAX in the same memory on a CPU; nobody may write there any more."""
-    return jax.device_put(array, may_alias=True)
+def adopted(array: np.ndarray, dtype: Any) -> Array:
+    """An aligned array as one of JAX, on a CPU in the same memory: it must not change any more."""
+    return jax.device_put(array.astype(dtype, copy=False), may_alias=True)
 
 
 def stored(value: Any, dtype: Any) -> Any:
@@ -150,7 +169,7 @@ def stored(value: Any, dtype: Any) -> Any:
     # Measured: JAX takes ten times as long for a copy of a gigabyte.
     copy = aligned(value.shape, dtype)
     np.copyto(copy, value, casting="same_kind")
-    return adopted(copy)
+    return adopted(copy, dtype)
 
 
 def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -158,6 +177,8 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
 
     It comes in float64, but float32 data of more than `SMALL_DATA` numbers as they are.
     """
+    if hasattr(X, "tocsr") or hasattr(X, "nse"):
+        raise ValueError("X is sparse; give an array, or use logistic_regression")
     given = known_data("X", X), known_data("y", y)
     dtype = float_dtype(as_leaf(np.empty(0, given[0].dtype)))
     single = given[0].size > SMALL_DATA and given[0].dtype == np.float32

@@ -8,7 +8,7 @@ import numpy as np
 from lagc_jax.problems._arrays import (
     SMALL_DATA,
     aligned,
-    gram_norm,
+    gram_matrices,
     host_gram_norms,
     largest_eigenvalues,
     row_blocks,
@@ -56,8 +56,8 @@ def least_squares(X: np.ndarray, y: np.ndarray, with_gram: bool, step: Step) -> 
     step()
     minimizer, root, extremes = solve_directly(X.reshape(-1, X.shape[2]), y.reshape(-1))
     step()
-    tall = gram is not None and X.shape[2] <= X.shape[1]
-    smoothness = largest_eigenvalues(gram) if tall else host_gram_norms(X)
+    narrow = gram is None or X.shape[2] > X.shape[1]
+    smoothness = host_gram_norms(X) if narrow else largest_eigenvalues(gram)
     step()
     residual = X @ minimizer - y
     tilt = np.einsum("mn,mnd->md", residual, X)
@@ -74,14 +74,9 @@ def solve_directly(X: np.ndarray, y: np.ndarray) -> Solution:
 
 
 def _fit_many(X: np.ndarray, y: np.ndarray, with_gram: bool, step: Step) -> Fit:
-    M, N, d = X.shape
+    M, _, d = X.shape
     gram = aligned((M, d, d), X.dtype) if with_gram else None
-    total, smoothness = np.zeros((d, d)), np.zeros(M)
-    for m, part in enumerate(X):
-        product = np.matmul(part.T, part, out=None if gram is None else gram[m])
-        total += product
-        narrow = d > N and gram is None
-        smoothness[m] = gram_norm(part) if narrow else largest_eigenvalues(product[None])[0]
+    total, smoothness = gram_matrices(X, gram)
     step()
     factors = _factors(total, LARGEST_SPAN[X.dtype])
     if factors is None and X.dtype != np.float64:
@@ -140,12 +135,12 @@ def _residuals(X: np.ndarray, y: np.ndarray, theta: np.ndarray) -> tuple[np.ndar
         for rows, block in zip(row_blocks(*part.shape), _doubles(part), strict=True):
             residual = block @ theta - y[m, rows]
             tilt[m] += residual @ block
-            squares += residual @ residual
+            squares += float(residual @ residual)
     return tilt, squares
 
 
 def _doubles(X: np.ndarray, rows_each: int | None = None) -> Iterator[np.ndarray]:
-    for rows in row_blocks(*X.shape, rows_each):
+    for rows in row_blocks(X.shape[0], X.shape[1], rows_each):
         yield X[rows].astype(np.float64, copy=False)
 
 
@@ -153,7 +148,7 @@ def _solve_in_blocks(X: np.ndarray, y: np.ndarray) -> Solution:
     """`solve_directly` by orthogonal factors of blocks of rows, of these factors, and so on."""
     d = X.shape[1]
     triangle = np.zeros((0, d + 1))
-    for rows in row_blocks(len(X), d, 8 * d):
+    for rows in row_blocks(len(X), d, 8 * d):  # so that merging them costs an eighth more
         block = np.column_stack([X[rows], y[rows]]).astype(np.float64, copy=False)
         triangle = np.asarray(np.linalg.qr(np.vstack([triangle, block]), mode="r"))
     eps = np.finfo(float).eps * len(X)

@@ -8,11 +8,27 @@ import numpy as np
 import optax
 from jax import Array
 
-# From `theta` (d,) to value (), gradient (d,) and Hessian (d, d).
+# From `theta` (d,) to value (), gradient (d,) and Hessian (d, d), or what stands for it.
 Derivatives = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
 
 
-def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.ndarray, float]:
+def newton_direction(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Solve `H p = -g` in the least-squares sense, without singular values where many are sound."""
+    if len(gradient) > 256:  # fewer take no time
+        try:
+            pivots = np.linalg.cholesky(hessian).diagonal()
+        except np.linalg.LinAlgError:
+            pivots = np.zeros(1)
+        if pivots.min() > 1e-6 * pivots.max():
+            return np.linalg.solve(hessian, -gradient)
+    return np.linalg.lstsq(hessian, -gradient)[0]
+
+
+def minimize_newton(
+    derivatives: Derivatives,
+    theta: np.ndarray,
+    newton_direction: Callable[[np.ndarray, np.ndarray], np.ndarray] = newton_direction,
+) -> tuple[np.ndarray, float]:
     """Minimise a convex function in float64 by Newton's method with backtracking.
 
     Gives the minimiser and the minimum, to the rounding of the gradient; a ValueError where that
@@ -21,7 +37,7 @@ def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.nda
     value, gradient, hessian = derivatives(theta)
     scale = np.linalg.norm(gradient)
     for _ in range(200):
-        direction = _newton_direction(hessian, gradient)
+        direction = newton_direction(hessian, gradient)
         # The Newton decrement bounds the gap.
         decrement, size = -gradient @ direction, max(abs(value), 1.0)
         if decrement <= np.finfo(float).eps ** 2 * size:
@@ -46,18 +62,6 @@ def minimize_newton(derivatives: Derivatives, theta: np.ndarray) -> tuple[np.nda
             f"method; data may be separable, give l2 > 0"
         )
     return theta, float(value)
-
-
-def _newton_direction(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Solve `H p = -g` in the least-squares sense, without singular values where many are sound."""
-    if len(gradient) > 256:  # fewer take no time
-        try:
-            pivots = np.linalg.cholesky(hessian).diagonal()
-        except np.linalg.LinAlgError:
-            pivots = np.zeros(1)
-        if pivots.min() > 1e-6 * pivots.max():
-            return np.linalg.solve(hessian, -gradient)
-    return np.linalg.lstsq(hessian, -gradient)[0]
 
 
 def minimize_lbfgs(loss: Callable[[Array], Array], theta: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from lagc_jax import _keys
 from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
+    adopted,
     gram_norms,
     group_products,
     host_gram_norms,
@@ -21,6 +23,7 @@ from lagc_jax.problems._arrays import (
     stored,
     sum_groups,
 )
+from lagc_jax.problems._csr import fill_up, is_ragged
 from lagc_jax.problems._least_squares import least_squares
 from lagc_jax.problems._progress import steps
 from lagc_jax.problems.base import Problem
@@ -111,12 +114,13 @@ def _gram_is_cheaper(num_rows: int, num_features: int) -> bool:
     return num_features <= 2 * num_rows
 
 
-def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
+def linear_regression(X: Any, y: Any) -> LinearRegression:
     """Build a linear regression over M partitions, with its exact optimum and constants.
 
     Args:
-        X: features, (M, N, d); rows of zeros pad uneven partitions.
-        y: targets, (M, N).
+        X: features, (M, N, d); rows of zeros pad uneven partitions. Or a list of M partitions
+            (N_m, d) of different length, padded here.
+        y: targets, (M, N), or a list of M vectors (N_m,).
 
     Returns:
         The problem in the dtype of `X` (integers become floats); `optimum` is the closed-form
@@ -136,6 +140,8 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     >>> problem.smoothness.tolist()
     [1.0, 4.0]
     """
+    if is_ragged(X):
+        X, y, _ = fill_up(X, y, None)
     features, targets, dtype = partitioned(X, y)
     with_gram = _gram_is_cheaper(*features.shape[1:])
     with steps("linear_regression", 3, features.size > SLOW_DATA) as step:
@@ -143,7 +149,7 @@ def linear_regression(X: ArrayLike, y: ArrayLike) -> LinearRegression:
     values = dict(
         X=features,
         y=targets,
-        gram=fit.gram,
+        gram=None if fit.gram is None else adopted(fit.gram, dtype),
         tilt=fit.tilt,
         root=fit.root,
         smoothness=fit.smoothness,

@@ -8,6 +8,7 @@ enters no loss, gradient or constant.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +17,23 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite, shaped
-from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
+    adopted,
+    aligned,
     gram_norms,
     group_products,
     merge,
     partitioned,
     sample_partitions,
+    stored,
 )
+from lagc_jax.problems._csr import fill_up, is_ragged, is_sparse
 from lagc_jax.problems._logistic_fit import fit_logistic
+from lagc_jax.problems._logistic_gap import binary_log_p, logistic_gap
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import check_classes, sample_weights
+from lagc_jax.problems.sparse import SparseLogisticRegression, sparse_logistic_regression
 
 # Largest curvature of the log-sum-exp along one logit of two, and in any direction (see Boehning).
 BINARY_CURVATURE, SOFTMAX_CURVATURE = 0.25, 0.5
@@ -77,8 +83,9 @@ class LogisticRegression(Problem):
         move = theta - self.minimizer
         logit = jnp.matmul(self.signed, self.minimizer, precision=EXACT)
         shift = jnp.matmul(self.signed, move, precision=EXACT)
-        log_p = jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)])
-        return _gap(self, log_p, jnp.stack([jnp.zeros_like(shift), shift]), move)
+        return logistic_gap(
+            self, binary_log_p(logit), jnp.stack([jnp.zeros_like(shift), shift]), move
+        )
 
 
 @pytree()
@@ -140,7 +147,7 @@ class MultinomialRegression(Problem):
             jnp.einsum("mnd,dc->cmn", self.X, self.unflatten(point), precision=EXACT)
             for point in (self.minimizer, move)
         )
-        return _gap(self, jax.nn.log_softmax(logits, axis=0), shift, move)
+        return logistic_gap(self, jax.nn.log_softmax(logits, axis=0), shift, move)
 
 
 Logistic = LogisticRegression | MultinomialRegression
@@ -157,57 +164,27 @@ def _group_constants(problem: Logistic, X: Array, curvature: float, num_groups: 
     return curvature * gram_norms(merge(weighted, num_groups)) + penalty
 
 
-@lenient
-def _gap(problem: Logistic, log_p: Array, shift: Array, move: Array) -> Array:
-    """The loss minus its tangent at the optimum, sample by sample, and the tangent's slope there.
-
-    No two values of the loss are subtracted, so a small gap keeps its relative precision. Given are
-    log-probabilities at the minimiser and shifts of the logits from there, (C, M, N), and
-    `theta - theta*`.
-    """
-    penalty = 0.5 * problem.l2 * problem.num_partitions * jnp.sum(move**2)
-    samples = jnp.sum(problem.weights * _divergence(log_p, shift))
-    return samples + penalty + jnp.dot(problem.tilt, move, precision=EXACT)
-
-
-def _divergence(log_p: Array, shift: Array) -> Array:
-    """`A(z + s) - A(z) - p.s` over the leading axis, `A` the log-sum-exp and `p = softmax(z)`.
-
-    With `t = s - p.s` this is `log sum p exp(t)`, and `sum p t = 0`, so it is also
-    `log(1 + sum p (exp(t) - 1 - t))`, in which nothing cancels.
-    """
-    p = jnp.exp(log_p)
-    t = shift - jnp.sum(p * shift, axis=0)
-    limit = 80.0  # exp(80) is a float32
-    near = jnp.log1p(jnp.sum(p * _exp_minus_tangent(jnp.minimum(t, limit)), axis=0))
-    far = jax.nn.logsumexp(log_p + t, axis=0)
-    return jnp.where(jnp.max(t, axis=0) <= limit, near, far)
-
-
-def _exp_minus_tangent(t: Array) -> Array:
-    """`exp(t) - 1 - t` to a few roundings, by its series near 0."""
-    small = jnp.clip(t, -0.25, 0.25)
-    tail = jnp.ones_like(t)
-    for n in range(13, 2, -1):  # the first term left out is 0.25^12 / 14! of the first: 1e-18
-        tail = 1 + small * tail / n
-    return jnp.where(jnp.abs(t) <= 0.25, 0.5 * small**2 * tail, jnp.expm1(t) - t)
-
-
 def logistic_regression(
-    X: ArrayLike, y: ArrayLike, *, l2: float, weights: ArrayLike | None = None
-) -> LogisticRegression:
+    X: Any, y: Any, *, l2: float, weights: Any = None
+) -> LogisticRegression | SparseLogisticRegression:
     """Build a logistic regression over M partitions, solved by Newton's method in float64.
 
     Args:
-        X: features, (M, N, d).
-        y: labels in {-1, +1}, (M, N).
+        X: features, (M, N, d), or a list of M partitions (N_m, d) of different length. Or sparse:
+            a matrix (S, d) of SciPy, or BCSR or BCOO of JAX, with the rows of all partitions one
+            after the other, or a list of M of them.
+        y: labels in {-1, +1}, (M, N), or a list of M vectors (N_m,), as are then the weights.
         l2: penalty `l2/2 |theta|^2` of every partition (`M l2` in the whole loss), `l2 >= 0`.
         weights: of the samples, (M, N), not negative; 0 for padding, whose label may then be any
             number. Ones by default.
 
     Returns:
         The problem in the dtype of `X`. `smoothness` is a quarter of the largest eigenvalue of
-        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`.
+        `X_m^T X_m` plus `l2`; `strong_convexity` is the bound `M l2`. More than a million float32
+        numbers give it a relative error of up to 1e-6. Of sparse data, eigenvalues come
+        from Lanczos's method: for partitions and the whole with an estimated error below 1e-14, for
+        other groups as soon as 25 more of its steps raise them by less than 100 roundings, or after
+        200 steps; they are never too large but for rounding.
 
     Raises:
         ValueError: if shapes do not fit, data are not finite, labels are not -1 or 1, weights or
@@ -217,17 +194,22 @@ def logistic_regression(
     >>> problem.smoothness.tolist()
     [1.25, 2.0]
     """
+    if is_sparse(X):
+        return sparse_logistic_regression(X, y, l2, weights)
+    if is_ragged(X):
+        X, y, weights = fill_up(X, y, weights)
     features, labels, dtype = partitioned(X, y)
     w = sample_weights(weights, labels)
     wrong = labels[(np.abs(labels) != 1) & (w > 0)]
     if wrong.size:
         raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
     # With signed features the logits are (0, -y x.theta) and class 0 is always the right one.
-    signed = -labels[:, :, None] * features
+    signed = aligned(features.shape, features.dtype)
+    np.multiply(-labels[:, :, None], features, out=signed)
     right = np.zeros(labels.shape, int)
     space = np.array([[0.0], [1.0]])
     values = fit_logistic(signed, right, w, l2, space, space, BINARY_CURVATURE, dtype)
-    return LogisticRegression(signed=jnp.asarray(signed, dtype), **values)
+    return LogisticRegression(signed=adopted(signed, dtype), **values)
 
 
 def multinomial_regression(
@@ -242,8 +224,8 @@ def multinomial_regression(
 
     Its parameters are `W` (d, C), a column of logits a class; starts and trajectories have that
     form. With two classes its path is that of `logistic_regression` with `l2/2`, `W` holding
-    `(-theta/2, theta/2)`. Newton's method runs in float64 and holds a Hessian of `(d (C-1))^2`
-    numbers: for more than some thousand parameters, `general_problem` finds the optimum by L-BFGS.
+    `(-theta/2, theta/2)`. Newton's method runs in float64; up to a million numbers in X, or with
+    fewer samples than features, it holds a Hessian of `(d (C-1))^2` numbers, otherwise of `d^2`.
 
     Args:
         X: features, (M, N, d); a column of ones makes an intercept.
@@ -268,11 +250,11 @@ def multinomial_regression(
     >>> problem.smoothness.tolist(), problem.unflatten(problem.minimizer).shape
     ([1.5, 3.0], (1, 3))
     """
+    if is_ragged(X):
+        X, y, weights = fill_up(X, y, weights)
     features, classes, dtype = partitioned(X, y)
     labels, w, C = check_classes(classes, weights, num_classes)
     # A vector added to every column of W changes no probability: Newton's method moves in the rest.
     rest = np.linalg.svd(np.ones((1, C)))[2][1:].T
     values = fit_logistic(features, labels, w, l2, np.eye(C), rest, SOFTMAX_CURVATURE, dtype)
-    return MultinomialRegression(
-        X=jnp.asarray(features, dtype), labels=jnp.asarray(labels), **values
-    )
+    return MultinomialRegression(X=stored(features, dtype), labels=jnp.asarray(labels), **values)

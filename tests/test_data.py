@@ -1,5 +1,6 @@
 """A user's CSV file: standardised, dealt to the workers, no row lost; clear refusals."""
 
+import common
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,3 +258,27 @@ def test_files_that_do_not_fit_are_refused(tmp_path, write):
     ):
         with pytest.raises(ValueError, match=message):
             load_data(paths, **arguments)
+
+
+@pytest.mark.parametrize("loss", ["linear", "logistic", "multinomial"])
+def test_scripts_build_the_problem_of_their_options(loss, write, capsys):
+    parser = common.Parser()
+    common.data_options(parser.add_argument_group("problem"))
+    path = write(FRAME.assign(owner=[*"aaabbbbccccc"]).to_csv(index=False))
+    given = ["--csv", str(path), "--target", "y", "--partition", "owner", "--loss", loss]
+    problem = common.read_problem(parser.parse_args([*given, "--l2", "0.1"]), None)
+    assert problem.num_partitions == 3
+    data = load_data(path, target="y", worker="owner", loss=loss)
+    alone = {
+        "linear": lambda: lj.linear_regression(data.X, data.y),
+        "logistic": lambda: lj.logistic_regression(data.X, data.y, l2=0.1, weights=data.weights),
+        "multinomial": lambda: lj.problems.multinomial_regression(
+            data.X, data.y, l2=0.1, weights=data.weights
+        ),
+    }[loss]()
+    assert float(problem.optimum) == float(alone.optimum)
+    said = {"linear": "", "logistic": "Labels: 0 is -1, 1 is 1\n",
+            "multinomial": "Labels: 0 is 0, 1 is 1\n"}  # fmt: skip
+    assert capsys.readouterr().out == said[loss]
+    with pytest.raises(ValueError, match=r"partition='owner' names a column of no table"):
+        common.read_problem(parser.parse_args(given[4:]), None)

@@ -71,25 +71,29 @@ def fit(
     >>> table.columns.tolist()
     ['delays', 'parameters', 'log-likelihood', 'AIC', 'KS', 'p-value']
     """
-    import pandas as pd
-
     whole_number("num_bootstrap", num_bootstrap, 0)
     samples, place = _by_group(times, groups)
     zeros = min(sample[0] for sample in samples) == 0
     names = WITH_ZEROS if zeros else tuple(ESTIMATORS)
-    fits = {name: _fit_groups(name, samples) for name in names}
+    table = _tabulated({name: _fit_groups(name, samples) for name in names}, place)
+    if num_bootstrap:
+        best = str(table.index[0])
+        rng = np.random.default_rng(seed)
+        table.loc[best, "p-value"] = _p_value(best, samples, num_bootstrap, rng)
+    return table
+
+
+def _tabulated(fits: "dict[str, _Fitted]", place: np.ndarray | None) -> "pd.DataFrame":
+    """A row a family, by rising AIC."""
+    import pandas as pd
+
     rows = [
         (name, _stacked(one.laws, place), one.size, one.likelihood, one.aic, one.distance, np.nan)
         for name, one in fits.items()
     ]
     columns = ["family", "delays", "parameters", "log-likelihood", "AIC", "KS", "p-value"]
     table = pd.DataFrame(rows, columns=columns).set_index("family")
-    table = table.sort_values("AIC", kind="stable")
-    if num_bootstrap:
-        best = str(table.index[0])
-        rng = np.random.default_rng(seed)
-        table.loc[best, "p-value"] = _p_value(best, samples, num_bootstrap, rng)
-    return table
+    return table.sort_values("AIC", kind="stable")
 
 
 class _Fitted(NamedTuple):

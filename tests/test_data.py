@@ -1,11 +1,15 @@
 """A user's CSV file: standardised, dealt to the workers, no row lost; clear refusals."""
 
+import common
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+from scipy.io import savemat
+from sklearn.datasets import dump_svmlight_file
 
 import lagc_jax as lj
-from lagc_jax.problems.data import load_csv
+from lagc_jax.problems.data import load_csv, load_data
 
 ROWS = 10
 
@@ -129,3 +133,152 @@ def test_bad_files_are_refused(write, text, arguments, message):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"csv=.*nowhere\.csv does not exist; give"):
         load_csv(tmp_path / "nowhere.csv", 2)
+
+
+S, D = 12, 3
+FEATURES = np.random.default_rng(1).normal(size=(S, D)) * [1, 10, 100] + 5
+LABELS = np.arange(S) % 2
+FRAME = pd.DataFrame(FEATURES, columns=["a", "b", "c"]).assign(y=LABELS)
+
+
+def raw(path, num_workers=1, **arguments):
+    data = load_data(path, num_workers, standardise=False, **arguments)
+    return data.X[0], data.y[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "blanks", "libsvm", "mat", "one.mat", "sparse"])
+def test_every_format_holds_the_same_samples(kind, tmp_path):
+    path, header = tmp_path / f"samples.{kind}", None
+    if kind == "csv":
+        FRAME.to_csv(path, index=False, sep=";", decimal=",")
+    elif kind == "parquet":
+        FRAME.to_parquet(path)
+    elif kind == "blanks":
+        np.savetxt(path, np.column_stack([FEATURES, LABELS]), fmt="%25.17g")
+        header = False
+    elif kind == "libsvm":
+        dump_svmlight_file(FEATURES, LABELS, str(path := tmp_path / "a9a.t"), zero_based=False)
+    else:
+        path = tmp_path / "samples.mat"
+        held = {
+            "mat": {"X": FEATURES, "labels": LABELS, "other": np.ones(3), "n": 12},
+            "one.mat": {"data": np.column_stack([FEATURES, LABELS])},
+            "sparse": {"X": sparse.csc_matrix(FEATURES.T), "y": LABELS},
+        }
+        savemat(path, held[kind])
+    X, y = raw(path, header=header)
+    np.testing.assert_allclose(X, FEATURES, rtol=1e-15)
+    np.testing.assert_array_equal(y, LABELS)
+
+
+def test_labels_become_signs_or_classes(write):
+    words = np.array(["no", "yes", "maybe"])
+    for labels, loss, expected, classes in (
+        (LABELS, "logistic", 2 * LABELS - 1, (0, 1)),
+        (2 * LABELS - 1, "logistic", 2 * LABELS - 1, (-1, 1)),
+        (words[LABELS], "logistic", 2 * LABELS - 1, ("no", "yes")),
+        (LABELS == 1, "logistic", 2 * LABELS - 1, (False, True)),
+        (10 * (np.arange(S) % 3), "multinomial", np.arange(S) % 3, (0, 10, 20)),
+        (words[np.arange(S) % 3], "multinomial", np.arange(1, S + 1) % 3, ("maybe", "no", "yes")),
+    ):
+        path = write(FRAME.assign(y=labels).to_csv(index=False))
+        data = load_data(path, 1, "y", loss=loss)
+        np.testing.assert_array_equal(data.y[0], expected)
+        assert data.classes == classes
+        standard = (FEATURES - FEATURES.mean(axis=0)) / FEATURES.std(axis=0)
+        np.testing.assert_allclose(data.X[0], np.column_stack([standard, np.ones(S)]), rtol=1e-12)
+
+
+def test_workers_have_their_files_or_their_name_in_a_column(tmp_path, write):
+    sizes = [5, 1, 6]
+    owner = np.repeat(["w10", "w2", "w1"], sizes)
+    FRAME.assign(owner=owner).to_csv(tmp_path / "all.csv", index=False)
+    paths = []
+    for name in ("w1", "w2", "w10"):
+        paths.append(tmp_path / f"{name}.csv")
+        FRAME[owner == name].to_csv(paths[-1], index=False)
+    named = load_data(tmp_path / "all.csv", worker="owner", loss="logistic", target="y")
+    filed = load_data(paths, loss="logistic")
+    last = load_data(tmp_path / "all.csv", worker="owner", loss="logistic")  # y is the last other
+    for data in (named, filed, last):
+        assert data.weights.sum(axis=1).tolist() == [6, 1, 5]
+        for m, name in enumerate(("w1", "w2", "w10")):
+            count = (owner == name).sum()
+            np.testing.assert_array_equal(data.y[m, :count], 2 * LABELS[owner == name] - 1)
+            np.testing.assert_array_equal(data.X[m, count:], 0)
+        np.testing.assert_allclose(data.X, named.X, rtol=1e-12)
+    # Workers of unequal sizes minimise the same loss as one with all the samples.
+    whole = load_data(write(FRAME.to_csv(index=False)), 1, loss="logistic")
+    optima = [
+        lj.logistic_regression(data.X, data.y, l2=0.6 / len(data.X), weights=data.weights).optimum
+        for data in (whole, named)
+    ]
+    np.testing.assert_allclose(optima[0], optima[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "message"),
+    [
+        (FRAME, dict(loss="hinge"), r"loss='hinge' is unknown; give one of"),
+        (FRAME, dict(num_workers=None), r"names no workers; give num_workers, or worker="),
+        (FRAME, dict(worker="who"), r"worker='who' is not a column of"),
+        (FRAME, dict(worker="y", target="c", num_workers=3), r"2 workers .* for num_workers=3"),
+        (FRAME, dict(target="a", loss="multinomial"), r"'a' has 12 labels in 12 rows .* no class"),
+        (FRAME.assign(y=[*"abcabcabcabc"]), dict(loss="logistic"), r"3 labels .*'multinomial'"),
+        (FRAME.assign(y=[*"aaaaaaaaaaaa"]), dict(loss="logistic"), r"target='y' is constant in"),
+        (FRAME.assign(y=[None, *"abcabcabcab"]), dict(loss="multinomial"), r"row 1 .* no label"),
+        (FRAME.assign(w=[None, *"abcabcabcab"]), dict(worker="w"), r"row 1 .* names no worker"),
+        (FRAME[["y"]], dict(loss="logistic"), r"no column but target='y'"),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(frame, arguments, message, write):
+    path = write(frame.to_csv(index=False))
+    with pytest.raises(ValueError, match=message):
+        load_data(path, **dict(num_workers=2) | arguments)
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path, write):
+    one, two = tmp_path / "one.csv", write(FRAME.drop(columns="a").to_csv(index=False))
+    FRAME.to_csv(one, index=False)
+    savemat(tmp_path / "two.mat", {"A": np.ones((3, 2)), "B": np.ones((3, 2)), "y": np.arange(3)})
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(9))
+    (tmp_path / "bad.svm").write_text("1 1:x\n")
+    (tmp_path / "good.svm").write_text("1 1:2\n")
+    for paths, arguments, message in (
+        ([one, two], {}, r"has the columns \['b', 'c', 'y'\] but .*; give files of the same"),
+        ([one, one], dict(num_workers=3), r"2 files for num_workers=3; give 2"),
+        ([one, one], dict(worker="y"), r"worker= names the workers of one file"),
+        ([], {}, r"path names no file"),
+        (tmp_path / "two.mat", {}, r"holds \{'A': \(3, 2\), .*; give a file with one matrix"),
+        (tmp_path / "new.mat", {}, r"version 7.3; save it with '-v7'"),
+        (tmp_path / "none.mat", {}, r"none.mat does not exist"),
+        (tmp_path / "bad.svm", {}, r"cannot be read as libsvm's format"),
+        (tmp_path / "none.svm", {}, r"none.svm.* does not exist"),
+        (tmp_path / "good.svm", dict(target="y"), r"no columns to name"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_data(paths, **arguments)
+
+
+@pytest.mark.parametrize("loss", ["linear", "logistic", "multinomial"])
+def test_scripts_build_the_problem_of_their_options(loss, write, capsys):
+    parser = common.Parser()
+    common.data_options(parser.add_argument_group("problem"))
+    path = write(FRAME.assign(owner=[*"aaabbbbccccc"]).to_csv(index=False))
+    given = ["--csv", str(path), "--target", "y", "--partition", "owner", "--loss", loss]
+    problem = common.read_problem(parser.parse_args([*given, "--l2", "0.1"]), None)
+    assert problem.num_partitions == 3
+    data = load_data(path, target="y", worker="owner", loss=loss)
+    alone = {
+        "linear": lambda: lj.linear_regression(data.X, data.y),
+        "logistic": lambda: lj.logistic_regression(data.X, data.y, l2=0.1, weights=data.weights),
+        "multinomial": lambda: lj.problems.multinomial_regression(
+            data.X, data.y, l2=0.1, weights=data.weights
+        ),
+    }[loss]()
+    assert float(problem.optimum) == float(alone.optimum)
+    said = {"linear": "", "logistic": "Labels: 0 is -1, 1 is 1\n",
+            "multinomial": "Labels: 0 is 0, 1 is 1\n"}  # fmt: skip
+    assert capsys.readouterr().out == said[loss]
+    with pytest.raises(ValueError, match=r"partition='owner' names a column of no table"):
+        common.read_problem(parser.parse_args(given[4:]), None)

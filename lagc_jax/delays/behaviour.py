@@ -103,18 +103,20 @@ def _run(
     """Expectation-maximisation; likelihood, location, scale, chain and states at its end."""
     location, scale, chain = start
     before = -math.inf
-    for step in range(num_steps):
-        likelihood, bad, moves = _smooth(logs, known, location, scale, chain)
-        if likelihood - before <= 1e-7 * known.sum() or step == num_steps - 1:
+    likelihood, bad, moves = _smooth(logs, known, location, scale, chain)
+    for _ in range(num_steps):
+        if likelihood - before <= 1e-7 * known.sum():
             break
         before = likelihood
         weight = np.where(known, bad, 0)
         centred = np.where(known, logs - location, 0)
         jump = float((weight * centred).sum() / max(weight.sum(), 1e-300))
-        chain = jump, *(float(np.clip(move, 1e-9, 1 - 1e-9)) for move in moves)
+        enter, leave = np.clip(moves, 1e-9, 1 - 1e-9).tolist()
+        chain = jump, enter, leave
         location, scale = _spread(logs, known, jump * bad, each)
         rest = (weight * (1 - weight)).sum() * jump**2 / known.sum()
         scale = max(math.sqrt(scale**2 + rest), 1e-9)
+        likelihood, bad, moves = _smooth(logs, known, location, scale, chain)
     return likelihood, location, scale, chain, bad
 
 
@@ -124,7 +126,9 @@ def _spread(
     """Locations (W,) of logarithms less a shift, and the deviation from them."""
     values = np.where(known, logs - shift, 0)
     count = known.sum(axis=0)
-    mean = values.sum(axis=0) / np.maximum(count, 1) if each else values.sum() / count.sum()
+    mean: Any = values.sum() / count.sum()
+    if each:  # a worker without an entry is as all are
+        mean = np.where(count > 0, values.sum(axis=0) / np.maximum(count, 1), mean)
     location = np.broadcast_to(np.asarray(mean), logs.shape[1:])
     return location, math.sqrt(
         float((np.where(known, values - location, 0) ** 2).sum()) / known.sum()
@@ -187,8 +191,7 @@ def fit_failures(times: ArrayLike | Trace, delays: TimeSource | None = None) -> 
     '0.125'
     """
     table = _table(times)
-    if delays is None:
-        delays = fit(table, num_bootstrap=0)["delays"].iloc[0]
+    source: Any = fit(table, num_bootstrap=0)["delays"].iloc[0] if delays is None else delays
     answered = np.isfinite(table)
     T = len(table)
     last = np.where(answered.any(axis=0), T - np.argmax(answered[::-1], axis=0), 0)
@@ -209,7 +212,7 @@ def fit_failures(times: ArrayLike | Trace, delays: TimeSource | None = None) -> 
         forever = float(ends.sum()) / (alive + float(ends.sum()))
         if max(abs(once - before[0]), abs(forever - before[1])) < 1e-12:
             break
-    return Failures(delays, once=once, forever=forever)
+    return Failures(source, once=once, forever=forever)
 
 
 class Loads(NamedTuple):

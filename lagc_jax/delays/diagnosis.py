@@ -105,7 +105,8 @@ def diagnose(times: ArrayLike | Trace, seed: int = 0) -> Diagnosis:
     apart = np.array([_between(_mixed(values, rng)) for _ in range(NUM_SHUFFLES)])
     half = len(table) // 2
     first, second = (np.median(_known(part)) for part in (table[:half], table[len(table) - half :]))
-    labels = _labels(values, lag - np.nanmean(within[:, 0]) if np.isfinite(lag) else 0.0)
+    excess = float(lag - within[:, 0].mean()) if np.isfinite(lag) else 0.0
+    labels = _labels(values, excess)
     medians = [np.median(_known(table[:, labels == g])) for g in range(labels.max() + 1)]
     return Diagnosis(
         lag=float(lag - within[:, 0].mean()),

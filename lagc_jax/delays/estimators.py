@@ -183,7 +183,7 @@ def _em_step(times: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array([*updated, math.log(slow / (N - slow))]), likelihood
 
 
-def _after_shift(estimate: Estimator, kind: type[Shifted]) -> Estimator:
+def _after_shift(estimate: Estimator, kind: Callable[..., Shifted]) -> Estimator:
     """An estimator of a family after a shift, from that of the family of the excess."""
 
     def shifted(times: np.ndarray) -> Fit:

@@ -1,4 +1,12 @@
-"""Which family measured computing times follow: maximum likelihood and goodness of fit."""
+"""Which family measured computing times follow: maximum likelihood and goodness of fit.
+
+The p-value of a fit is that of a parametric bootstrap: the share of samples of the fitted law,
+rounded as the times are, which the family, fitted to them anew, misses by a larger
+Kolmogorov-Smirnov distance (Stute, Gonzalez Manteiga, Presedo Quindimil, "Bootstrap based
+goodness-of-fit-tests", Metrika 40, 1993). It is judged by at most 4000 of the times and 8 of the
+groups, drawn at random, and ten worse samples end it (Besag and Clifford, "Sequential Monte Carlo
+p-values", Biometrika 78, 1991).
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,34 +40,28 @@ def fit(
     All times are taken as independent draws of one law, or of one law a group of workers.
     `Discrete` is not among the families: its fit is `Discrete(times)`, the data themselves, whose
     probabilities do not compare to densities. The smallest time is the estimate of the shift of an
-    exponential and of Pareto's scale: it exceeds the truth by a term of order `1/N`. The shift of
-    the other families is where the likelihood has its highest inner maximum; if it has none, it is
-    the smallest time less what the fitted law expects the smallest of N to exceed it by.
+    exponential and of Pareto's scale: it exceeds the truth by a term of order `1/N`. Other shifts
+    are where the likelihood has its highest inner maximum or, if it has none, below the smallest
+    time by what the fitted law expects.
 
-    The p-value is that of a parametric bootstrap of the best family: the share of samples of the
-    fitted law, rounded as the times are, which the family, fitted to them anew, misses by a larger
-    Kolmogorov-Smirnov distance (Stute, Gonzalez Manteiga, Presedo Quindimil, "Bootstrap based
-    goodness-of-fit-tests", Metrika 40, 1993). It is judged by at most 4000 of the times and 8 of
-    the groups, drawn at random, and ten worse samples end it (Besag and Clifford, "Sequential Monte
-    Carlo p-values", Biometrika 78, 1991). A small one says that no family here is good enough;
-    whether times are independent is said by `diagnose`.
+    The p-value of the best family is that of a parametric bootstrap of its Kolmogorov-Smirnov
+    distance; a small one says that no family here is good enough. Whether times are independent is
+    said by `diagnose`.
 
     Args:
         times: a `Trace`, or times of any shape, iterations x workers say; NaN, `inf` or masked
             where a worker never answered: such entries are left out. Where some are zero the
             families that cannot have them are left out, with a warning.
         groups: a label a column of the times: workers with the same one have the same parameters,
-            which have shape (W,) then. `range(W)` fits every worker by itself. AIC says whether it
-            pays.
+            of shape (W,) then. `range(W)` fits every worker by itself. AIC says whether it pays.
         num_bootstrap: samples behind the p-value; none if 0.
         seed: of those.
 
     Returns:
         A frame indexed by family, sorted by rising AIC, with the columns `delays` (the fitted
         `Delays`), `parameters` (their number), `log-likelihood`, `AIC` (twice the number minus
-        twice the log-likelihood), `KS` (the Kolmogorov-Smirnov distance to the empirical
-        distribution function; with groups, that of the levels at which times lie in their laws to
-        the uniform one) and `p-value` (of the first row; NaN below).
+        twice the log-likelihood), `KS` (the Kolmogorov-Smirnov distance of the levels of times in
+        their law to the uniform one) and `p-value` (of the first row; NaN below).
 
     Raises:
         ValueError: for times that are not numbers or negative (the entry is named), fewer than two
@@ -69,26 +71,29 @@ def fit(
     >>> table.columns.tolist()
     ['delays', 'parameters', 'log-likelihood', 'AIC', 'KS', 'p-value']
     """
-    import pandas as pd
-
     whole_number("num_bootstrap", num_bootstrap, 0)
     samples, place = _by_group(times, groups)
-    names = list(ESTIMATORS)
-    if min(sample[0] for sample in samples) == 0:
-        names = list(WITH_ZEROS)
-    fits = {name: _fit_groups(name, samples) for name in names}
+    zeros = min(sample[0] for sample in samples) == 0
+    names = WITH_ZEROS if zeros else tuple(ESTIMATORS)
+    table = _tabulated({name: _fit_groups(name, samples) for name in names}, place)
+    if num_bootstrap:
+        best = str(table.index[0])
+        rng = np.random.default_rng(seed)
+        table.loc[best, "p-value"] = _p_value(best, samples, num_bootstrap, rng)
+    return table
+
+
+def _tabulated(fits: "dict[str, _Fitted]", place: np.ndarray | None) -> "pd.DataFrame":
+    """A row a family, by rising AIC."""
+    import pandas as pd
+
     rows = [
         (name, _stacked(one.laws, place), one.size, one.likelihood, one.aic, one.distance, np.nan)
         for name, one in fits.items()
     ]
     columns = ["family", "delays", "parameters", "log-likelihood", "AIC", "KS", "p-value"]
     table = pd.DataFrame(rows, columns=columns).set_index("family")
-    table = table.sort_values("AIC", kind="stable")
-    if num_bootstrap:
-        best = str(table.index[0])
-        rng = np.random.default_rng(seed)
-        table.loc[best, "p-value"] = _p_value(best, samples, num_bootstrap, rng)
-    return table
+    return table.sort_values("AIC", kind="stable")
 
 
 class _Fitted(NamedTuple):

@@ -92,8 +92,9 @@ class Trace(TimeSource):
         frame = times
         if not isinstance(frame, pd.DataFrame):
             if np.ma.isMaskedArray(times):
-                kind, none = (times.dtype, "NaT") if times.dtype.kind == "m" else (float, "nan")
-                times = np.ma.filled(times.astype(kind), np.array(none, kind))
+                span = times.dtype.kind == "m"
+                missing: Any = np.timedelta64("NaT") if span else np.nan
+                times = np.ma.filled(times if span else times.astype(float), missing)
             try:
                 array = np.asarray(times)
             except ValueError:

@@ -77,20 +77,12 @@ def load_data(
         raise ValueError(f"loss={loss!r} is unknown; give one of {LOSSES}")
     paths = [path] if isinstance(path, str | Path) else list(path)
     M = None if num_workers is None else whole_number("num_workers", num_workers)
-    frames = read_samples(paths, target, header, worker)
-    features, targets, rows = [], [], []
-    for one, (frame, name) in zip(paths, frames, strict=True):
-        rest = [column for column in frame.columns if column not in (name, worker)]
-        if not rest:
-            raise ValueError(f"csv={one} has no column but target={name!r}; give features as well")
-        features.append(np.column_stack([_numbers(one, c, frame[c]) for c in rest]))
-        labels = frame[name] if loss != "linear" else _numbers(one, name, frame[name])
-        targets.append(np.asarray(labels))
-        rows.append(len(frame))
-    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    names = [column for column in frames[0][0].columns if column not in (frames[0][1], worker)]
-    X, y, target = np.concatenate(features), np.concatenate(targets), frames[0][1]
-    parts = _parts(where, rows, M, None if worker is None else frames[0][0][worker])
+    files = [_File(*found) for found in read_samples(paths, target, header, worker)]
+    where = str(paths[0]) if len(paths) < 2 else f"{paths[0]} and {len(paths) - 1} more"
+    names, target = files[0].features(worker), files[0].target
+    X, y = _numbers_of(paths, files, names, loss)
+    owners = None if worker is None else files[0].frame[worker]
+    parts = _parts(where, [len(one.frame) for one in files], M, owners)
     classes: tuple[Any, ...] = ()
     if loss != "linear":
         y, classes = _coded(where, target, y, loss)
@@ -104,6 +96,33 @@ def load_data(
     if standardise:
         X = np.column_stack([X[:, X.any(axis=0)], np.ones(len(X))])
     return Data(gather(X, parts), gather(y, parts), gather(np.ones(len(y)), parts), classes)
+
+
+class _File(NamedTuple):
+    """What was read from a file, and which column is the target."""
+
+    frame: "pd.DataFrame"
+    target: str
+
+    def features(self, worker: str | None) -> list[str]:
+        return [name for name in self.frame.columns if name not in (self.target, worker)]
+
+
+def _numbers_of(
+    paths: Sequence[str | Path], files: Sequence[_File], names: Sequence[str], loss: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (S, d) and targets (S,) of all files, labels as they are."""
+    features, targets = [], []
+    for path, (frame, target) in zip(paths, files, strict=True):
+        if not names:
+            raise ValueError(
+                f"csv={path} has no column but target={target!r}; give features as well"
+            )
+        features.append(np.column_stack([_numbers(path, name, frame[name]) for name in names]))
+        linear = loss == "linear"
+        labels = _numbers(path, target, frame[target]) if linear else np.asarray(frame[target])
+        targets.append(labels)
+    return np.concatenate(features), np.concatenate(targets)
 
 
 def load_csv(

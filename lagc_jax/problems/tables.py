@@ -119,10 +119,10 @@ def _read_mat(path: str | Path, target: str | None) -> tuple["pd.DataFrame", str
     import pandas as pd
     from scipy.io import loadmat
 
+    if not Path(path).exists():
+        raise ValueError(f"{path} does not exist; give the path of a .mat file")
     try:
         loaded = loadmat(path, chars_as_strings=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; give the path of a .mat file") from None
     except NotImplementedError:
         raise ValueError(f"{path} is of MATLAB's version 7.3; save it with '-v7'") from None
     except (OSError, ValueError, TypeError) as error:
@@ -140,7 +140,11 @@ def _read_mat(path: str | Path, target: str | None) -> tuple["pd.DataFrame", str
         names = _numbered(matrix.shape[1])
         return pd.DataFrame(matrix, columns=names), names[-1] if target is None else target
     chosen = [n for n in vectors if target in (None, n)]
-    pairs = [(m, v) for m in matrices for v in chosen if vectors[v].size in matrices[m].shape]
+    by_axis = (
+        [(m, v) for m in matrices for v in chosen if vectors[v].size == matrices[m].shape[axis]]
+        for axis in (0, 1)
+    )
+    pairs = next((found for found in by_axis if found), [])
     if len(pairs) != 1:
         raise ValueError(
             f"{path} holds {shapes}; give a file with one matrix of samples, and target= the name "

@@ -1,0 +1,181 @@
+"""How event-driven servers compare, beside what their papers claim.
+
+All schemes learn the same regression from minibatches, under the same computing times of the same
+workers; each takes the step size that serves it best. What is compared is the time to a gap, and
+the gap at the end of a run of one step size.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from lagc_jax.delays.base import Exponential, Pareto, TimeSource
+from lagc_jax.experiments.claims import claims_table, decide
+from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.linear import gaussian_linear_regression
+from lagc_jax.problems.stochastic import minibatch
+from lagc_jax.schemes.asynchronous import (
+    asynchronous,
+    delay_adaptive,
+    k_async,
+    k_batch_async,
+    k_batch_sync,
+    k_sync,
+    mindflayer,
+    rennala,
+    ringmaster,
+)
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.targets import Gap, Iterate, Several
+
+M = 12  # workers
+STEPS = (0.03, 0.1, 0.3)  # over 1/L
+
+
+class Claim(NamedTuple):
+    """A paper's claim: under a law, a scheme has less of something than another.
+
+    Attributes:
+        paper, text: as in `literature.Claim`.
+        law: of `laws`.
+        scheme, than: of `schemes`.
+        column: of `table_frame`.
+    """
+
+    paper: str
+    text: str
+    law: str
+    scheme: str
+    than: str
+    column: str = "time"
+
+
+CLAIMS = (
+    Claim("Dutta et al. 2018", "asynchrony beats waiting for all", "unequal", "ASGD", "all"),
+    Claim("Dutta et al. 2018", "K-async is no slower than K-sync", "unequal", "K-async", "K-sync"),
+    Claim(
+        *("Dutta et al. 2018", "fresh gradients end closer than stale ones, of one step size"),
+        *("unequal", "K-batch-sync", "K-batch-async", "final"),
+    ),
+    Claim(
+        *("Mishchenko et al. 2022", "steps that fit the delays beat a constant one"),
+        *("unequal", "delay-adaptive ASGD", "ASGD"),
+    ),
+    Claim(
+        *("Mishchenko et al. 2022", "asynchrony beats minibatches of all workers"),
+        *("unequal", "delay-adaptive ASGD", "all"),
+    ),
+    Claim("Tyurin, Richtarik 2023", "Rennala beats waiting for all", "unequal", "Rennala", "all"),
+    Claim("Maranjyan et al. 2025", "Ringmaster beats ASGD", "unequal", "Ringmaster", "ASGD"),
+    Claim("Maranjyan et al. 2025", "Ringmaster beats Rennala", "unequal", "Ringmaster", "Rennala"),
+    Claim(
+        *("Maranjyan, Omar, Richtarik 2025", "MindFlayer beats Rennala where tails are heavy"),
+        *("heavy tail", "MindFlayer", "Rennala"),
+    ),
+    Claim(
+        *("Maranjyan, Omar, Richtarik 2025", "MindFlayer beats ASGD where tails are heavy"),
+        *("heavy tail", "MindFlayer", "ASGD"),
+    ),
+)
+
+
+def laws() -> dict[str, TimeSource]:
+    """Times of the workers: of equal and very unequal ones, and of heavy tails."""
+    return {
+        "equal": Exponential(np.ones(M)),
+        "unequal": Exponential(np.geomspace(2.0, 0.02, M)),
+        "heavy tail": Pareto(1.0, 1.05),
+    }
+
+
+def schemes() -> dict[str, Scheme]:
+    """Every way to wait, with batches of the number of workers where there is one."""
+    allotted = 2.0
+    success = 1 - float(Pareto(1.0, 1.05).survival(allotted))
+    return {
+        "all": k_sync(M, M),
+        "K-sync": k_sync(M, 8),
+        "K-batch-sync": k_batch_sync(M, M),
+        "K-async": k_async(M, 8),
+        "K-batch-async": k_batch_async(M, M),
+        "ASGD": asynchronous(M),
+        "delay-adaptive ASGD": delay_adaptive(M),
+        "Rennala": rennala(M, M),
+        "Ringmaster": ringmaster(M, M),
+        "MindFlayer": mindflayer(M, 2, allotted, success),
+    }
+
+
+def problem(key: Array) -> Problem:
+    """A regression of 10 parameters, with minibatches of one sample of every partition."""
+    whole = gaussian_linear_regression(key, M, num_rows=20, num_features=10, spread=3.0, noise=1.0)
+    return minibatch(whole, 1, jax.random.fold_in(key, 1))
+
+
+def experiment(
+    key: Array,
+    chosen: Mapping[str, Scheme],
+    times: Mapping[str, TimeSource],
+    accuracy: float,
+    num_iterations: int,
+    num_realisations: int,
+) -> Experiment:
+    """Every scheme under every law with every step size, to a gap and to the end."""
+    return Experiment(
+        problems={"regression": problem(key)},
+        schemes=chosen,
+        delays=times,
+        num_iterations=num_iterations,
+        num_realisations=num_realisations,
+        target=Several((Gap([accuracy]), Iterate([num_iterations]))),
+        step_sizes=STEPS,
+        quantiles=[],
+        key=key,
+    )
+
+
+def table_frame(found: pd.DataFrame, step_size: float = 0.3) -> pd.DataFrame:
+    """A row a law and scheme, of the table of an `experiment`.
+
+    Columns: the mean `time` to the gap with the step size of the least, which is `step_size`, with
+    its `standard_error`, `updates`, `communication` and `computation`, all `inf` where no step size
+    gets there in all realisations; and `final`, the mean gap after all updates with the step size
+    given.
+    """
+    names = ["delays", "scheme"]
+    hits = found[found["accuracy"].notna()]
+    best = hits.loc[hits.groupby(names, sort=False)["time_mean"].idxmin()]
+    columns = {"time_mean": "time", "time_standard_error": "standard_error"}
+    kept = [*names, "time", "standard_error", "step_size", "updates"]
+    best = best.rename(columns=columns | {"iterations": "updates"})
+    ends = found[found["iterate"].notna() & (found["step_size"] == step_size)]
+    final = ends.set_index(names)["gap"].rename("final")
+    return best[[*kept, "communication", "computation"]].join(final, on=names, how="left")
+
+
+def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a claim: the two values, their ratio, and whether it holds in this run."""
+    values, rows = table.set_index(["delays", "scheme"]), []
+    for claim in CLAIMS:
+        mine, other = (
+            float(values.loc[(claim.law, name), claim.column])  # type: ignore[arg-type]
+            for name in (claim.scheme, claim.than)
+        )
+        rows.append(
+            {
+                "paper": claim.paper,
+                "claim": claim.text,
+                "delays": claim.law,
+                "compared": f"{claim.column} of {claim.scheme} over {claim.than}",
+                "value": mine,
+                "other value": other,
+                "ratio": mine / other,
+                "holds": decide(mine <= other, mine, other),
+            }
+        )
+    return claims_table(rows)

@@ -200,8 +200,10 @@ def clock_of(
 
 def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> str | None:
     """Why an iteration's time cannot be drawn from one uniform."""
-    if not delays.identical or len(set(scheme.loads)) > 1:
-        return "needs identical delays and loads"
+    if not delays.identical:
+        return "needs identical delays"
+    if len(set(scheme.loads)) > 1:
+        return "needs equal loads"
     if cluster is not None and cluster.overhead(scheme) is None:
         return (
             f"needs a cluster that adds one constant to every answer, but cluster={cluster} does "

@@ -21,7 +21,6 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.rules import FLOAT_BITS
 
 
 @pytree("shared")
@@ -71,25 +70,6 @@ class Link:
         if self.shared:
             scalar("bandwidth", self.bandwidth)
 
-    def sized(self, scheme: Scheme, num_parameters: int | None) -> "Link":
-        """The link with the size of an upload of the scheme, if none is given.
-
-        Raises:
-            ValueError: if that varies, or depends on a number of parameters that is not known.
-        """
-        if self.upload_size is not None:
-            return self
-        tried = (num_parameters,) if num_parameters else (1, 2**20)
-        sizes = {contract.message_bits(scheme, d) / (FLOAT_BITS * d) for d in tried}
-        size = sizes.pop()
-        if sizes or not size >= 0:
-            why = "depends on the number of parameters" if sizes else "varies"
-            raise ValueError(
-                f"upload_size=None, but the size of a message of trigger={str(scheme.trigger)!r} "
-                f"{why}; give upload_size"
-            )
-        return replace(self, upload_size=float(size))
-
     @property
     def uniform(self) -> bool:
         """Whether messages take the same time, whoever sends and whoever else does."""
@@ -134,10 +114,11 @@ class Cluster:
             scalar("timeout", self.timeout)
 
     def sized(self, scheme: Scheme, num_parameters: int | None) -> "Cluster":
-        """The cluster with a link of `Link.sized`, which it raises the errors of."""
-        if self.link is None:
+        """The cluster whose link has the size of the scheme's messages, if none is given."""
+        if self.link is None or self.link.upload_size is not None:
             return self
-        return replace(self, link=self.link.sized(scheme, num_parameters))
+        size = contract.upload_size(scheme, num_parameters)
+        return replace(self, link=replace(self.link, upload_size=size))
 
     def check(self, num_workers: int) -> None:
         """Raise ValueError unless every part has shape () or (M,)."""

@@ -225,7 +225,7 @@ def test_bad_input_is_refused():
         r"the scheme needs 5 and 2": lambda: lj.Scheme(
             5, 1, 2, decoding=S.Coded(short_code(5, 3, 2))
         ),
-        r"needs identical delays and loads": lambda: clock_of(
+        r"needs equal loads": lambda: clock_of(
             S.heterogeneous_gc(5, SPEEDS, 1), EXPONENTIAL, sampler="direct"
         ),
     }.items():

@@ -13,7 +13,7 @@ from jax import Array
 from lagc_jax._checks import not_negative, shaped
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
-from lagc_jax.schemes.rules import Proposal, Rule
+from lagc_jax.schemes.rules import FLOAT_BITS, Proposal, Rule
 
 
 def start(rule: Rule, theta: Array, num_groups: int) -> Any:
@@ -83,6 +83,24 @@ def message_bits(scheme: Scheme, num_parameters: int, num_iterations: int | None
         shaped(name, bits, [()], "one number")
     not_negative(name, bits)
     return bits
+
+
+def upload_size(scheme: Scheme, num_parameters: int | None) -> float:
+    """Bits of a message over those of a vector (d,) of numbers of 32 bits.
+
+    Raises:
+        ValueError: if they vary, or depend on a number of parameters that is not known.
+    """
+    tried = (num_parameters,) if num_parameters else (1, 2**20)
+    sizes = {message_bits(scheme, d) / (FLOAT_BITS * d) for d in tried}
+    size = sizes.pop()
+    if sizes or not size >= 0:
+        why = "depends on the number of parameters" if sizes else "varies"
+        raise ValueError(
+            f"upload_size=None, but the size of a message of trigger={str(scheme.trigger)!r} "
+            f"{why}; give upload_size"
+        )
+    return float(size)
 
 
 def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:

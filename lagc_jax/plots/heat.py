@@ -49,10 +49,16 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
         y: numeric parameter, upwards.
 
     Raises:
-        ValueError: if `x` and `y` are not two that vary, or the others have too many combinations.
+        ValueError: if `x` and `y` are not two that vary together, or the others have too many
+            combinations.
     """
     check_axes(table, x, y)
     everything, table = table, table.dropna(subset=[x, y])
+    if table.empty or not all(table[name].nunique() > 1 for name in (x, y)):
+        raise ValueError(
+            f"of the {len(table)} points that have x={x!r} and y={y!r} no two differ in both; give "
+            f"another pair, or lines over one of them"
+        )
     others = [name for name in free_parameters(table, [x, y]) if name not in (x, y)]
     check_count(table, others, MAX_ROWS)
     found = set()

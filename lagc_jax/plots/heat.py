@@ -1,5 +1,6 @@
 """Heat maps over two parameters of a sweep."""
 
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -73,7 +74,7 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
                 found |= _draw_map(axis, cells, (x, y), ticks, cost, norm)
                 if cost == "time":
                     axis.set_title(name, loc="left")
-                    axis.set_ylabel(axis_name(y))
+                    axis.set_ylabel(textwrap.fill(axis_name(y), 15))
                 axis.tick_params(labelleft=cost == "time", labelbottom=axis is column[-1])
             column[-1].set_xlabel(axis_name(x))
             _add_bar(figure, list(column), norm, extend, cost_label(table, cost))

@@ -229,7 +229,8 @@ def narrow(
         table: of `select`.
         names: parameters that may be fixed.
         limit: largest number of combinations.
-        axes: parameters of the figure; values are chosen by the points that have them.
+        axes: parameters of the figure; a value is chosen by the points that have them, and so that
+            they still vary.
         lone: largest number of values where a single number is left; `limit` by default.
 
     Returns:
@@ -247,9 +248,10 @@ def narrow(
             break
         values = values_of(table[name])
         rows = table.dropna(subset=list(axes))
-        by_speed = is_choice(name) and name not in numbers
-        value = _fastest(rows)[name] if by_speed else _middle(rows, name)
-        if not pd.isna(value):
+        rows = rows[rows[name].isin([v for v in values if _keeps(fix(table, name, v), axes)])]
+        if len(rows):
+            by_speed = is_choice(name) and name not in numbers
+            value = _fastest(rows)[name] if by_speed else _middle(rows, name, values)
             fixed[name] = [value, *values]
             table = fix(table, name, value)
     return table, fixed
@@ -260,13 +262,18 @@ def _fastest(table: pd.DataFrame) -> pd.Series:
     return table.sort_values(list(COSTS), kind="stable").iloc[0]
 
 
-def _middle(table: pd.DataFrame, name: str) -> Any:
-    """The value next to the middle one at which most points have finite costs."""
-    values = values_of(table[name])
+def _keeps(table: pd.DataFrame, axes: Sequence[str]) -> bool:
+    """Whether every axis still has two values."""
+    return all(table[name].nunique() > 1 for name in axes)
+
+
+def _middle(table: pd.DataFrame, name: str, values: list[Any]) -> Any:
+    """The value next to the middle one, of those in the table, at which most costs are finite."""
     finite = table[np.isfinite(table[list(COSTS)].to_numpy(float)).all(axis=1)][name]
-    counts = [(finite == value).sum() for value in values]
-    good = [i for i, count in enumerate(counts) if count >= MANY * max(counts)]
-    return values[min(good, key=lambda i: abs(i - len(values) // 2))] if good else np.nan
+    found = [i for i, value in enumerate(values) if (table[name] == value).any()]
+    counts = {i: (finite == values[i]).sum() for i in found}
+    good = [i for i in found if counts[i] >= MANY * max(counts.values())]
+    return values[min(good, key=lambda i: abs(i - len(values) // 2))]
 
 
 def pareto_frontier(table: pd.DataFrame) -> pd.DataFrame:

@@ -232,8 +232,9 @@ def main(arguments: list[str] | None = None) -> int:
     use_doubles()
     try:
         if args.redraw:
-            scaling = pd.read_csv(args.out / f"{args.name}_scaling.csv")
-            print("Written:", *save_drawing(plot_scaling(scaling), args.out / args.name))
+            stem = args.out / (args.name or "benchmark")
+            scaling = pd.read_csv(f"{stem}_scaling.csv")
+            print("Written:", *save_drawing(plot_scaling(scaling), stem))
             return 0
         lagc_jax.lagc(args.workers, args.groups, 1)
         if min(args.realisations, args.iterations, args.points, args.repeats) < 1:

@@ -182,7 +182,7 @@ def test_narrowing_fixes_numbers_in_the_middle_where_points_are_finite(rows):
     # A number alone may have more values, and a scheme without the axis is not the one kept.
     costs = dict.fromkeys(tables.COSTS, 1.0)
     assert tables.narrow(five.assign(**costs), ["xi"], 2, lone=5)[1] == {}
-    two = pd.DataFrame(dict(scheme=["GD", "LAG"], xi=[np.nan, 1.0], **costs))
+    two = pd.DataFrame(dict(scheme=["GD", "LAG", "LAG"], xi=[np.nan, 1.0, 2.0], **costs))
     assert tables.narrow(two, ["scheme"], 1)[1]["scheme"][0] == "GD"
     assert tables.narrow(two, ["scheme"], 1, axes=["xi"])[1]["scheme"][0] == "LAG"
 
@@ -258,6 +258,22 @@ def test_panels_without_a_map_are_left_out_and_said(lagc):
         lagc.assign(**dict.fromkeys(tables.COSTS, np.inf)), "num_groups", "redundancy"
     )
     assert "no panel" not in alone.legends[0].get_title().get_text()
+
+
+def test_parameters_that_no_point_has_together_are_no_map(lagc):
+    apart = lagc.assign(deadline=np.where(lagc["num_groups"] > 2, lagc["point"], np.nan))
+    apart["num_waited"] = np.where(lagc["num_groups"] > 2, np.nan, lagc["point"])
+    with pytest.raises(ValueError, match="of the 0 points that have x='deadline' and y='num_wai"):
+        next(draw(apart, "deadline", "num_waited"))
+
+
+def test_an_axis_is_not_lost_by_fixing_others(rows):
+    """The groups differ between schemes alone: the scheme is not fixed."""
+    many = pd.concat([rows.assign(seed=i, point=rows["point"] + 100 * i) for i in range(8)])
+    few = many[(many["redundancy"] == 1) & ((many["num_groups"] == 3) | (many["scheme"] == "GD"))]
+    picture = next(draw(few, "num_groups", "shape"))
+    assert picture.name == "heat_num_groups_shape"
+    assert set(picture.frame["num_groups"]) == {3, 6}
 
 
 def test_letters_beside_the_frontier_say_what_is_chosen(lagc):

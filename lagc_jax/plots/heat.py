@@ -1,5 +1,6 @@
 """Heat maps over two parameters of a sweep."""
 
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -49,10 +50,16 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
         y: numeric parameter, upwards.
 
     Raises:
-        ValueError: if `x` and `y` are not two that vary, or the others have too many combinations.
+        ValueError: if `x` and `y` are not two that vary together, or the others have too many
+            combinations.
     """
     check_axes(table, x, y)
     everything, table = table, table.dropna(subset=[x, y])
+    if table.empty or not all(table[name].nunique() > 1 for name in (x, y)):
+        raise ValueError(
+            f"of the {len(table)} points that have x={x!r} and y={y!r} no two differ in both; give "
+            f"another pair, or lines over one of them"
+        )
     others = [name for name in free_parameters(table, [x, y]) if name not in (x, y)]
     check_count(table, others, MAX_ROWS)
     found = set()
@@ -67,7 +74,7 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
                 found |= _draw_map(axis, cells, (x, y), ticks, cost, norm)
                 if cost == "time":
                     axis.set_title(name, loc="left")
-                    axis.set_ylabel(axis_name(y))
+                    axis.set_ylabel(textwrap.fill(axis_name(y), 15))
                 axis.tick_params(labelleft=cost == "time", labelbottom=axis is column[-1])
             column[-1].set_xlabel(axis_name(x))
             _add_bar(figure, list(column), norm, extend, cost_label(table, cost))

@@ -84,4 +84,4 @@ def _fix_others(
         shown, more = narrow(shown, series, MAX_SERIES, axes, MAX_ORDERED)
         return shown, fixed | more
     rest = [name for name in free_parameters(table, axes) if name not in axes]
-    return narrow(table.dropna(subset=list(axes)), rest, MAX_ROWS)
+    return narrow(table.dropna(subset=list(axes)), rest, MAX_ROWS, axes)

@@ -39,6 +39,7 @@ def block_size(
     if not accelerated(platform):
         return on_cpu
     if memory is None:
-        memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", UNKNOWN_MEMORY)
+        known = jax.devices()[0].memory_stats() or {}
+        memory = int(known.get("bytes_limit", UNKNOWN_MEMORY))
     fits = max(memory // SHARE // max(bytes_each, 1), 1)
     return min(LARGEST, 1 << fits.bit_length() - 1, 1 << (wanted - 1).bit_length())

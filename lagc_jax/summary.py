@@ -17,7 +17,7 @@ from lagc_jax.costs import Spent
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
 # Realisations drawn together on a CPU, always padded to this number, so that results do not depend
-# on how many are asked for. Measured on CPU: fewer leave vector units idle, more do not fit into cache.
+# on how many are asked for. Fewer leave vector units idle, more do not fit into cache (measured).
 BLOCK: dict[type, int] = {DirectTimes: 1024, WorkerTimes: 64}
 
 

@@ -99,7 +99,8 @@ def test_draws_are_those_of_jax(dtype):
         wanted = jax.random.randint(key, (40,), 0, limit, dtype)
         for known in (limit, jnp.asarray(limit)):
             found = _keys.below(key, (40,), known, dtype)
-            assert found.dtype == wanted.dtype and (found == wanted).all(), (limit, known)
+            assert found.dtype == wanted.dtype, (limit, known)
+            assert (found == wanted).all(), (limit, known)
 
 
 def test_all_draws_go_through_one_door():

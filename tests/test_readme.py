@@ -20,13 +20,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / place / "README.md"
     for place in (
-        "",
-        "lagc_jax/delays",
-        "lagc_jax/schemes",
-        "lagc_jax/problems",
-        "lagc_jax",
-        "sweeps",
-        "figures",
+        *("", "lagc_jax", "lagc_jax/delays", "lagc_jax/schemes", "lagc_jax/problems"),
+        *("sweeps", "figures"),
     )
 ]
 BLOCKS = [

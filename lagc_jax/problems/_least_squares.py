@@ -56,8 +56,10 @@ def least_squares(X: np.ndarray, y: np.ndarray, with_gram: bool, step: Step) -> 
     step()
     minimizer, root, extremes = solve_directly(X.reshape(-1, X.shape[2]), y.reshape(-1))
     step()
-    narrow = gram is None or X.shape[2] > X.shape[1]
-    smoothness = host_gram_norms(X) if narrow else largest_eigenvalues(gram)
+    if gram is None or X.shape[2] > X.shape[1]:
+        smoothness = host_gram_norms(X)
+    else:
+        smoothness = largest_eigenvalues(gram)
     step()
     residual = X @ minimizer - y
     tilt = np.einsum("mn,mnd->md", residual, X)

@@ -20,10 +20,11 @@ from lagc_jax._tables import COSTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, groups_of
-from lagc_jax.experiments.candidates import Family, families
-from lagc_jax.experiments.common import Progress
-from lagc_jax.experiments.experiment import Experiment
+from lagc_jax.experiments.candidates import Family, Same, families
+from lagc_jax.experiments.common import Progress, follow
+from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.meters import meter_of
 from lagc_jax.experiments.ranking import Priced, Ranked, prices_of, rank
 from lagc_jax.experiments.reasons import (
@@ -33,7 +34,7 @@ from lagc_jax.experiments.reasons import (
     on_other_problems,
     tail_indices,
 )
-from lagc_jax.experiments.rows import Drawn, as_drawn
+from lagc_jax.experiments.rows import Drawn, as_drawn, differ, draw_rows
 from lagc_jax.experiments.search import STEP_RANGE, XI_RANGE, Found, search
 from lagc_jax.experiments.tasks import (
     enough_iterations,
@@ -292,18 +293,36 @@ def _search(job: _Job, problem: Problem, num_iterations: int) -> tuple[Experimen
         key=job.key,
     )
     meter = meter_of(job.drawn, job.cluster, job.num_workers, job.key, job.num_realisations)
-    if meter.exact:
-        clusters = None if job.cluster is None else {"cluster": job.cluster}
-        experiment = replace(experiment, clusters=clusters)
-    found = search(
-        job.families, experiment, meter, Priced(job.prices).cost, job.given, job.progress
-    )
+    clusters = None if job.cluster is None or not meter.exact else {"cluster": job.cluster}
+    known = replace(experiment, clusters=clusters)
+    inner = known
+    if meter.exact and differ(job.drawn.delays, job.cluster, job.num_workers):
+        # Exact means cost an integral for every set of groups: draws serve for comparing.
+        rows = draw_rows(job.drawn.delays, job.key, job.num_workers)
+        stand = job.drawn._replace(delays=Trace(rows, "blocks"), whole_rows=True)
+        meter = meter_of(stand, job.cluster, job.num_workers, job.key, 2)
+        inner = replace(experiment, delays={"delays": stand.delays})
+    found = search(job.families, inner, meter, Priced(job.prices).cost, job.given, job.progress)
+    if inner is not known:
+        found = _exactly(known, found)
     if not found.table["reached"].any():
         raise ValueError(
             f"accuracy={job.accuracy} is reached by no candidate within num_iterations="
             f"{num_iterations}; give more, or smaller step_sizes and xi"
         )
-    return experiment, found
+    return known, found
+
+
+def _exactly(experiment: Experiment, found: Found) -> Found:
+    """Candidates with their exact means."""
+    order = {row: scheme for walk in found.walks for row, scheme in walk.schemes.items()}
+    steps = found.table["step_size"]
+    again = {
+        f"{row}": Vary(Same(order[row]), step_size=[float(steps[row])]) for row in sorted(order)
+    }
+    table, _ = follow([replace(experiment, schemes=again)])
+    names = ["time_expected", "time_variance"]
+    return found._replace(table=found.table.assign(**{name: table[name] for name in names}))
 
 
 def _by_problem(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -17,10 +17,10 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, assign
+from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.common import Walk, follow
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
-from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of
 from lagc_jax.experiments.patience import simulate_waiting, waits_matter
 from lagc_jax.experiments.rows import differ, draw_rows, reordered
@@ -236,7 +236,7 @@ def _in_order(
     for i in table.sort_values("cost", kind="stable").index:
         one = candidates[i]
         size = one.scheme.num_groups, one.scheme.redundancy
-        several = 1 < size[0] and (size[0] < job.num_workers or one.scheme.adaptive)
+        several = size[0] > 1 and (size[0] < job.num_workers or one.scheme.adaptive)
         if len(seen) == ORDERED or not np.isfinite(table.loc[i, "cost"]):
             break
         if several and size not in seen:

@@ -50,12 +50,12 @@ def explain(
             "The mean time is infinite under every candidate, so they are ranked by the median."
         )
     sentences += _tail_sentence(tail_indices)
-    rivals = table[table["simulated"] == best["simulated"]]
-    if len(rivals) > 1 and np.isfinite(rivals["cost"].iloc[1]):
-        differences = None
-        if paired is not None and best["statistic"] == "mean" and prices["time"]:
+    if len(table) > 1 and np.isfinite(table["cost"].iloc[1]):
+        other, differences = table.iloc[1], None
+        alike = best["statistic"] == "mean" and best["simulated"] == other["simulated"]
+        if paired is not None and alike and prices["time"]:
             differences = prices["time"] * paired
-        sentences.append(_compare(best, rivals.iloc[1], prices, differences, unit))
+        sentences.append(_compare(best, other, prices, differences, unit))
     return sentences
 
 

@@ -253,11 +253,9 @@ def _advise(
 def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -> list[str]:
     """The reason, sentence by sentence."""
     best, times = ranked.table.iloc[0], ranked.times
-    paired, unit = None, "paired realisations"
-    if len(ranked.table) > 1:
-        known = times.series if times.series is not None else times.samples
-        unit = "rows of the trace" if times.series is not None else unit
-        paired = None if known is None else known[1] - known[0]
+    paired, unit = times.samples, "paired realisations"
+    if times.series is not None:
+        paired, unit = times.series, "rows of the trace"
     row = best.copy()
     row["num_workers"] = job.num_workers
     table = ranked.table.assign(num_workers=job.num_workers)

@@ -91,7 +91,8 @@ def families(
 def _own(num_workers: int, own: Mapping[str, Any]) -> Iterator[Family]:
     for name, thing in flat(own):
         if isinstance(thing, Vary):
-            made: Sequence[Scheme] = [thing.make(**arguments) for arguments in thing]
+            sized = [{k: v for k, v in each.items() if k != "step_size"} for each in thing]
+            made: Sequence[Scheme] = list(dict.fromkeys(thing.make(**each) for each in sized))
         else:
             made = [thing]
         for scheme in made:

@@ -27,8 +27,8 @@ def explain(
         uploads: (K, G) bool, the first row's path.
         tail_indices: (M,) of the workers' times.
         prices: by the column that they are of.
-        paired: (N,) times that the second row takes more in realisations, or on rows of a trace;
-            None where times are exact.
+        paired: (N, R) times of the rows in realisations, or on rows of a trace; None where they
+            are exact.
         unit: what `paired` is over, in words.
     """
     best = table.iloc[0]
@@ -50,11 +50,15 @@ def explain(
             "The mean time is infinite under every candidate, so they are ranked by the median."
         )
     sentences += _tail_sentence(tail_indices)
-    if len(table) > 1 and np.isfinite(table["cost"].iloc[1]):
-        other, differences = table.iloc[1], None
+    names = ["scheme", "num_groups", "redundancy"]
+    rivals = np.flatnonzero((table[names] != best[names]).any(axis=1) & np.isfinite(table["cost"]))
+    # A scheme in other places, or with another weight, is a rival where there is no other.
+    second = int(rivals[0]) if rivals.size else 1
+    if second < len(table) and np.isfinite(table["cost"].iloc[second]):
+        other, differences = table.iloc[second], None
         alike = best["statistic"] == "mean" and best["simulated"] == other["simulated"]
         if paired is not None and alike and prices["time"]:
-            differences = prices["time"] * paired
+            differences = paired[second] - paired[0]
         sentences.append(_compare(best, other, prices, differences, unit))
     return sentences
 

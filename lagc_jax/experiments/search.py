@@ -15,7 +15,7 @@ from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.meters import Meter
 
 TOLERANCE = 0.01  # what a change must save for the search to go on
-BEHIND = 1.5  # candidates that cost so many times the best are not searched further
+BEHIND = 2.0  # candidates that cost so many times the best are not searched further
 START_XI, START_STEPS = (0.03, 0.1, 0.3, 1.0), (1.0, 1.5)
 XI_RANGE, STEP_RANGE = (1e-4, 1e3), (0.05, 1.99)  # a step of 2/L no longer descends
 XI_FACTORS, STEP_FACTORS = (3.0, 1.7, 1.3, 1.14), (1.15, 1.07, 1.035, 1.017)

@@ -31,8 +31,8 @@ ROOM = 3  # times the iterations of gradient descent that other candidates may t
 def likely_problems(num_workers: int, key: Array) -> dict[str, Problem]:
     """Problems of one shape for advice without a problem, by what they are; the first leads.
 
-    LAG's, and regressions on Gaussian features of which the rows are dealt evenly, or with constants
-    `L_m` that differ a hundredfold, as of workers with data of their own.
+    LAG's, and regressions on Gaussian features whose rows are dealt evenly, or with constants `L_m`
+    that differ a hundredfold, as of workers with data of their own.
     """
     M, d = num_workers, max(50, min(num_workers, LARGEST))
     draw = _keys.fold_in(key, PROBLEM)

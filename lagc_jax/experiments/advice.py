@@ -47,6 +47,8 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
 from lagc_jax.targets import Gap
 
+COMPARED = 3.0  # candidates that cost so many times the best are not tried on other problems
+
 
 class Design(NamedTuple):
     """Candidates by rising cost, and why the first is first.
@@ -228,12 +230,12 @@ def _advise(
     for problem in problems.values():
         start_gap(problem, job.accuracy)
     K = num_iterations or max(enough_iterations(p, job.accuracy) for p in problems.values())
-    results = {name: _search(job, problem, K) for name, problem in problems.items()}
-    name, (experiment, found) = next(iter(results.items()))
+    name, problem = next(iter(problems.items()))
+    results = {each: _search(job, one, K, rough=each != name) for each, one in problems.items()}
+    experiment, found = results[name]
     ranked = rank(job, experiment, found)
-    compared = _by_problem({name: found.table for name, (_, found) in results.items()})
+    compared = _by_problem(tables)
     best = ranked.table.iloc[0]
-    problem = next(iter(problems.values()))
     told = _told(job, ranked, name, compared if several else None)
     return Design(
         table=ranked.table,
@@ -277,7 +279,9 @@ def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -
     return told
 
 
-def _search(job: _Job, problem: Problem, num_iterations: int) -> tuple[Experiment, Found]:
+def _search(
+    job: _Job, problem: Problem, num_iterations: int, rough: bool
+) -> tuple[Experiment, Found]:
     """Candidates on one problem."""
     experiment = Experiment(
         problems={"problem": problem},
@@ -300,7 +304,8 @@ def _search(job: _Job, problem: Problem, num_iterations: int) -> tuple[Experimen
         stand = job.drawn._replace(delays=Trace(rows, "blocks"), whole_rows=True)
         meter = meter_of(stand, job.cluster, job.num_workers, job.key, 2)
         inner = replace(experiment, delays={"delays": stand.delays})
-    found = search(job.families, inner, meter, Priced(job.prices).cost, job.given, job.progress)
+    pricing = Priced(job.prices).cost
+    found = search(job.families, inner, meter, pricing, job.given, job.progress, rough)
     if inner is not known:
         found = _exactly(known, found)
     if not found.table["reached"].any():
@@ -327,4 +332,4 @@ def _by_problem(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Cost of the cheapest candidate of every scheme on each problem, relative to the cheapest."""
     columns = {name: table.groupby("scheme")["cost"].min() for name, table in tables.items()}
     frame = pd.DataFrame({name: cost / cost.min() for name, cost in columns.items()})
-    return frame.sort_values(list(frame.columns))
+    return frame.dropna().sort_values(list(frame.columns))

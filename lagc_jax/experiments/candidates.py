@@ -27,6 +27,11 @@ class Family(NamedTuple):
     redundancies: tuple[int | None, ...]
     lazy: bool
 
+    @property
+    def num_groups(self) -> int:
+        """`G` of them all."""
+        return getattr(self.make, "scheme", self.make).num_groups  # type: ignore[attr-defined]
+
     def varied(self, xi: float, step: float) -> Iterator[tuple[str, Vary]]:
         """Names, and the schemes with a weight and a step."""
         sizes: dict[str, list[int | None]] = {}

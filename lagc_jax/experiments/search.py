@@ -15,13 +15,33 @@ from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.meters import Meter
 
 TOLERANCE = 0.01  # what a change must save for the search to go on
-BEHIND = 2.0  # candidates that cost so many times the best are not searched further
-START_XI, START_STEPS = (0.03, 0.1, 0.3, 1.0), (1.0, 1.5)
 XI_RANGE, STEP_RANGE = (1e-4, 1e3), (0.05, 1.99)  # a step of 2/L no longer descends
 XI_FACTORS, STEP_FACTORS = (3.0, 1.7, 1.3, 1.14), (1.15, 1.07, 1.035, 1.017)
 
 Pricing = Callable[[pd.DataFrame, np.ndarray], np.ndarray]
 Setting = tuple[float, float]  # a weight and a step
+
+
+class Effort(NamedTuple):
+    """How much is searched.
+
+    Attributes:
+        xi, steps: settings to start from.
+        starts: the best of them, from each of which a family is searched.
+        behind: families that cost so many times the best are not searched further.
+    """
+
+    xi: tuple[float, ...]
+    steps: tuple[float, ...]
+    starts: int
+    behind: float
+
+
+# The costs are rugged: from one start a fifth was missed. Paths of many workers take long.
+MANY_WORKERS = 16
+THOROUGH = Effort((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (1.0, 1.3, 1.6, 1.9), 4, 2.0)
+QUICK = Effort((0.03, 0.1, 0.3, 1.0), (1.0, 1.6), 1, 1.5)
+ROUGH = Effort((0.03, 0.3), (1.0, 1.6), 0, 1.0)  # nothing but the starts
 
 
 class Found(NamedTuple):
@@ -90,31 +110,37 @@ class Search:
         self.tables.append(table)
         self.rows += len(table)
 
-    def refine(self, families: Sequence[Family], vary: tuple[bool, bool]) -> None:
-        """Close in on the best weight and step of every family that may be the cheapest."""
-        sizes = dict.fromkeys(self.costs, 0)
-        while sizes:
-            before = {number: self._best(number) for number in sizes}
-            leader = min(cost for _, cost in map(self._best, self.costs))
-            active = {n: b for n, b in before.items() if b[1] <= BEHIND * leader}
-            wanted = {
-                n: _around(best, sizes[n], vary[0] and families[n].lazy, vary[1])
-                for n, (best, _) in active.items()
-                if math.isfinite(before[n][1])
+    def refine(self, families: Sequence[Family], vary: tuple[bool, bool], effort: Effort) -> None:
+        """Close in on the best weights and steps of every family that may be the cheapest."""
+        tracks = [
+            _Track(number, setting, 0)
+            for number, known in self.costs.items()
+            for setting in sorted(known, key=lambda one: known[one])[: effort.starts]
+        ]
+        while tracks:
+            leader = min(min(known.values()) for known in self.costs.values())
+            around = {
+                track: _around(track, vary[0] and families[track.family].lazy, vary[1])
+                for track in tracks
+                if self._cost(track.family, track.setting) <= effort.behind * leader < math.inf
             }
+            wanted: dict[int, list[Setting]] = {}
+            for track, settings in around.items():
+                wanted.setdefault(track.family, []).extend(settings)
             self.measure(wanted, families, iter)
-            left = {}
-            for n in wanted:
-                better = self._best(n)[1] < (1 - TOLERANCE) * before[n][1]
-                size = sizes[n] + (not better)
-                if size < len(XI_FACTORS):
-                    left[n] = size
-            sizes = left
+            moved = (self._moved(track, settings) for track, settings in around.items())
+            tracks = [track for track in dict.fromkeys(moved) if track.size < len(XI_FACTORS)]
 
-    def _best(self, number: int) -> tuple[Setting, float]:
-        known = self.costs[number]
-        setting = min(known, key=lambda one: known[one])
-        return setting, known[setting]
+    def _cost(self, family: int, setting: Setting) -> float:
+        return self.costs[family][setting]
+
+    def _moved(self, track: "_Track", settings: Sequence[Setting]) -> "_Track":
+        """A track at the best of its settings, in a smaller pattern where that saves little."""
+        best = min(settings, key=lambda one: self._cost(track.family, one))
+        least = self._cost(track.family, track.setting)
+        if self._cost(track.family, best) < (1 - TOLERANCE) * least:
+            return track._replace(setting=best)
+        return track._replace(size=track.size + 1)
 
     @property
     def found(self) -> Found:
@@ -122,9 +148,17 @@ class Search:
         return Found(pd.concat(self.tables, ignore_index=True), self.walks)
 
 
-def _around(best: Setting, size: int, lazy: bool, steps: bool) -> list[Setting]:
-    """Settings around the best, in a pattern of a size."""
-    xi, step = best
+class _Track(NamedTuple):
+    """A search of a family: where it is, and the number of its pattern's size."""
+
+    family: int
+    setting: Setting
+    size: int
+
+
+def _around(track: _Track, lazy: bool, steps: bool) -> list[Setting]:
+    """Settings in the pattern of a track."""
+    (xi, step), size = track.setting, track.size
     wide, narrow = XI_FACTORS[size], STEP_FACTORS[size]
     weights = [xi / wide, xi, xi * wide] if lazy else [xi]
     lengths = [step / narrow, step, step * narrow] if steps else [step]
@@ -142,20 +176,27 @@ def search(
     pricing: Pricing,
     given: tuple[Sequence[float] | None, Sequence[float] | None],
     progress: Progress,
+    rough: bool = False,
 ) -> Found:
-    """Candidates with every given weight and step; what is not given (None) is searched."""
+    """Candidates with every given weight and step; what is not given (None) is searched.
+
+    A rough search looks at few settings, for a ranking.
+    """
     xi, steps = given
-    starts = START_XI if xi is None else xi, START_STEPS if steps is None else steps
+    (problem,) = experiment.problems.values()
+    effort = QUICK if problem.num_partitions > MANY_WORKERS else THOROUGH
+    effort = ROUGH if rough else effort
+    starts = effort.xi if xi is None else xi, effort.steps if steps is None else steps
     job = Search(experiment, meter, pricing)
     grid = {
         number: [(w, s) for w in (starts[0] if family.lazy else (0.0,)) for s in starts[1]]
         for number, family in enumerate(families)
     }
     job.measure(grid, families, progress)
-    if xi is None or steps is None:
-        job.refine(families, (xi is None, steps is None))
-        return _thinned(job.found)
-    return job.found
+    searched = xi is None or steps is None
+    if searched and not rough:
+        job.refine(families, (xi is None, steps is None), effort)
+    return _thinned(job.found) if searched else job.found
 
 
 def _thinned(found: Found) -> Found:

@@ -229,10 +229,17 @@ def _advise(
     """Search on every problem, and conclude from the first."""
     for problem in problems.values():
         start_gap(problem, job.accuracy)
-    K = num_iterations or max(enough_iterations(p, job.accuracy) for p in problems.values())
-    name, problem = next(iter(problems.items()))
-    results = {each: _search(job, one, K, rough=each != name) for each, one in problems.items()}
-    experiment, found = results[name]
+    K = num_iterations
+    if K is None:
+        K = max(enough_iterations(problem, job.accuracy) for problem in problems.values())
+    (name, problem), *others = problems.items()
+    experiment, found = _search(job, problem, K, rough=False)
+    tables = {name: found.table}
+    near = found.table[found.table["cost"] <= COMPARED * found.table["cost"].min()]
+    sizes = set(zip(near["scheme"], near["num_groups"], strict=True))
+    rivals = [f for f in job.families if any((each, f.num_groups) in sizes for each in f.names)]
+    for each, one in others:
+        tables[each] = _search(replace(job, families=rivals), one, K, rough=True)[1].table
     ranked = rank(job, experiment, found)
     compared = _by_problem(tables)
     best = ranked.table.iloc[0]

@@ -36,12 +36,7 @@ from lagc_jax.experiments.reasons import (
 )
 from lagc_jax.experiments.rows import Drawn, as_drawn, differ, draw_rows
 from lagc_jax.experiments.search import STEP_RANGE, XI_RANGE, Found, search
-from lagc_jax.experiments.tasks import (
-    enough_iterations,
-    given_problem,
-    likely_problems,
-    start_gap,
-)
+from lagc_jax.experiments.tasks import enough_iterations, problems_of, start_gap
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
@@ -165,25 +160,21 @@ def design(
     M = whole_number("num_workers", num_workers)
     prices = prices_of(price_time, price_message, price_gradient, price_upload, price_bit)
     _check_search(xi, step_sizes, memory, accuracy, num_realisations)
-    drawn = _check_times(delays, cluster, M, resample)
-    largest = min(M if storage is None else _check_storage(storage), M)
+    drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
     key = _keys.make_key(0) if key is None else _keys.one_key(key)
-    found = families(M, largest, memory, price_bit > 0, schemes)
-    limits = xi, step_sizes
-    parts = drawn, cluster, largest, found, prices, limits, accuracy, num_realisations, key
-    job = _Job(M, *parts, progress)
-    if problem is not None:
-        known = {"the problem given": given_problem(problem, M, key)}
-    else:
-        known = likely_problems(M, key)
-    return _advise(job, known, num_iterations, problem is None)
+    found, given = families(M, r, memory, price_bit > 0, schemes), (xi, step_sizes)
+    parts = drawn, cluster, r, found, prices, given, accuracy, num_realisations, key, progress
+    problems = problems_of(problem, M, key)
+    return _advise(_Job(M, *parts), problems, num_iterations, problem is None)
 
 
-def _check_storage(storage: int) -> int:
+def _check_storage(storage: int | None, num_workers: int) -> int:
+    if storage is None:
+        return num_workers
     size = whole_number("storage", storage, minimum=-(2**62))
     if size < 1:
         raise ValueError(f"storage={size} fits no scheme, every worker stores a partition; give 1")
-    return size
+    return min(size, num_workers)
 
 
 def _check_times(

@@ -1,11 +1,13 @@
 """Which worker takes which place: groups of unequal workers, and who has what partition."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from lagc_jax.cluster import Cluster
+from lagc_jax.experiments.intervals import NORMAL
 from lagc_jax.experiments.rows import reordered
 from lagc_jax.experiments.waits import group_waits, is_shared, slowest, through_link
 from lagc_jax.schemes.base import Scheme
@@ -53,15 +55,16 @@ def assign(
     some = uploads[np.linspace(0, len(uploads) - 1, min(ITERATIONS, len(uploads))).astype(int)]
     chosen, kept = rows[spread[::2]], rows[spread[1::2] if len(spread) > 1 else spread]
 
-    def takes(order: np.ndarray, times: np.ndarray) -> float:
+    def takes(order: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Mean time of an iteration with every row."""
         moved = reordered(cluster, order)
         if is_shared(moved):
-            return float(through_link(scheme, moved, times[:, None, order], some).mean())
-        return float(slowest(group_waits(scheme, moved, times[:, order]), some).mean())
+            return through_link(scheme, moved, times[:, None, order], some).mean(-1)
+        return slowest(group_waits(scheme, moved, times[:, order]), some).mean(0)
 
     given = Assignment(AS_GIVEN, np.arange(M))
     options = [given, *_orders(rows.mean(0), G)]
-    costs = [takes(option.order, chosen) for option in options]
+    costs = [takes(option.order, chosen).mean() for option in options]
     best, least = options[int(np.argmin(costs))], min(costs)
     order = best.order.copy()
     for _ in range(SWAPS):
@@ -69,12 +72,15 @@ def assign(
         if a * G // M == b * G // M:
             continue
         order[[a, b]] = order[[b, a]]
-        found = takes(order, chosen)
+        found = takes(order, chosen).mean()
         if found < least:
             best, least = Assignment("searched", order.copy()), found
         else:
             order[[a, b]] = order[[b, a]]
-    return best if takes(best.order, kept) < (1 - WORTH) * takes(given.order, kept) else given
+    before = takes(given.order, kept)
+    saved = before - takes(best.order, kept)
+    doubt = NORMAL * saved.std() / math.sqrt(saved.size)
+    return best if saved.mean() > max(WORTH * before.mean(), doubt) else given
 
 
 def _orders(mean: np.ndarray, num_groups: int) -> Iterator[Assignment]:

@@ -15,6 +15,9 @@ NORMAL = 1.645  # its quantile of the normal distribution
 STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows
 TREND_BATCHES = 8
+# The same of 80 %: a line that may be there by chance widens intervals, one that is missed shifts
+# what comes by more than they hold.
+SUSPECTED = (3.078, 1.886, 1.638, 1.533, 1.476, 1.440)
 
 
 class Outlook(NamedTuple):
@@ -48,11 +51,36 @@ def outlook(series: np.ndarray, general: np.ndarray) -> Outlook:
     """
     mean = series.mean(-1)
     margin = np.max([_margin(series, batches) for batches in BATCHES], axis=0)
-    shift, own = _trend(series)
-    common, all_drift = _trend(general[None])
-    shared = common * mean / max(general.mean(), np.finfo(float).tiny) * all_drift
-    moves = np.stack([np.zeros_like(mean), shift * own, shared])
-    return Outlook(mean - margin + moves.min(0), mean + margin + moves.max(0), own | all_drift)
+    own, common = _trend(series), _trend(general[None])
+    scale = mean / max(general.mean(), np.finfo(float).tiny)
+    low, high = mean - margin, mean + margin
+    for line in (own, common.scaled(scale)):
+        led = np.where(line.ratio > line.suspected, line.shift, 0)
+        reach = np.hypot(margin, line.error)
+        low = np.where(led < 0, np.minimum(low, mean + led - reach), low)
+        high = np.where(led > 0, np.maximum(high, mean + led + reach), high)
+    return Outlook(low, high, own.flagged | common.flagged)
+
+
+class Trend(NamedTuple):
+    """A line through batches, (N,) each.
+
+    Attributes:
+        shift: by how much it leads on in as many rows.
+        error: standard error of that.
+        ratio: of the two without signs, a Student's t.
+        suspected, flagged: above which ratio, and whether above that of 90 %.
+    """
+
+    shift: np.ndarray
+    error: np.ndarray
+    ratio: np.ndarray
+    suspected: float = math.inf
+    flagged: np.ndarray | bool = False
+
+    def scaled(self, factor: np.ndarray) -> "Trend":
+        """The line of series that are so many times as large."""
+        return self._replace(shift=self.shift * factor, error=self.error * factor)
 
 
 def _batch_means(series: np.ndarray, batches: int) -> np.ndarray:
@@ -70,17 +98,20 @@ def _margin(series: np.ndarray, batches: int) -> np.ndarray:
     return STUDENT[count - 2] * means.std(-1, ddof=1) * math.sqrt(2 / count)
 
 
-def _trend(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By how much a line through the batches leads on in as many rows, and whether there is one."""
+def _trend(series: np.ndarray) -> Trend:
+    """The line through eight batches; none of fewer than four."""
     means = _batch_means(series, TREND_BATCHES)
     count = means.shape[-1]
     if count < 4:
-        return np.zeros(len(series)), np.zeros(len(series), bool)
+        nothing = np.zeros(len(series))
+        return Trend(nothing, nothing, nothing, flagged=nothing > 0)
     place = np.arange(count) - (count - 1) / 2
     slope = means @ place / (place @ place)
     rest = means - means.mean(-1, keepdims=True) - slope[:, None] * place
     error = np.sqrt((rest**2).sum(-1) / (count - 2) / (place @ place))
-    return slope * count, np.abs(slope) > STUDENT[count - 3] * error
+    ratio = np.abs(slope) / np.maximum(error, np.finfo(float).tiny)
+    flagged = ratio > STUDENT[count - 3]
+    return Trend(slope * count, error * count, ratio, SUSPECTED[count - 3], flagged)
 
 
 def block_length(series: np.ndarray) -> int:

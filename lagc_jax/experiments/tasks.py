@@ -50,14 +50,16 @@ def likely_problems(num_workers: int, key: Array) -> dict[str, Problem]:
     return made
 
 
-def given_problem(problem: Any, num_workers: int, key: Array) -> Problem:
-    """The user's problem, or one with the smoothness constants given."""
+def problems_of(problem: Any, num_workers: int, key: Array) -> dict[str, Problem]:
+    """The user's problem, or one with the smoothness constants given; likely ones without any."""
+    if problem is None:
+        return likely_problems(num_workers, key)
     if hasattr(problem, "num_partitions"):
         known = cast(Problem, problem)
     else:
         known = smooth_regression(_keys.fold_in(key, PROBLEM), cast(ArrayLike, problem))
     check_fit(known, gd(num_workers))
-    return known
+    return {"the problem given": known}
 
 
 def start_gap(problem: Problem, accuracy: float) -> float:

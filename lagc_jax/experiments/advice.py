@@ -269,7 +269,7 @@ def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -
     told += edges(row, job.storage, job.given, (XI_RANGE, STEP_RANGE))
     told += [job.drawn.note] if job.drawn.note else []
     if best["drifts"]:
-        told.append("The trace drifts: its times rise or fall, and the interval reaches on.")
+        told.append("The trace seems to drift: its times rise or fall, and the interval follows them.")
     if ranked.held_out is not None:
         told.append(held_out_sentence(ranked.held_out))
     if compared is not None:

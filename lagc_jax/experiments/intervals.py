@@ -15,9 +15,9 @@ NORMAL = 1.645  # its quantile of the normal distribution
 STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows
 TREND_BATCHES = 8
-# The same of 80 %: a line that may be there by chance widens intervals, one that is missed shifts
-# what comes by more than they hold.
-SUSPECTED = (3.078, 1.886, 1.638, 1.533, 1.476, 1.440)
+# A line of so many standard errors leads the interval on. In a third of the cases it is there by
+# chance, and widens a side; one that is missed shifts what comes by more than intervals hold.
+SUSPECTED = 1.0
 
 
 class Outlook(NamedTuple):
@@ -55,7 +55,7 @@ def outlook(series: np.ndarray, general: np.ndarray) -> Outlook:
     scale = mean / max(general.mean(), np.finfo(float).tiny)
     low, high = mean - margin, mean + margin
     for line in (own, common.scaled(scale)):
-        led = np.where(line.ratio > line.suspected, line.shift, 0)
+        led = np.where(line.ratio > SUSPECTED, line.shift, 0)
         reach = np.hypot(margin, line.error)
         low = np.where(led < 0, np.minimum(low, mean + led - reach), low)
         high = np.where(led > 0, np.maximum(high, mean + led + reach), high)
@@ -69,14 +69,13 @@ class Trend(NamedTuple):
         shift: by how much it leads on in as many rows.
         error: standard error of that.
         ratio: of the two without signs, a Student's t.
-        suspected, flagged: above which ratio, and whether above that of 90 %.
+        flagged: whether that is above its quantile of 90 %.
     """
 
     shift: np.ndarray
     error: np.ndarray
     ratio: np.ndarray
-    suspected: float = math.inf
-    flagged: np.ndarray | bool = False
+    flagged: np.ndarray
 
     def scaled(self, factor: np.ndarray) -> "Trend":
         """The line of series that are so many times as large."""
@@ -104,14 +103,14 @@ def _trend(series: np.ndarray) -> Trend:
     count = means.shape[-1]
     if count < 4:
         nothing = np.zeros(len(series))
-        return Trend(nothing, nothing, nothing, flagged=nothing > 0)
+        return Trend(nothing, nothing, nothing, nothing > 0)
     place = np.arange(count) - (count - 1) / 2
     slope = means @ place / (place @ place)
     rest = means - means.mean(-1, keepdims=True) - slope[:, None] * place
     error = np.sqrt((rest**2).sum(-1) / (count - 2) / (place @ place))
     ratio = np.abs(slope) / np.maximum(error, np.finfo(float).tiny)
     flagged = ratio > STUDENT[count - 3]
-    return Trend(slope * count, error * count, ratio, SUSPECTED[count - 3], flagged)
+    return Trend(slope * count, error * count, ratio, flagged)
 
 
 def block_length(series: np.ndarray) -> int:

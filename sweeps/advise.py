@@ -62,6 +62,7 @@ def make_parser() -> Parser:
     text = "partitions that a worker can store (default: M)"
     option(group, "--storage", text, type=whole, metavar="r")
 
+    trace_options(parser)
     add_cluster(parser)
     group = parser.add_argument_group("problem")
     data_options(group)
@@ -128,11 +129,10 @@ def _number(text: str, value: str) -> float:
 
 
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
-    """The trace file, as parquet if it is called so."""
-    kind = lagc_jax.Trace
-    read = kind.from_parquet if args.trace.suffix == ".parquet" else kind.from_csv
+    """The trace file, read as the options say."""
+    reading = trace_reading(args)
     resample = "iid" if args.block is None else "blocks"
-    return read(args.trace, resample=resample, block=args.block or 1)
+    return lagc_jax.Trace.from_csv(args.trace, resample=resample, block=args.block or 1, **reading)
 
 
 def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
@@ -144,14 +144,13 @@ def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
     delays, fits = find_delays(args, given)
     trace = delays if isinstance(delays, lagc_jax.Trace) else None
     workers = args.workers or (12 if trace is None else trace.num_columns)
-    if args.target is not None and args.csv is None:
-        raise ValueError(f"target={args.target!r} names a column of no table; give --csv as well")
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
-    problem = _only("problem", problem_entries(given.get("problem", {})))
-    problem = None if problem is None else problem(workers)
-    if args.csv is not None:
-        problem = lagc_jax.linear_regression(*load_csv(args.csv, workers, args.target))
+    problem = read_problem(args, args.workers, workers)
+    if problem is not None:
+        workers = problem.num_partitions
+    elif (made := _only("problem", problem_entries(given.get("problem", {})))) is not None:
+        problem = made(workers)
     own = {name: some for name, some in given.get("scheme", {}).items() if ":" in name}
     options = dict(
         storage=args.storage,
@@ -180,6 +179,7 @@ def find_delays(args: argparse.Namespace, given: dict[str, Any]) -> tuple[TimeSo
     if args.trace is not None:
         trace = read_trace(args)
         return trace, describe_fits(trace)
+    trace_reading(args)
     if args.delays is not None:
         delays: TimeSource | None = read_family(args.delays)
     else:

@@ -19,7 +19,7 @@ from lagc_jax._checks import not_negative, one_axis, positive, whole_number
 from lagc_jax._tables import COSTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.contract import check_source
+from lagc_jax.delays.contract import as_source
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, groups_of
 from lagc_jax.experiments.candidates import Family, Same, families
@@ -180,7 +180,7 @@ def _check_storage(storage: int | None, num_workers: int) -> int:
 def _check_times(
     delays: TimeSource, cluster: Cluster | None, num_workers: int, resample: str | None
 ) -> Drawn:
-    check_source(delays)
+    delays = as_source(delays)
     if cluster is not None:
         if not isinstance(cluster, Cluster):
             raise ValueError(f"cluster={cluster!r} is no Cluster; give one, or None")
@@ -269,7 +269,9 @@ def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -
     told += edges(row, job.storage, job.given, (XI_RANGE, STEP_RANGE))
     told += [job.drawn.note] if job.drawn.note else []
     if best["drifts"]:
-        told.append("The trace seems to drift: its times rise or fall, and the interval follows them.")
+        told.append(
+            "The trace seems to drift: its times rise or fall, and the interval follows them."
+        )
     if ranked.held_out is not None:
         told.append(held_out_sentence(ranked.held_out))
     if compared is not None:

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lagc_jax.experiments.backtest import Backtest
-from lagc_jax.plots._panels import STYLE
+from lagc_jax.plots._style import PAGE_WIDTH, STYLE
 
 SHOWN = 12  # candidates, the cheapest first
 SMOOTHED = 25  # parts of the trace whose mean is drawn over its rows
@@ -22,7 +22,7 @@ def plot_backtest(found: Backtest) -> Figure:
     rows = np.where(np.isfinite(times), times, np.nan)
     slowest, half = np.nanmax(rows, axis=1), len(rows) // 2
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.6 + 0.22 * max(len(table), 8)), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 0.6 + 0.22 * max(len(table), 8)), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         place = np.arange(len(table))
         low, high = table["time_low"].to_numpy(float), table["time_high"].to_numpy(float)

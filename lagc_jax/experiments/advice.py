@@ -294,7 +294,9 @@ def _search(
         sampler="workers",
         key=job.key,
     )
-    meter = meter_of(job.drawn, job.cluster, job.num_workers, job.key, job.num_realisations)
+    sizes = job.cluster, job.num_workers, job.key
+    d = problem.num_parameters
+    meter = meter_of(job.drawn, *sizes, job.num_realisations, d)
     clusters = None if job.cluster is None or not meter.exact else {"cluster": job.cluster}
     known = replace(experiment, clusters=clusters)
     inner = known
@@ -302,7 +304,7 @@ def _search(
         # Exact means cost an integral for every set of groups: draws serve for comparing.
         rows = draw_rows(job.drawn.delays, job.key, job.num_workers)
         stand = job.drawn._replace(delays=Trace(rows, "blocks"), whole_rows=True)
-        meter = meter_of(stand, job.cluster, job.num_workers, job.key, 2)
+        meter = meter_of(stand, *sizes, 2, d)
         inner = replace(experiment, delays={"delays": stand.delays})
     pricing = Priced(job.prices).cost
     found = search(job.families, inner, meter, pricing, job.given, job.progress, rough)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lagc_jax.experiments.entries import flat
 from lagc_jax.experiments.experiment import Vary
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.rulebook import Laq
+from lagc_jax.schemes.catalogue import laq
 from lagc_jax.schemes.rules import Rule
 
 LAQ_BITS = 4  # of the paper
@@ -89,7 +89,8 @@ def families(
             name = "LAG-WK" if n == 1 else "G-LAG-WK"
             found.append(Family((name,), base._replace(trigger="worker"), (n,), True))
     if bits_priced:
-        found.append(Family(("LAQ",), _Sized(M, M, memory, Laq(LAQ_BITS)), (1,), True))
+        rule = laq(M, LAQ_BITS).trigger
+        found.append(Family(("LAQ",), _Sized(M, M, memory, rule), (1,), True))
     return [*found, *_own(M, own or {})]
 
 

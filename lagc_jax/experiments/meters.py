@@ -115,12 +115,14 @@ class RowMeter(Meter):
         cluster: of the workers.
         key: of the realisations that show the quantiles of one run.
         num_realisations: `R`.
+        num_parameters: `d`, on which the size of a message may depend.
     """
 
     trace: Trace
     cluster: Cluster | None
     key: Array
     num_realisations: int
+    num_parameters: int
 
     @property
     def rows(self) -> np.ndarray:
@@ -152,7 +154,9 @@ class RowMeter(Meter):
             for row, scheme in walk.schemes.items() if len(walk.uploads) else ():
                 kind = kind_of(scheme)
                 if kind not in done:
-                    cluster = patient(scheme, self.cluster, rows)
+                    cluster = patient(
+                        scheme, sized(scheme, self.cluster, self.num_parameters), rows
+                    )
                     if is_shared(cluster):
                         done[kind] = _linked(scheme, cluster, rows, walk.uploads, chosen, pairs)
                     else:
@@ -165,18 +169,28 @@ class RowMeter(Meter):
         return series, samples
 
 
+def sized(scheme: Scheme, cluster: Cluster | None, num_parameters: int) -> Cluster | None:
+    """The cluster with the size of the scheme's messages."""
+    return None if cluster is None else cluster.sized(scheme, num_parameters)
+
+
 def meter_of(
-    drawn: Drawn, cluster: Cluster | None, num_workers: int, key: Array, num_realisations: int
+    drawn: Drawn,
+    cluster: Cluster | None,
+    num_workers: int,
+    key: Array,
+    num_realisations: int,
+    num_parameters: int,
 ) -> Meter:
     """How times of a source are measured; with a link, what workers' triggers take has no law."""
     delays = drawn.delays
     if drawn.whole_rows:
-        return RowMeter(cast(Trace, delays), cluster, key, num_realisations)
+        return RowMeter(cast(Trace, delays), cluster, key, num_realisations, num_parameters)
     inner = delays
     while not isinstance(inner, Trace) and hasattr(inner, "delays"):
         inner = inner.delays  # type: ignore[attr-defined]
     trace = inner if isinstance(inner, Trace) else None
-    sampled = SampledMeter(delays, cluster, key, num_realisations, trace)
+    sampled = SampledMeter(delays, cluster, key, num_realisations, num_parameters, trace)
     plain = cluster is None or cluster.link is None
     known = plain and knows_moments(clock_of(gd(num_workers), delays, cluster))
     return ExactMeter(sampled) if known else sampled
@@ -270,6 +284,7 @@ class SampledMeter(Meter):
         cluster: of the workers.
         key: of the realisations.
         num_realisations: `R`.
+        num_parameters: `d`, on which the size of a message may depend.
         trace: measured times inside the source, whose own uncertainty is in the intervals.
     """
 
@@ -277,6 +292,7 @@ class SampledMeter(Meter):
     cluster: Cluster | None
     key: Array
     num_realisations: int
+    num_parameters: int
     trace: Trace | None
 
     def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
@@ -311,9 +327,10 @@ class SampledMeter(Meter):
 
     def _draw(self, N: int, walks: Sequence[Walk], number: int) -> np.ndarray:
         def cluster_of(scheme: Scheme) -> Cluster | None:
+            cluster = sized(scheme, self.cluster, self.num_parameters)
             if not isinstance(self.delays, Trace):
-                return self.cluster
-            return patient(scheme, self.cluster, np.asarray(self.delays.times, float))
+                return cluster
+            return patient(scheme, cluster, np.asarray(self.delays.times, float))
 
         return sample(walks, N, self.delays, cluster_of, self.key, number)
 

@@ -12,7 +12,7 @@ from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.intervals import NORMAL
-from lagc_jax.experiments.meters import RUN, patient
+from lagc_jax.experiments.meters import RUN, patient, sized
 from lagc_jax.experiments.rows import reordered
 from lagc_jax.experiments.runner import run
 from lagc_jax.experiments.waits import group_waits, is_shared
@@ -58,7 +58,9 @@ def _simulate(
 ) -> tuple[pd.DataFrame, Cluster]:
     """A row with simulated costs under the best timeout of those tried."""
     delays = reordered(job.drawn.delays, one.order)
-    clusters = _timeouts(one.scheme, one.cluster, delays)
+    (problem,) = experiment.problems.values()
+    known = sized(one.scheme, one.cluster, problem.num_parameters)
+    clusters = _timeouts(one.scheme, known, delays)
     found = run(
         replace(
             experiment,

@@ -21,7 +21,7 @@ from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.common import Walk, follow
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
-from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of
+from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of, sized
 from lagc_jax.experiments.patience import simulate_waiting, waits_matter
 from lagc_jax.experiments.rows import differ, draw_rows, reordered
 from lagc_jax.experiments.search import Found
@@ -112,7 +112,9 @@ class Ranked(NamedTuple):
 def rank(job: Any, experiment: Experiment, found: Found) -> Ranked:
     """Measure, improve and order candidates; of a `_Job` of the advice."""
     M, delays = job.num_workers, job.drawn.delays
-    meter = meter_of(job.drawn, job.cluster, M, job.key, job.num_realisations)
+    (problem,) = experiment.problems.values()
+    d = problem.num_parameters
+    meter = meter_of(job.drawn, job.cluster, M, job.key, job.num_realisations, d)
     priced = Priced(job.prices)
     times = meter.fine(found.table, found.walks)
     _check_answers(times, found.table)
@@ -143,7 +145,7 @@ def rank(job: Any, experiment: Experiment, found: Found) -> Ranked:
         best.uploads,
         times,
         held_out,
-        _Retimed(job, table, candidates),
+        _Retimed(job, d, table, candidates),
     )
 
 
@@ -167,6 +169,7 @@ class _Retimed(NamedTuple):
     """Mean times of candidates under other times of the same workers."""
 
     job: Any
+    num_parameters: int
     table: pd.DataFrame
     candidates: Sequence[Candidate]
 
@@ -175,7 +178,8 @@ class _Retimed(NamedTuple):
         delays.check(M)
         whole = isinstance(delays, Trace) and delays.num_columns == M
         drawn = self.job.drawn._replace(delays=delays, whole_rows=whole)
-        meter = meter_of(drawn, self.job.cluster, M, self.job.key, self.job.num_realisations)
+        sizes = self.job.key, self.job.num_realisations, self.num_parameters
+        meter = meter_of(drawn, self.job.cluster, M, *sizes)
         found = np.full(len(self.table), np.inf)
         orders = {tuple(c.order.tolist()) for c in self.candidates}
         for order in orders:
@@ -241,7 +245,9 @@ def _in_order(
             break
         if several and size not in seen:
             seen.add(size)
-            placed = assign(one.scheme, one.cluster, one.uploads, rows, np.random.default_rng(0))
+            (problem,) = experiment.problems.values()
+            cluster = sized(one.scheme, one.cluster, problem.num_parameters)
+            placed = assign(one.scheme, cluster, one.uploads, rows, np.random.default_rng(0))
             if placed.name != AS_GIVEN:
                 more.append((i, placed))
     for i, (name, order) in more:

@@ -26,8 +26,7 @@ class Waits(NamedTuple):
 
 def kind_of(scheme: Scheme) -> Hashable:
     """What schemes with the same waits share."""
-    everyone = scheme.trigger.everyone_works
-    return scheme.num_groups, scheme.num_waited, scheme.load, everyone
+    return scheme.num_groups, scheme.num_waited, scheme.load, scheme.trigger
 
 
 def is_shared(cluster: Cluster | None) -> bool:
@@ -43,7 +42,7 @@ def group_waits(scheme: Scheme, cluster: Cluster | None, times: np.ndarray) -> W
     if link is None:
         busy = _patient(cluster, _fastest(scheme, work))
         return Waits(busy, busy if everyone else None)
-    down, up = _transfers(link)
+    down, up = _transfers(scheme, link)
     answer = np.asarray(link.latency, float) * 2 + down + work
     idle = _patient(cluster, _fastest(scheme, answer)) if everyone else None
     return Waits(_patient(cluster, _fastest(scheme, answer + up)), idle)
@@ -54,9 +53,9 @@ def _startup(cluster: Cluster | None) -> np.ndarray:
     return np.asarray(0.0 if given is None else given, float)
 
 
-def _transfers(link: Link) -> tuple[np.ndarray, np.ndarray]:
+def _transfers(scheme: Scheme, link: Link) -> tuple[np.ndarray, np.ndarray]:
     """How long a message to a worker and one to the server occupy a link."""
-    bandwidth = np.asarray(link.bandwidth, float)
+    bandwidth, link = np.asarray(link.bandwidth, float), link.sized(scheme, None)
     down, up = np.asarray(link.download_size, float), np.asarray(link.upload_size, float)
     return down / bandwidth, up / bandwidth
 
@@ -97,7 +96,7 @@ def through_link(
     link = cluster.link
     assert link is not None
     latency = np.asarray(link.latency, float)
-    down, up = _transfers(link)
+    down, up = _transfers(scheme, link)
     n, F = scheme.group_size, scheme.num_waited
     sends = np.repeat(uploads, n, axis=-1)
     works = np.repeat(np.asarray(scheme.working(uploads)), n, axis=-1)

@@ -99,7 +99,8 @@ def test_waits_in_numpy_are_those_of_the_simulator(cluster):
     for scheme in [*schemes, Scheme(12, 4, 3, **lazy, trigger="worker")]:
         uploads = rng.random((20, scheme.num_groups)) < 0.5
         startup = 0.0 if cluster is None or cluster.startup is None else cluster.startup
-        known = collect(
+        there = cluster and cluster.sized(scheme, 8)
+        known = collect(scheme, there, scheme.load * times + startup, uploads).time
             scheme, cluster and cluster.sized(scheme, 8), scheme.load * times + startup, uploads
         ).time
         if is_shared(cluster):

@@ -37,12 +37,12 @@ def is_shared(cluster: Cluster | None) -> bool:
 def group_waits(scheme: Scheme, cluster: Cluster | None, times: np.ndarray) -> Waits:
     """Waits for groups from workers' times (..., M), without a shared link."""
     work = scheme.load * times + _startup(cluster)
-    link = None if cluster is None else cluster.link
+    link = None if cluster is None else cluster.sized(scheme, None).link
     everyone = scheme.trigger.everyone_works
     if link is None:
         busy = _patient(cluster, _fastest(scheme, work))
         return Waits(busy, busy if everyone else None)
-    down, up = _transfers(scheme, link)
+    down, up = _transfers(link)
     answer = np.asarray(link.latency, float) * 2 + down + work
     idle = _patient(cluster, _fastest(scheme, answer)) if everyone else None
     return Waits(_patient(cluster, _fastest(scheme, answer + up)), idle)
@@ -53,9 +53,9 @@ def _startup(cluster: Cluster | None) -> np.ndarray:
     return np.asarray(0.0 if given is None else given, float)
 
 
-def _transfers(scheme: Scheme, link: Link) -> tuple[np.ndarray, np.ndarray]:
+def _transfers(link: Link) -> tuple[np.ndarray, np.ndarray]:
     """How long a message to a worker and one to the server occupy a link."""
-    bandwidth, link = np.asarray(link.bandwidth, float), link.sized(scheme, None)
+    bandwidth = np.asarray(link.bandwidth, float)
     down, up = np.asarray(link.download_size, float), np.asarray(link.upload_size, float)
     return down / bandwidth, up / bandwidth
 
@@ -93,10 +93,10 @@ def through_link(
 
     The groups that upload are bool (..., G).
     """
-    link = cluster.link
+    link = cluster.sized(scheme, None).link
     assert link is not None
     latency = np.asarray(link.latency, float)
-    down, up = _transfers(scheme, link)
+    down, up = _transfers(link)
     n, F = scheme.group_size, scheme.num_waited
     sends = np.repeat(uploads, n, axis=-1)
     works = np.repeat(np.asarray(scheme.working(uploads)), n, axis=-1)

@@ -101,8 +101,6 @@ def test_waits_in_numpy_are_those_of_the_simulator(cluster):
         startup = 0.0 if cluster is None or cluster.startup is None else cluster.startup
         there = cluster and cluster.sized(scheme, 8)
         known = collect(scheme, there, scheme.load * times + startup, uploads).time
-            scheme, cluster and cluster.sized(scheme, 8), scheme.load * times + startup, uploads
-        ).time
         if is_shared(cluster):
             found = through_link(scheme, cluster, times, uploads)
         else:

@@ -87,7 +87,8 @@ def in_words(row: pd.Series, uploads: np.ndarray) -> str:
             f"the iterations, which take no time."
         )
     return (
-        f"It is {kind} that waits for {who} that is asked: those whose gradient may have changed, "
+        f"It is {kind} that waits for {who} that {'is' if n > 1 else 'are'} asked, whose gradient "
+        f"may have changed: "
         f"{100 * asked:.0f} % of the {G} in an iteration{rest}."
     )
 

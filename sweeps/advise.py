@@ -6,9 +6,11 @@ names, then one row an iteration.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from common import (
@@ -32,10 +34,13 @@ from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import RESAMPLINGS
 from lagc_jax.experiments.advice import Design
+from lagc_jax.experiments.backtest import Backtest, backtest
+from lagc_jax.experiments.entries import cluster_entries, delay_entries, problem_entries
+from lagc_jax.experiments.grid import read_things
 from lagc_jax.plots import paper as plotting
+from lagc_jax.plots.backtest import plot_backtest
 from lagc_jax.plots.frontier import plot_design
 
-DELAYS = "exponential:rate=1"
 NUM_SHOWN = 10
 
 
@@ -47,17 +52,18 @@ def make_parser() -> Parser:
     text = "number of workers (default: 12, or the columns of the trace)"
     option(group, "--workers", text, type=count, metavar="M")
     source = group.add_mutually_exclusive_group()
-    text = f"family of computing times and its parameters (default: {DELAYS})"
+    text = "family of computing times and its parameters, in place of a trace"
     source.add_argument("--delays", help=text, metavar="FAMILY:NAME=VALUE,..")
     text = "measured computing times: text, .parquet, .npy or .npz, iterations x workers"
     source.add_argument("--trace", help=text, type=Path, metavar="FILE")
-    text = f"how times are drawn from the trace: {', '.join(RESAMPLINGS)}"
-    option(group, "--resample", text, default="iid", metavar="HOW")
-    option(group, "--block", "iterations in a block", type=whole, default=1)
+    text = f"how times are drawn from the trace: {', '.join(RESAMPLINGS)} (default: blocks)"
+    option(group, "--resample", text, metavar="HOW")
+    option(group, "--block", "iterations in a block (default: from the data)", type=whole)
     text = "partitions that a worker can store (default: M)"
     option(group, "--storage", text, type=whole, metavar="r")
 
     trace_options(parser)
+    add_cluster(parser)
     group = parser.add_argument_group("problem")
     data_options(group)
     option(group, "--accuracy", "gap to reach", type=real, default=1e-8, metavar="EPS")
@@ -67,13 +73,35 @@ def make_parser() -> Parser:
     option(group, "--price-message", "of a message", type=real, default=0.0, metavar="P")
     text = "of a partition gradient"
     option(group, "--price-gradient", text, type=real, default=0.0, metavar="P")
+    option(group, "--price-upload", "of a message to the server", type=real, default=0.0)
+    option(group, "--price-bit", "of a bit of them", type=real, default=0.0, metavar="P")
 
     group = parser.add_argument_group("realisations and files")
     text = "of the times, where no exact mean is known"
     option(group, "--realisations", text, type=whole, default=200, metavar="R")
     option(group, "--seed", "of the times and the synthetic data", type=whole, default=0)
     option(group, "--out", "where results go", type=Path, default=Path("advice"), metavar="DIR")
+    text = "choose by the first half of the trace, and say what the second half brings"
+    group.add_argument("--backtest", help=text, action="store_true")
     return parser
+
+
+CLUSTER = ("startup", "timeout", "latency", "bandwidth", "download_size", "upload_size", "shared")
+
+
+def add_cluster(parser: Parser) -> None:
+    """Add what the cluster adds to the computing times."""
+    group = parser.add_argument_group("what the cluster adds")
+    text = "a sweep's file: its cluster, and its delays, problem and own schemes unless given here"
+    option(group, "--grid", text, type=Path, metavar="FILE.toml")
+    option(group, "--startup", "time before a worker's first gradient", type=real)
+    option(group, "--timeout", "longest wait for a group", type=real, metavar="TIME")
+    option(group, "--latency", "of a message", type=real, metavar="TIME")
+    option(group, "--bandwidth", "of a link, size in a unit of time", type=real, metavar="B")
+    option(group, "--download-size", "of a message to a worker", type=real, metavar="SIZE")
+    option(group, "--upload-size", "of a message to the server", type=real, metavar="SIZE")
+    text = "all messages pass one link of the server"
+    group.add_argument("--shared", help=text, action="store_true", default=None)
 
 
 def read_family(text: str) -> lagc_jax.delays.Delays:
@@ -103,42 +131,86 @@ def _number(text: str, value: str) -> float:
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, read as the options say."""
     reading = trace_reading(args)
-    return lagc_jax.Trace.from_csv(args.trace, resample=args.resample, block=args.block, **reading)
+    resample = "iid" if args.block is None else "blocks"
+    return lagc_jax.Trace.from_csv(args.trace, resample=resample, block=args.block or 1, **reading)
 
 
-def advise(args: argparse.Namespace) -> tuple[Design, str]:
-    """The advice, and the fits of a trace as text; raise ValueError for options that do not fit."""
-    fits = ""
-    workers = args.workers or 12
-    delays: TimeSource
-    if args.trace is None:
-        if (args.resample, args.block) != ("iid", 1):
-            raise ValueError("--resample and --block draw from a trace; give --trace as well")
-        trace_reading(args)
-        delays = read_family(args.delays or DELAYS)
-    else:
-        delays = trace = read_trace(args)
-        workers = args.workers or trace.num_columns
-        fits = describe_fits(trace)
+def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
+    """The advice, its backtest if asked for, and the fits of a trace as text.
+
+    Raises ValueError for options that do not fit.
+    """
+    given = {} if args.grid is None else read_things(args.grid)
+    delays, fits = find_delays(args, given)
+    trace = delays if isinstance(delays, lagc_jax.Trace) else None
+    workers = args.workers or (12 if trace is None else trace.num_columns)
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
     problem = read_problem(args, args.workers, workers)
     if problem is not None:
         workers = problem.num_partitions
-    advice = lagc_jax.design(
-        workers,
-        delays,
+    elif (made := _only("problem", problem_entries(given.get("problem", {})))) is not None:
+        problem = made(workers)
+    own = {name: some for name, some in given.get("scheme", {}).items() if ":" in name}
+    options = dict(
         storage=args.storage,
         problem=problem,
         accuracy=args.accuracy,
         price_time=args.price_time,
         price_message=args.price_message,
         price_gradient=args.price_gradient,
+        price_upload=args.price_upload,
+        price_bit=args.price_bit,
+        cluster=find_cluster(args, given),
+        schemes=own,
+        resample=args.resample,
         num_realisations=args.realisations,
         key=jax.random.key(args.seed),
         progress=partial(tqdm, disable=None),
     )
-    return advice, fits
+    if args.backtest:
+        found = backtest(workers, delays, **options)  # type: ignore[arg-type]
+        return found.advice, found, fits
+    return lagc_jax.design(workers, delays, **options), None, fits
+
+
+def find_delays(args: argparse.Namespace, given: dict[str, Any]) -> tuple[TimeSource, str]:
+    """The source of times, and the fits of a trace."""
+    if args.trace is not None:
+        trace = read_trace(args)
+        return trace, describe_fits(trace)
+    trace_reading(args)
+    if args.delays is not None:
+        delays: TimeSource | None = read_family(args.delays)
+    else:
+        delays = _only("delays", delay_entries(given.get("delays", {})))
+    if (args.resample, args.block) != (None, None) and not isinstance(delays, lagc_jax.Trace):
+        raise ValueError("--resample and --block draw from a trace; give --trace as well")
+    if delays is None:
+        raise ValueError(
+            "the computing times are unknown; give --trace with a log of them, or a family such as "
+            "--delays exponential:rate=1"
+        )
+    return delays, ""
+
+
+def find_cluster(args: argparse.Namespace, given: dict[str, Any]) -> lagc_jax.Cluster | None:
+    """The cluster of the options, or of the file."""
+    said = {name: getattr(args, name) for name in CLUSTER if getattr(args, name) is not None}
+    if not said:
+        return _only("cluster", cluster_entries(given.get("cluster") or None))
+    link = {name: value for name, value in said.items() if name not in ("startup", "timeout")}
+    made = lagc_jax.Link(**link) if link else None
+    return lagc_jax.Cluster(said.get("startup"), made, said.get("timeout"))
+
+
+def _only(kind: str, entries: Sequence[Any]) -> Any:
+    """The only thing of its kind in a file, None without one."""
+    if len(entries) > 1:
+        raise ValueError(
+            f"the grid has {len(entries)} combinations of [[{kind}]]; advice is for one, give it"
+        )
+    return entries[0].value if entries else None
 
 
 def describe_fits(trace: lagc_jax.Trace) -> str:
@@ -157,16 +229,23 @@ def describe_fits(trace: lagc_jax.Trace) -> str:
     return f"{text}\nThe trace: {found}\n"
 
 
-def write(advice: Design, directory: Path) -> list[Path]:
-    """Write the table, the reason and the frontier into a directory; return the paths."""
+def write(advice: Design, found: Backtest | None, directory: Path) -> list[Path]:
+    """Write the table, the reason and the figures into a directory; return the paths."""
     table, text = directory / "advice.csv", directory / "advice.md"
-    advice.table.to_csv(table, index=False)
-    text.write_text(
-        f"{advice.reason}\n\n{tables.markdown(advice.table.head(NUM_SHOWN))}\n"
-        f"Pareto frontier:\n\n{tables.markdown(advice.frontier)}"
-    )
-    figure = plot_design(advice)
-    return [table, text, *plotting.save_figure(figure, advice.frontier, directory / "frontier")]
+    (advice.table if found is None else found.table).to_csv(table, index=False)
+    parts = [advice.reason, tables.markdown(advice.table.head(NUM_SHOWN))]
+    if found is not None:
+        parts.insert(1, found.reason)
+    if advice.problems is not None:
+        ranking = advice.problems.rename_axis("scheme").reset_index()
+        parts += ["Cost of each scheme relative to the cheapest:", tables.markdown(ranking)]
+    parts += ["Pareto frontier:", tables.markdown(advice.frontier)]
+    text.write_text("\n\n".join(parts))
+    drawn = plotting.save_figure(plot_design(advice), advice.frontier, directory / "frontier")
+    if found is not None:
+        figure = plot_backtest(found)
+        drawn += plotting.save_figure(figure, found.table, directory / "backtest")
+    return [table, text, *drawn]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -175,13 +254,18 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     run = Run(parser.prog)
     try:
-        advice, fits = advise(args)
+        advice, found, fits = advise(args)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    paths = write(advice, args.out)
+    paths = write(advice, found, args.out)
     shown = advice.table.head(NUM_SHOWN).to_string(float_format="{:.5g}".format, na_rep="-")
     print(fits, shown, "", advice.reason, sep="\n")
+    if found is not None:
+        print("", found.reason, sep="\n")
+    if advice.problems is not None:
+        ranking = advice.problems.to_string(float_format="{:.3g}".format)
+        print("\nCost of each scheme relative to the cheapest:", ranking, sep="\n")
     run.report(paths)
     return 0
 

@@ -1,13 +1,13 @@
 """Realisations in common: every worker's times are drawn once, for all points of experiments.
 
 A clock that runs by itself is a program for each size and redundancy, and draws everything anew.
-Where the server waits for the fastest workers of a group and messages take no time, a point needs
-no more of the times than how long the `F`-th fastest takes, which NumPy finds for all together.
+Where the server waits for the fastest workers of a group, NumPy finds what all points need of the
+times.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,28 +18,31 @@ from jax.typing import ArrayLike
 
 from lagc_jax._keys import fold_each
 from lagc_jax._programs import compiled
+from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.doors import warn_if_short
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.measure import Engine
 from lagc_jax.experiments.points import Points
 from lagc_jax.experiments.runner import in_memory, tabulate
+from lagc_jax.experiments.waits import Waits, group_waits, is_shared, kind_of, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
 
-BLOCK_ENTRIES = 2**22  # workers' times held at once
+BLOCK_ENTRIES = 2**20  # workers' times held at once
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
+ClusterOf = Callable[[Scheme], Cluster | None]
 
 
-class _Walk(NamedTuple):
+class Walk(NamedTuple):
     """A path up to its hit, and the points along it.
 
     Attributes:
-        working: (C, CHUNK, G) bool, groups that work; none from the hit on.
+        uploads: (K, G) bool, groups that upload in each iteration; K is 0 without a hit.
         schemes: by row of the table.
     """
 
-    working: np.ndarray
+    uploads: np.ndarray
     schemes: dict[int, Scheme]
 
 
@@ -58,65 +61,77 @@ def run_common(
         Their tables as one, and times (N, R) of its rows to the level, `inf` where it is not
         reached. Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
     """
+    table, walks = follow(experiments, progress)
+    (delays,) = experiments[0].delays.values()
+    draws = delays, lambda scheme: None, experiments[0].key, num_realisations
+    return table, sample(walks, len(table), *draws, progress)
+
+
+def follow(
+    experiments: Sequence[Experiment], progress: Progress = iter
+) -> tuple[pd.DataFrame, list[Walk]]:
+    """Run experiments as in `run_common` without realisations: their tables as one, and paths.
+
+    The column `part` counts the experiments.
+    """
     tables: list[pd.DataFrame] = []
-    walks: dict[Hashable, _Walk] = {}
+    walks: dict[Hashable, Walk] = {}
     for experiment in progress(experiments):
         points, rows = Points(experiment), sum(map(len, tables))
-        tables.append(tabulate(points, _follow(points, walks, rows)))
-    table = pd.concat(tables, ignore_index=True)
-    (delays,) = experiments[0].delays.values()
-    missed = table["reached"] == 0
-    warn_if_short(delays, int(table["iterations"].mask(missed, 0).max()))
-    samples = _sample(list(walks.values()), delays, experiments[0].key, num_realisations, progress)
-    samples[missed] = np.inf
-    return table, samples
+        table = tabulate(points, _follow(points, walks, rows))
+        tables.append(table.assign(part=len(tables)))
+    return pd.concat(tables, ignore_index=True), list(walks.values())
 
 
-def _follow(points: Points, walks: dict[Hashable, _Walk], rows: int) -> Iterator[tuple]:
+def _follow(points: Points, walks: dict[Hashable, Walk], rows: int) -> Iterator[tuple]:
     """Measure points, of which so many rows come before, and note their walks."""
     for block, outcomes in in_memory(points, Engine(points.experiment)):
         for point, outcome in zip(block, outcomes, strict=True):
             key = point.path_key
             if key not in walks:
-                walks[key] = _Walk(_until_hit(point.scheme, outcome.path), {})
+                walks[key] = Walk(_until_hit(outcome.path), {})
             walks[key].schemes[rows + point.number] = point.scheme
         yield block, outcomes
 
 
-def _until_hit(scheme: Scheme, record: Any) -> np.ndarray:
-    """Working groups of a path up to its hit, (C, CHUNK, G)."""
+def _until_hit(record: Any) -> np.ndarray:
+    """Uploading groups of a path up to its hit, (K, G)."""
     end = int(record.hit[0]) if record.reached[0] else 0
-    working = np.asarray(scheme.working(record.parts["groups"][: -(-end // CHUNK)]))
-    before = np.arange(len(working) * CHUNK).reshape(-1, CHUNK) < end
-    return working & before[..., None]
+    chunks = np.asarray(record.parts["groups"][: -(-end // CHUNK)])
+    return chunks.reshape(-1, chunks.shape[-1])[:end].copy()
 
 
-def _sample(
-    walks: Sequence[_Walk],
+def sample(
+    walks: Sequence[Walk],
+    num_rows: int,
     delays: TimeSource,
+    cluster_of: ClusterOf,
     key: Any,
     num_realisations: int,
-    progress: Progress,
+    progress: Progress = iter,
 ) -> np.ndarray:
-    """Times of all points to their hits, (N, R)."""
+    """Times of N points to their hits in their clusters, (N, R), `inf` where there is no hit.
+
+    A timeout is the longest that an iteration waits for a group, whose gradient then counts as
+    there.
+    """
     M = next(iter(walks[0].schemes.values())).num_workers
-    chunks = max(len(walk.working) for walk in walks)
-    totals = np.zeros((sum(len(walk.schemes) for walk in walks), num_realisations))
-    by_groups: dict[int, list[_Walk]] = {}
-    for walk in walks:
-        by_groups.setdefault(walk.working.shape[-1], []).append(walk)
+    longest = max(len(walk.uploads) for walk in walks)
+    warn_if_short(delays, longest)
+    totals = np.zeros((num_rows, num_realisations))
     size = min(max(BLOCK_ENTRIES // (CHUNK * M), 1), num_realisations)
-    firsts = range(0, num_realisations, size)
-    for first, chunk in progress(list(product(firsts, range(chunks)))):
-        drawn = np.asarray(_draw(delays, key, first, chunk, size, M), float)
+    firsts, chunks = range(0, num_realisations, size), range(-(-longest // CHUNK))
+    for first, chunk in progress(list(product(firsts, chunks))):
+        drawn = np.asarray(draw(delays, key, first, chunk, size, M), float)
         block = totals[:, first : first + size]
-        for members in by_groups.values():
-            _add(block, members, chunk, drawn[: block.shape[1]])
+        _add(block, walks, chunk, drawn[: block.shape[1]], cluster_of)
+    missed = [row for walk in walks if not len(walk.uploads) for row in walk.schemes]
+    totals[missed] = np.inf
     return totals
 
 
 @compiled("size", "num_workers")
-def _draw(
+def draw(
     delays: TimeSource,
     key: Array,
     first: ArrayLike,
@@ -132,20 +147,25 @@ def _draw(
     return jax.vmap(realise)(fold_each(key, first + jnp.arange(size)))
 
 
-def _add(totals: np.ndarray, walks: Sequence[_Walk], chunk: int, times: np.ndarray) -> None:
+def _add(
+    totals: np.ndarray,
+    walks: Sequence[Walk],
+    chunk: int,
+    times: np.ndarray,
+    cluster_of: ClusterOf,
+) -> None:
     """Add to the rows of totals (N, R) what a chunk takes, with workers' times (R, CHUNK, M)."""
-    active = [walk for walk in walks if chunk < len(walk.working)]
-    if not active:
-        return
-    G = active[0].working.shape[-1]
-    schemes = [scheme for walk in active for scheme in walk.schemes.values()]
-    kinds = sorted({(scheme.num_waited, scheme.load) for scheme in schemes})
-    waited, load = np.array(kinds).T
-    ordered = np.sort(times.reshape(len(times), CHUNK, G, -1), axis=-1)
-    needed = load[:, None] * np.moveaxis(ordered, 0, -1)[:, :, waited - 1]  # (CHUNK, G, kinds, R)
-    for walk in active:
-        working = walk.working[chunk]
-        some = working.any(-1)
-        slowest = np.where(working[some][:, :, None, None], needed[some], 0).max(1)
-        places = [kinds.index((each.num_waited, each.load)) for each in walk.schemes.values()]
-        totals[list(walk.schemes)] += slowest.sum(0)[places]
+    known: dict[Hashable, Waits] = {}
+    for walk in walks:
+        uploads = walk.uploads[chunk * CHUNK : (chunk + 1) * CHUNK]
+        spent: dict[Hashable, np.ndarray] = {}
+        for row, scheme in walk.schemes.items() if len(uploads) else ():
+            drawn, kind = times[:, : len(uploads)], kind_of(scheme)
+            if kind not in spent and is_shared(cluster := cluster_of(scheme)):
+                spent[kind] = through_link(scheme, cast(Cluster, cluster), drawn, uploads).sum(-1)
+            elif kind not in spent:
+                if kind not in known:
+                    known[kind] = group_waits(scheme, cluster_of(scheme), times)
+                busy, idle = (w if w is None else w[:, : len(uploads)] for w in known[kind])
+                spent[kind] = np.where(uploads, busy, 0 if idle is None else idle).max(-1).sum(-1)
+            totals[row] += spent[kind]

@@ -102,16 +102,33 @@ def read_grid(path: str | Path) -> Grid:
         ValueError: for a file that is missing or no TOML, an unknown key (the nearest right name is
             named), and any value out of its range.
     """
-    path = Path(path)
+    return parse_grid(_load(Path(path)), Path(path).parent)
+
+
+def read_things(path: str | Path) -> dict[str, dict[str, list[Any]]]:
+    """Problems, schemes, delays and clusters of a file that need not be a whole grid, by name.
+
+    Raises:
+        ValueError: as for `read_grid`.
+    """
+    tables, folder = _load(Path(path)), Path(path).parent
+    _check_keys("the file", tables, (*SETTINGS, *TABLES))
+    return {
+        name: _read_all(tables, name, partial(read, folder), required=False)
+        for name, read in READERS.items()
+    }
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file."""
     try:
-        tables = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"config={path} cannot be read ({error}); give a TOML file") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config={path} is not TOML: {error}") from None
     except RecursionError:
         raise ValueError(f"config={path} is nested too deeply; give lists of values") from None
-    return parse_grid(tables, path.parent)
 
 
 def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:

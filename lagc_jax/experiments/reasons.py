@@ -1,44 +1,143 @@
 """Why a candidate is the best, in words, from the numbers of its table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lagc_jax.experiments.intervals import outlook
+
+CLOSE = 1.02  # rankings on other problems within so much of the best name a scheme as good
+
 
 def explain(
     table: pd.DataFrame,
+    uploads: np.ndarray,
     tail_indices: np.ndarray,
     prices: Mapping[str, float],
-    samples: np.ndarray | None,
-) -> str:
-    """Why the first row is first.
+    paired: np.ndarray | None,
+    unit: str,
+) -> list[str]:
+    """Why the first row is first, sentence by sentence.
 
     Args:
         table: of `design`.
+        uploads: (K, G) bool, the first row's path.
         tail_indices: (M,) of the workers' times.
         prices: by the column that they are of.
-        samples: (N, R) realisations of the rows' times, None where they are exact.
+        paired: (N, R) times of the rows in realisations, or on rows of a trace; None where they
+            are exact.
+        unit: what `paired` is over, in words.
     """
     best = table.iloc[0]
     time = f"{'exact ' if best['exact'] else ''}{best['statistic']} time {best['time']:.4g}"
+    if best["time_low"] < best["time_high"]:
+        time += f", 90 % interval {best['time_low']:.4g} to {best['time_high']:.4g}"
     sentences = [
         f"{_describe(best)} costs {best['cost']:.4g} ({time}, {best['communication']:.0f} "
-        f"messages, {best['computation']:.0f} gradients)."
+        f"messages, {best['computation']:.0f} gradients).",
+        in_words(best, uploads),
     ]
+    if np.isfinite([best["run_low"], best["run_high"]]).all():
+        sentences.append(
+            f"One run in ten takes less than {best['run_low']:.4g} or more than "
+            f"{best['run_high']:.4g}."
+        )
     if best["statistic"] == "median":
         sentences.append(
             "The mean time is infinite under every candidate, so they are ranked by the median."
         )
     sentences += _tail_sentence(tail_indices)
-    if len(table) > 1 and np.isfinite(table["cost"].iloc[1]):
-        paired = None
-        if samples is not None and best["statistic"] == "mean" and prices["time"]:
-            paired = prices["time"] * (samples[1] - samples[0])
-        sentences.append(_compare(best, table.iloc[1], prices, paired))
-    return " ".join(sentences)
+    names = ["scheme", "num_groups", "redundancy"]
+    rivals = np.flatnonzero((table[names] != best[names]).any(axis=1) & np.isfinite(table["cost"]))
+    # A scheme in other places, or with another weight, is a rival where there is no other.
+    second = int(rivals[0]) if rivals.size else 1
+    if second < len(table) and np.isfinite(table["cost"].iloc[second]):
+        other, differences = table.iloc[second], None
+        alike = best["statistic"] == "mean" and best["simulated"] == other["simulated"]
+        if paired is not None and alike and prices["time"]:
+            differences = paired[second] - paired[0]
+        sentences.append(_compare(best, other, prices, differences, unit))
+    return sentences
+
+
+def in_words(row: pd.Series, uploads: np.ndarray) -> str:
+    """What a scheme is, and what it does along its path (K, G)."""
+    G, r = int(row["num_groups"]), int(row["redundancy"])
+    n = int(row["num_workers"]) // G
+    kind = "gradient descent" if n == 1 or r == 1 else "gradient coding" if r < n else "grouping"
+    who = "all workers" if r == 1 else f"the fastest {n - r + 1} of {n} workers"
+    if G > 1 and n > 1:
+        who += " of every group"
+    asked = uploads.mean() if uploads.size else 1.0
+    if row["trigger"] == "always":
+        return f"It is {kind} that waits for {who}."
+    idle = 1 - uploads.any(-1).mean()
+    if row["trigger"] != "server":
+        return (
+            f"It is {kind} in which all compute and, of a group, the change is sent in "
+            f"{100 * asked:.0f} % of the iterations."
+        )
+    rest = f", and {100 * idle:.0f} % of them ask nobody and take no time" if idle else ""
+    if G == 1:
+        return (
+            f"It is {kind} that waits for {who}, and reuses its gradient in {100 * idle:.0f} % of "
+            f"the iterations, which take no time."
+        )
+    return (
+        f"It is {kind} that waits for {who} that {'is' if n > 1 else 'are'} asked, whose gradient "
+        f"may have changed: "
+        f"{100 * asked:.0f} % of the {G} in an iteration{rest}."
+    )
+
+
+def edges(
+    row: pd.Series, storage: int, given: Sequence[Sequence[float] | None], ranges: Sequence[tuple]
+) -> list[str]:
+    """Which limits of the search the best candidate lies on."""
+    found, n = [], int(row["num_workers"]) // int(row["num_groups"])
+    if row["redundancy"] == storage < n:
+        found.append(f"more storage than {storage} may save more")
+    for name, values, (low, high) in zip(("xi", "step_size"), given, ranges, strict=True):
+        ends = (low, high) if values is None else (min(values), max(values))
+        if ends[0] < ends[1] and row[name] in ends:
+            side = "least" if row[name] == ends[0] else "largest"
+            found.append(f"{name}={row[name]:g} is the {side} that was tried")
+    return [f"The optimum lies on an edge: {'; '.join(found)}."] if found else []
+
+
+def on_other_problems(compared: pd.DataFrame, computed: str, best: str) -> list[str]:
+    """For which problem the advice is, and what would be chosen on others."""
+    told = [f"This was computed for {computed}; give your own problem, or smoothness constants."]
+    others = [name for name in compared.columns if name != computed]
+    parts = []
+    for name in others:
+        winner = str(compared[name].idxmin())
+        behind = compared.loc[best, name]
+        if behind <= CLOSE:
+            parts.append(f"{best} stays within 2 % of the best with {name}")
+        else:
+            more = f"{100 * (behind - 1):.0f} % more" if np.isfinite(behind) else "too much"
+            parts.append(f"with {name} {winner} is the best and {best} costs {more}")
+    return [*told, f"{_capital('; '.join(parts))}."] if parts else told
+
+
+def held_out_sentence(held: Any) -> str:
+    """What the second half of a trace kept of what the first promised."""
+    kept = "lies in" if held.held else "lies outside"
+    text = (
+        f"Chosen by the first half of the trace, the second half takes {held.time:.4g}, which "
+        f"{kept} the promised {held.low:.4g} to {held.high:.4g}"
+    )
+    if held.regret > 0:
+        text += f"; the best choice there would have cost {100 * held.regret:.1f} % less"
+    return f"{text}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def tail_indices(delays: Any, num_workers: int) -> np.ndarray:
@@ -71,6 +170,12 @@ def _copies(number: int) -> str:
     return f"{dict(enumerate(('two', 'three', 'four'), 2)).get(number, number)} copies"
 
 
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """Bounds of 90 % of a mean, of values in the order in which they were met."""
+    seen = outlook(values[None], np.ones(values.size))
+    return float(seen.low[0]), float(seen.high[0])
+
+
 def _describe(row: pd.Series) -> str:
     """A candidate in words."""
     parts = [f"G={row['num_groups']}", f"r={row['redundancy']}"]
@@ -79,7 +184,11 @@ def _describe(row: pd.Series) -> str:
 
 
 def _compare(
-    best: pd.Series, other: pd.Series, prices: Mapping[str, float], paired: np.ndarray | None
+    best: pd.Series,
+    other: pd.Series,
+    prices: Mapping[str, float],
+    paired: np.ndarray | None,
+    unit: str,
 ) -> str:
     """Which priced cost makes the difference to the runner-up."""
     saved = {name: weight * (other[name] - best[name]) for name, weight in prices.items() if weight}
@@ -93,11 +202,12 @@ def _compare(
         f"{main} makes the difference ({saved[main]:+.3g})"
     )
     text += f", in spite of {lost} ({saved[lost]:+.3g})." if saved[lost] < 0 else "."
-    if paired is not None:
-        margin = 1.96 * paired.std(ddof=1) / math.sqrt(paired.size)
-        apart = "" if abs(difference) > margin else ", so they may be equally good"
+    if paired is not None and np.ptp(paired) > 0:
+        low, high = mean_interval(paired)
+        apart = "" if low > 0 or high < 0 else ", so they may be equally good"
+        margin = (high - low) / 2
         text += (
-            f" Over {paired.size} paired realisations the difference is {difference:.3g} +- "
-            f"{margin:.2g} (95 %){apart}."
+            f" Over {paired.size} {unit} the difference in time is {paired.mean():.3g} +- "
+            f"{margin:.2g} (90 %){apart}."
         )
     return text

@@ -1,0 +1,353 @@
+"""How long candidates take: exactly, from the rows of a trace, or from realisations in common."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from lagc_jax.clock import clock_of
+from lagc_jax.cluster import Cluster
+from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.traces import Trace
+from lagc_jax.experiments.common import BLOCK_ENTRIES, Walk, draw, sample
+from lagc_jax.experiments.intervals import NORMAL, outlook
+from lagc_jax.experiments.moments import knows_moments
+from lagc_jax.experiments.reasons import tail_indices
+from lagc_jax.experiments.rows import Drawn, reordered
+from lagc_jax.experiments.waits import group_waits, is_shared, kind_of, slowest, through_link
+from lagc_jax.law.inverse import CHUNK
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.catalogue import gd
+from lagc_jax.summary import sample_quantiles
+
+RUN = (0.05, 0.95)  # levels of the quantiles of one run's time
+SEARCHED = 16  # realisations, where candidates are only compared
+LINKED = 2**11  # pairs of a row and an iteration that stand for a candidate with a shared link
+
+
+class Times(NamedTuple):
+    """What N candidates take to their hits.
+
+    Attributes:
+        mean: (N,), or medians where no mean is finite.
+        low, high: (N,) the mean's interval of 90 %.
+        run: (N, 2) quantiles of one run's time.
+        statistic: "mean" or "median".
+        exact: whether the mean is that of a known law.
+        drifts: (N,) whether the rows of the trace rise or fall.
+        series: (N, T) times as if every iteration met one row of the trace; None without rows.
+        samples: (N, R) realisations; None where there are none.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    run: np.ndarray
+    statistic: str = "mean"
+    exact: bool = False
+    drifts: np.ndarray | None = None
+    series: np.ndarray | None = None
+    samples: np.ndarray | None = None
+
+
+class Meter(Protocol):
+    """Measures candidates, all with the same times.
+
+    Attributes:
+        exact: whether it reads means that the table has.
+    """
+
+    exact: ClassVar[bool] = False
+
+    def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
+        """Times (N,) by which candidates are compared during a search."""
+        ...
+
+    def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
+        """Times as they are told."""
+        ...
+
+    def reordered(self, order: np.ndarray) -> "Meter":
+        """The meter of workers that stand in another order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExactMeter(Meter):
+    """Exact means, which are columns of the table; medians of realisations if all are infinite."""
+
+    sampled: "SampledMeter"
+
+    exact: ClassVar[bool] = True
+
+    def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
+        mean = table["time_expected"].to_numpy(float)
+        return mean if np.isfinite(mean).any() else self.sampled.coarse(table, walks)
+
+    def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
+        """Quantiles are those of a normal distribution: a run is a sum of many iterations."""
+        mean = table["time_expected"].to_numpy(float)
+        if not np.isfinite(mean).any():
+            return self.sampled.fine(table, walks)
+        with np.errstate(invalid="ignore"):
+            spread = NORMAL * np.sqrt(table["time_variance"].to_numpy(float))
+            run = np.stack([mean - spread, mean + spread], axis=-1)
+        return Times(mean, mean, mean, np.where(np.isfinite(run), run, np.nan), exact=True)
+
+    def reordered(self, order: np.ndarray) -> "ExactMeter":
+        return replace(self, sampled=self.sampled.reordered(order))
+
+
+@dataclass(frozen=True)
+class RowMeter(Meter):
+    """Means over the rows of a trace, of which all workers take one together.
+
+    In blocks, and in a replay from a random row, every row is as likely in every iteration: the
+    mean over realisations is that over rows, and nothing is drawn for it.
+
+    Attributes:
+        trace: drawn in blocks.
+        cluster: of the workers.
+        key: of the realisations that show the quantiles of one run.
+        num_realisations: `R`.
+        num_parameters: `d`, on which the size of a message may depend.
+    """
+
+    trace: Trace
+    cluster: Cluster | None
+    key: Array
+    num_realisations: int
+    num_parameters: int
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Measured times, (T, M)."""
+        return np.asarray(self.trace.times, float)
+
+    def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
+        return self._measure(len(table), walks, None, LINKED)[0].mean(-1)
+
+    def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
+        longest = max(len(walk.uploads) for walk in walks)
+        chosen = _drawn_rows(self.trace, self.key, self.num_realisations, longest)
+        series, samples = self._measure(len(table), walks, chosen, 16 * LINKED)
+        return of_rows(series, samples, self.rows)
+
+    def reordered(self, order: np.ndarray) -> "RowMeter":
+        delays, cluster = reordered(self.trace, order), reordered(self.cluster, order)
+        return replace(self, trace=delays, cluster=cluster)
+
+    def _measure(
+        self, N: int, walks: Sequence[Walk], chosen: np.ndarray | None, pairs: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Series (N, T), and realisations (N, R) that meet the chosen rows (R, K)."""
+        rows, known = self.rows, {}
+        series = np.full((N, len(rows)), np.inf)
+        samples = None if chosen is None else np.full((N, len(chosen)), np.inf)
+        for walk in walks:
+            done: dict[Hashable, tuple] = {}
+            for row, scheme in walk.schemes.items() if len(walk.uploads) else ():
+                kind = kind_of(scheme)
+                if kind not in done:
+                    cluster = patient(
+                        scheme, sized(scheme, self.cluster, self.num_parameters), rows
+                    )
+                    if is_shared(cluster):
+                        done[kind] = _linked(scheme, cluster, rows, walk.uploads, chosen, pairs)
+                    else:
+                        if kind not in known:
+                            known[kind] = group_waits(scheme, cluster, rows)
+                        done[kind] = _by_row(known[kind], walk.uploads, chosen)
+                series[row] = done[kind][0]
+                if samples is not None:
+                    samples[row] = done[kind][1]
+        return series, samples
+
+
+def sized(scheme: Scheme, cluster: Cluster | None, num_parameters: int) -> Cluster | None:
+    """The cluster with the size of the scheme's messages."""
+    return None if cluster is None else cluster.sized(scheme, num_parameters)
+
+
+def meter_of(
+    drawn: Drawn,
+    cluster: Cluster | None,
+    num_workers: int,
+    key: Array,
+    num_realisations: int,
+    num_parameters: int,
+) -> Meter:
+    """How times of a source are measured; with a link, what workers' triggers take has no law."""
+    delays = drawn.delays
+    if drawn.whole_rows:
+        return RowMeter(cast(Trace, delays), cluster, key, num_realisations, num_parameters)
+    inner = delays
+    while not isinstance(inner, Trace) and hasattr(inner, "delays"):
+        inner = inner.delays  # type: ignore[attr-defined]
+    trace = inner if isinstance(inner, Trace) else None
+    sampled = SampledMeter(delays, cluster, key, num_realisations, num_parameters, trace)
+    plain = cluster is None or cluster.link is None
+    known = plain and knows_moments(clock_of(gd(num_workers), delays, cluster))
+    return ExactMeter(sampled) if known else sampled
+
+
+def _by_row(waits: Any, uploads: np.ndarray, chosen: np.ndarray | None) -> tuple:
+    """A candidate's series (T,) and realisations (R,) from waits for groups."""
+    packed = np.packbits(uploads, axis=-1)
+    _, first, place, counts = np.unique(
+        packed, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    sets, place = uploads[first], place.ravel()
+    total = np.zeros(len(waits.busy))
+    drawn = None if chosen is None else np.zeros(len(chosen))
+    size = max(BLOCK_ENTRIES // len(total), 1)
+    for start in range(0, len(sets), size):
+        times = slowest(waits, sets[start : start + size])
+        total += counts[start : start + size] @ times
+        if chosen is not None and drawn is not None:
+            (when,) = np.nonzero((place >= start) & (place < start + size))
+            drawn += times[place[when] - start, chosen[:, when]].sum(-1)
+    return total, drawn
+
+
+def _linked(
+    scheme: Scheme,
+    cluster: Cluster,
+    rows: np.ndarray,
+    uploads: np.ndarray,
+    chosen: np.ndarray | None,
+    pairs: int,
+) -> tuple:
+    """As `_by_row` with a shared link, where an iteration's groups wait for each other.
+
+    Iterations spread over the path stand for all, other ones with every row.
+    """
+    T, K = len(rows), len(uploads)
+    each = min(max(pairs // T, 1), K)
+    place = (np.arange(each) * K // each + np.arange(T)[:, None] * 7) % K
+    times = through_link(scheme, cluster, rows[:, None], uploads[place])
+    mean = times.mean(-1)
+    return K * mean, None if chosen is None else mean[chosen[:, :K]].sum(-1)
+
+
+def _drawn_rows(trace: Trace, key: Array, num_realisations: int, length: int) -> np.ndarray:
+    """Rows that realisations meet in their iterations, (R, K), as `Trace` draws them."""
+    numbers = replace(trace, times=np.arange(trace.num_rows, dtype=float)[:, None])
+    chunks = range(-(-length // CHUNK))
+    drawn = [draw(numbers, key, 0, chunk, num_realisations, 1)[..., 0] for chunk in chunks]
+    return np.concatenate([np.asarray(each) for each in drawn], axis=1).astype(int)
+
+
+def patient(scheme: Scheme, cluster: Cluster | None, rows: np.ndarray) -> Cluster | None:
+    """The cluster with a timeout where workers may never answer: as long as any answer took."""
+    known = np.isfinite(rows)
+    if known.all() or (cluster is not None and cluster.timeout is not None):
+        return cluster
+    return replace(cluster or Cluster(), timeout=longest_answer(scheme, cluster, rows))
+
+
+def longest_answer(scheme: Scheme, cluster: Cluster | None, rows: np.ndarray) -> float:
+    """When the last worker that answers at all would have, in the slowest iteration measured."""
+    answered = np.where(np.isfinite(rows), rows, -np.inf)
+    everyone = np.ones((len(rows), scheme.num_groups), bool)
+    last = replace(scheme, redundancy=1, decoding=None, trigger="always", fixed_load=scheme.load)
+    if is_shared(cluster):
+        slow = np.maximum(answered, 0)
+        return float(through_link(last, cast(Cluster, cluster), slow, everyone).max())
+    return float(group_waits(last, cluster, np.maximum(answered, 0)).busy.max())
+
+
+def of_rows(series: np.ndarray, samples: np.ndarray | None, rows: np.ndarray) -> Times:
+    """Times from series (N, T) and realisations (N, R), where rows (T, M) of a trace are known."""
+    reached = np.isfinite(series).all(-1)
+    general = np.where(np.isfinite(rows), rows, rows[np.isfinite(rows)].max()).mean(-1)
+    seen = outlook(np.where(reached[:, None], series, 0), general)
+    bounds = (np.where(reached, each, np.inf) for each in (seen.low, seen.high))
+    run = np.full((len(series), 2), np.inf)
+    if samples is not None:
+        run[reached] = np.quantile(samples[reached], RUN, axis=-1).T
+    mean = series.mean(-1)
+    return Times(mean, *bounds, run, drifts=seen.drifts, series=series, samples=samples)
+
+
+@dataclass(frozen=True)
+class SampledMeter(Meter):
+    """Means of realisations that all candidates have in common.
+
+    Attributes:
+        delays: any source of times.
+        cluster: of the workers.
+        key: of the realisations.
+        num_realisations: `R`.
+        num_parameters: `d`, on which the size of a message may depend.
+        trace: measured times inside the source, whose own uncertainty is in the intervals.
+    """
+
+    delays: TimeSource
+    cluster: Cluster | None
+    key: Array
+    num_realisations: int
+    num_parameters: int
+    trace: Trace | None
+
+    def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
+        few = min(SEARCHED, self.num_realisations)
+        drawn = self._draw(len(table), walks, few)
+        mean = means(table, drawn, self.delays)[0]
+        return mean if np.isfinite(mean).any() else np.median(drawn, axis=-1)
+
+    def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
+        samples = self._draw(len(table), walks, self.num_realisations)
+        statistic, found = "mean", means(table, samples, self.delays)
+        if not np.isfinite(found[0]).any():
+            statistic, found = "median", medians(samples)
+        mean, low, high = found
+        if self.trace is not None:
+            rows = np.where(np.isfinite(self.trace.times), self.trace.times, np.nan)
+            proxies = np.stack([np.nanmean(rows, axis=1), np.nanmax(rows, axis=1)])
+            seen, typical = outlook(proxies, proxies[0]), proxies.mean(-1)
+            down = (1 - seen.low / typical).max()
+            up = (seen.high / typical - 1).max()
+            with np.errstate(invalid="ignore"):
+                low = mean - np.hypot(mean - low, down * mean)
+                high = mean + np.hypot(high - mean, up * mean)
+        finite = np.isfinite(samples).all(-1)
+        run = np.full((len(samples), 2), np.inf)
+        run[finite] = np.quantile(samples[finite], RUN, axis=-1).T
+        return Times(mean, low, high, run, statistic, samples=samples)
+
+    def reordered(self, order: np.ndarray) -> "SampledMeter":
+        delays, cluster = reordered(self.delays, order), reordered(self.cluster, order)
+        return replace(self, delays=delays, cluster=cluster)
+
+    def _draw(self, N: int, walks: Sequence[Walk], number: int) -> np.ndarray:
+        def cluster_of(scheme: Scheme) -> Cluster | None:
+            cluster = sized(scheme, self.cluster, self.num_parameters)
+            if not isinstance(self.delays, Trace):
+                return cluster
+            return patient(scheme, cluster, np.asarray(self.delays.times, float))
+
+        return sample(walks, N, self.delays, cluster_of, self.key, number)
+
+
+def means(table: pd.DataFrame, samples: np.ndarray, delays: TimeSource) -> tuple[np.ndarray, ...]:
+    """Means and 90 % bounds (N,), infinite where the source is known to have no other."""
+    index = tail_indices(delays, int(table["num_workers"].iloc[0]))
+    sizes = zip(table["num_groups"], table["redundancy"], strict=True)
+    decay = [np.sort(index.reshape(G, -1), axis=-1)[:, :r].sum(-1).min() for G, r in sizes]
+    infinite = ~np.isfinite(samples).all(-1) | (np.array(decay) <= 1)
+    known = np.where(infinite[:, None], 0, samples)
+    mean, margin = known.mean(-1), NORMAL * known.std(-1, ddof=1) / math.sqrt(samples.shape[1])
+    return tuple(np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
+
+
+def medians(samples: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Medians with 90 % bounds that need no moment, (N,)."""
+    flat = jnp.asarray(samples.T)
+    values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
+    return tuple(np.asarray(x, float) for x in (values[:, 0], bounds[:, 0, 0], bounds[:, 0, 1]))

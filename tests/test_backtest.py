@@ -1,0 +1,289 @@
+"""What advice says of measured times against what further times bring, by laws and by loops."""
+
+import itertools
+from pathlib import Path
+
+import advise
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import lagc_jax
+from lagc_jax import Cluster, Exponential, Link, Scheme, Trace, design, gc, gd
+from lagc_jax.cluster import collect
+from lagc_jax.experiments.assignment import assign
+from lagc_jax.experiments.backtest import backtest
+from lagc_jax.experiments.intervals import block_length, outlook
+from lagc_jax.experiments.rows import as_drawn, reordered
+from lagc_jax.experiments.waits import group_waits, is_shared, slowest, through_link
+
+M = 6
+QUICK = dict(accuracy=1e-2, num_realisations=16)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return lagc_jax.synthetic_linear_regression(jax.random.key(3), M, 8)
+
+
+def rows_of(law, T, rng, workers=M):
+    """Times (T, workers) of a known law."""
+    times = rng.exponential(size=(T, workers)) + 0.5
+    if law == "workers":
+        return times * rng.lognormal(0, 0.5, workers)
+    if law == "bursts":
+        bad = np.zeros((T, workers), bool)
+        for t in range(1, T):
+            bad[t] = rng.random(workers) < np.where(bad[t - 1], 0.9, 0.025)
+        return times * np.where(bad, 5, 1)
+    if law == "drift":
+        return times * np.linspace(1, 1.5, T)[:, None]
+    return times
+
+
+@pytest.mark.parametrize("law", ["iid", "workers", "bursts", "drift"])
+def test_intervals_hold_the_mean_of_the_next_stretch(law):
+    rng = np.random.default_rng(1)
+    held, wide = [], []
+    for T in [60, 300] * 40:
+        rows = rows_of(law, 2 * T, rng)
+        series = np.stack([rows.max(1), rows.reshape(-1, 3, 2).min(2).max(1)])
+        seen = outlook(series[:, :T], rows[:T].mean(1))
+        truth = series[:, T:].mean(-1)
+        held += ((seen.low <= truth) & (truth <= seen.high)).tolist()
+        wide += ((seen.high - seen.low) / truth).tolist()
+    assert np.mean(held) >= 0.8
+    assert np.median(wide) < 1.0  # what always holds says nothing
+
+
+def test_drift_is_flagged_and_noise_is_not():
+    rng = np.random.default_rng(2)
+    flags = {
+        law: np.mean([outlook(x.max(1)[None], x.mean(1)).drifts for x in many])
+        for law, many in (
+            (law, [rows_of(law, 300, rng) for _ in range(40)]) for law in ("iid", "drift")
+        )
+    }
+    assert flags["drift"] > 0.9
+    assert flags["iid"] < 0.3
+
+
+def test_blocks_are_as_long_as_the_memory_of_the_rows():
+    noise = np.random.default_rng(0).normal(size=4000)
+    slow = np.zeros_like(noise)
+    for t in range(1, noise.size):
+        slow[t] = 0.9 * slow[t - 1] + noise[t]
+    # The asymptotic optimum for an autoregression, (3 rho^2 / (1 - rho^2)^2 * 2 T)^(1/3).
+    wanted = (2 * (2 * 0.9 / (1 - 0.81)) ** 2 * 1.5 / 2 * noise.size) ** (1 / 3)
+    assert 0.5 < block_length(slow) / wanted < 2
+    assert block_length(noise) <= 3
+    assert block_length(np.ones(50)) == 1
+
+
+CLUSTERS = [
+    None,
+    Cluster(startup=np.linspace(0, 1, 12)),
+    Cluster(startup=0.3, link=Link(latency=np.linspace(0.1, 0.5, 12), bandwidth=2.0)),
+    Cluster(startup=0.3, link=Link(0.1, 2.0, shared=True), timeout=9.0),
+    Cluster(link=Link(0.1, 2.0, 0.5, 3.0, shared=True)),
+]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_waits_in_numpy_are_those_of_the_simulator(cluster):
+    rng = np.random.default_rng(0)
+    times = rng.exponential(size=(20, 12))
+    lazy = dict(xi=0.1, memory=10)
+    schemes = [Scheme(12, 4, 2, **lazy, trigger="server"), gd(12), gc(12, 3)]
+    for scheme in [*schemes, Scheme(12, 4, 3, **lazy, trigger="worker")]:
+        uploads = rng.random((20, scheme.num_groups)) < 0.5
+        startup = 0.0 if cluster is None or cluster.startup is None else cluster.startup
+        there = cluster and cluster.sized(scheme, 8)
+        known = collect(scheme, there, scheme.load * times + startup, uploads).time
+        if is_shared(cluster):
+            found = through_link(scheme, cluster, times, uploads)
+        else:
+            found = np.diagonal(slowest(group_waits(scheme, cluster, times), uploads))
+        np.testing.assert_allclose(found, known, rtol=1e-12)
+
+
+def test_time_of_a_trace_is_the_mean_over_its_rows(small):
+    """Against a loop over the iterations of every candidate's path and all rows."""
+    rows = rows_of("workers", 20, np.random.default_rng(3))
+    given = dict(problem=small, xi=[0.3], step_sizes=[1.0], storage=2, **QUICK)
+    advice = design(M, Trace(rows, "blocks", 4), **given)
+    table = advice.table[advice.table["assignment"] == "as given"]
+    for row in table.to_dict("records"):
+        G, r = row["num_groups"], row["redundancy"]
+        xi = 0.0 if np.isnan(row["xi"]) else row["xi"]
+        trigger = "server" if row["trigger"] == "always" else row["trigger"]
+        scheme = Scheme(M, G, r, xi, 10, trigger)
+        path = lagc_jax.descend(small, scheme, num_iterations=int(row["iterations"]))
+        total = 0.0
+        for chosen, times in itertools.product(np.asarray(path.selected), rows):
+            waits = np.sort(r * times.reshape(G, -1))[:, M // G - r]
+            total += max(waits[scheme.working(chosen)], default=0.0)
+        np.testing.assert_allclose(row["time"], total / len(rows), rtol=1e-12)
+    assert (table["time_low"] < table["time"]).all()
+    assert (table["run_low"] <= table["run_high"]).all()
+    assert "blocks of 4 of the 20 rows" in advice.reason
+
+
+def test_a_replay_starts_at_a_random_row(small):
+    rows = rows_of("bursts", 40, np.random.default_rng(3))
+    given = dict(problem=small, xi=[0.3], step_sizes=[1.0], storage=1, **QUICK)
+    replayed = design(M, Trace(rows, "replay"), **given)
+    blocks = design(M, Trace(rows, "blocks", 7), **given)
+    first = replayed.table.iloc[0]
+    np.testing.assert_allclose(replayed.table["time"], blocks.table["time"], rtol=1e-12)
+    assert first["run_low"] < first["run_high"]
+
+
+def test_how_a_trace_is_drawn_is_chosen_and_said():
+    rows = rows_of("iid", 60, np.random.default_rng(0))
+    drawn = as_drawn(Trace(rows), M, None)
+    assert (drawn.delays.resample, drawn.whole_rows) == ("blocks", True)
+    other = as_drawn(Trace(rows), 2 * M, None)
+    assert (other.delays.resample, "6 columns for 12 workers" in other.note) == ("iid", True)
+    assert as_drawn(Trace(rows), M, "iid").delays.resample == "iid"
+    assert as_drawn(Trace(rows, "worker"), M, None).delays.resample == "worker"
+    with pytest.raises(ValueError, match="resample='blocks' draws from a trace"):
+        as_drawn(Exponential(1.0), M, "blocks")
+
+
+def test_one_missing_entry_changes_little_and_is_waited_for(small):
+    rows = rows_of("iid", 100, np.random.default_rng(4))
+    whole = design(M, Trace(rows), problem=small, xi=[0.3], step_sizes=[1.0], **QUICK)
+    lacking = rows.copy()
+    lacking[17, 2] = np.inf
+    advice = design(M, Trace(lacking), problem=small, xi=[0.3], step_sizes=[1.0], **QUICK)
+    assert np.isfinite(advice.table["time"]).all()
+    # A timeout that cuts slow groups may save some, but nothing waits for ever.
+    assert abs(advice.table["time"].iloc[0] / whole.table["time"].iloc[0] - 1) < 0.1
+    assert "1 of the 600 entries are missing" in advice.reason
+    batch = lagc_jax.simulate_batch(
+        small,
+        advice.scheme,
+        reordered(Trace(lacking, "blocks", 1), advice.assignment),
+        jax.random.key(0),
+        num_iterations=256,
+        num_realisations=32,
+        accuracies=[QUICK["accuracy"]],
+        step_size=advice.step_size,
+        cluster=advice.cluster,
+    )
+    error = 4 * float(batch.costs.time.standard_error[0])
+    assert abs(float(batch.mean[0]) - advice.table["time"].iloc[0]) < error
+
+
+def test_cheapest_weight_and_step_are_near_those_of_a_dense_grid(small):
+    rows = Trace(rows_of("iid", 40, np.random.default_rng(5)), "blocks", 2)
+    given = dict(problem=small, storage=1, price_message=0.2, **QUICK)
+    found = design(M, rows, **given).table
+    steps, xi = np.linspace(0.5, 1.95, 10).tolist(), np.geomspace(1e-3, 30, 14).tolist()
+    dense = design(M, rows, xi=xi, step_sizes=steps, **given).table
+    assert found["cost"].iloc[0] < 1.02 * dense["cost"].iloc[0]
+
+
+def test_workers_in_groups_are_searched_and_the_order_is_the_one_to_use(small):
+    """Two fast workers in one group: each group should have one."""
+    rows = rows_of("iid", 80, np.random.default_rng(6)) * [1, 1, 9, 9, 9, 9]
+    scheme = lagc_jax.grouping(M, 2)
+    everyone = np.ones((5, 2), bool)
+    placed = assign(scheme, None, everyone, rows, np.random.default_rng(0))
+
+    def takes(order):
+        return (3 * rows[:, order]).reshape(-1, 2, 3).min(2).max(1).mean()
+
+    assert placed.name != "as given"
+    best = min(takes(list(p)) for p in itertools.permutations(range(M)))
+    assert takes(placed.order) < min(1.05 * best, 0.9 * takes(range(M)))
+    alike = rows_of("iid", 80, np.random.default_rng(6))
+    assert assign(scheme, None, everyone, alike, np.random.default_rng(0)).name == "as given"
+    moved = reordered(Cluster(startup=np.arange(6.0), timeout=2.0), placed.order)
+    assert moved.startup.tolist() == placed.order.tolist()
+
+
+def test_prices_of_uploads_and_bits_and_own_schemes(small):
+    own = {"mine": lagc_jax.lag(M, 0.5), "two": [gc(M, 2), gc(M, 3)]}
+    given = dict(problem=small, xi=[0.3], step_sizes=[1.0], storage=1, schemes=own, **QUICK)
+    prices = dict(price_time=0.0, price_upload=1.0, price_bit=0.01)
+    table = design(M, Exponential(1.0), **given, **prices).table
+    assert {"mine", "two", "LAQ"} <= set(table["scheme"])
+    np.testing.assert_allclose(table["cost"], table["uploads"] + 0.01 * table["bits"])
+    waited = table["num_groups"].map(lambda G: M // G) - table["redundancy"] + 1
+    served = table["trigger"].isin(["always", "server"])
+    down = table["computation"] / table["redundancy"]
+    np.testing.assert_allclose(
+        table["uploads"][served], (down / (M // table["num_groups"]) * waited)[served]
+    )
+
+
+@pytest.mark.parametrize("law", ["iid", "workers", "bursts", "drift"])
+def test_a_choice_by_half_a_trace_keeps_on_the_other(law, small):
+    """Made-up sets stand for measured ones."""
+    regrets, held = [], []
+    for seed in range(4):
+        rows = rows_of(law, 160, np.random.default_rng(seed))
+        found = backtest(M, Trace(rows), problem=small, xi=[0.3, 1.0], step_sizes=[1.0], **QUICK)
+        regrets.append(found.regret)
+        held += found.table["held"].tolist()
+        again = found.advice.retimed(Trace(rows[80:], "blocks"))
+        np.testing.assert_allclose(found.table["held_out"], again)
+    assert max(regrets) < 0.1
+    assert np.mean(held) >= 0.8
+
+
+def test_script_looks_back_and_reads_a_cluster(tmp_path, capsys):
+    path, grid = tmp_path / "times.csv", tmp_path / "grid.toml"
+    rows = rows_of("workers", 40, np.random.default_rng(7), workers=4)
+    pd.DataFrame(rows, columns=list("abcd")).to_csv(path, index=False)
+    grid.write_text("[[cluster]]\nstartup = 0.25\nlatency = 0.125\n")
+    options = ["--trace", str(path), "--accuracy", "10", "--realisations", "8", "--storage", "1"]
+    out = ["--out", str(tmp_path / "out")]
+    assert advise.main([*options, "--grid", str(grid), "--backtest", *out]) == 0
+    text = capsys.readouterr().out
+    assert "The first half promised" in text
+    table = pd.read_csv(tmp_path / "out" / "backtest.csv")
+    assert table["held_out"].notna().all()
+    assert (tmp_path / "out" / "backtest.png").stat().st_size > 0
+    args = advise.make_parser().parse_args([*options, "--startup", "0.25", "--latency", "0.125"])
+    from_options = advise.find_cluster(args, {})
+    args = advise.make_parser().parse_args([*options, "--grid", str(grid)])
+    from_file = advise.find_cluster(args, advise.read_things(grid))
+    assert from_options == from_file == Cluster(startup=0.25, link=Link(latency=0.125))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(cluster=3.0), "cluster=3.0 is no Cluster"),
+        (dict(cluster=Cluster(independent=True)), "independent=True draws"),
+        (dict(cluster=Cluster(startup=[1.0, 2.0])), "cluster.startup has shape"),
+        (dict(schemes={"mine": 3}), "schemes\\['mine'\\]=3 is no scheme"),
+        (dict(schemes={"k": lagc_jax.schemes.fastest_k(M, 3)}), "other messages in every run"),
+        (dict(price_bit=-1.0), "price_bit=-1.0"),
+        (dict(accuracy=1e-300), "is not reached by gradient descent"),
+    ],
+)
+def test_bad_input_is_named(options, message, small):
+    with pytest.raises(ValueError, match=message):
+        design(M, Exponential(1.0), **(dict(problem=small) | QUICK | options))
+
+
+def test_a_backtest_needs_rows_to_halve():
+    with pytest.raises(ValueError, match="splits the rows of a trace"):
+        backtest(M, Exponential(1.0))
+    with pytest.raises(ValueError, match="has 6 rows; give at least 8"):
+        backtest(M, Trace(np.ones((6, M))))
+
+
+SHARED = Path(__file__).parents[1] / "shared" / "traces"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the measured sets are not in the repository")
+def test_choices_hold_on_measured_sets():
+    times = pd.read_csv(SHARED / "pai_job1_wide.csv").to_numpy(float)
+    found = backtest(10, Trace(times), accuracy=1e-2, xi=[0.3, 1.0], step_sizes=[1.0])
+    assert found.regret < 0.05

@@ -14,9 +14,12 @@ from jax import Array
 MAX_VALUES = 64
 
 
-def smallest(values: Array, count: int) -> Array:
-    """The `count`-th smallest of values (..., n), (...,): `jnp.sort(values)[..., count - 1]`."""
-    if values.shape[-1] > MAX_VALUES:
+def smallest(values: Array, count: int | Array) -> Array:
+    """The `count`-th smallest of values (..., n), (...,): `jnp.sort(values)[..., count - 1]`.
+
+    Only a count that is known has a network.
+    """
+    if values.shape[-1] > MAX_VALUES or isinstance(count, Array):
         return jnp.sort(values, axis=-1)[..., count - 1]
     # Measured on CPU: with the other axes turned round as well, the long one of iterations comes
     # last and is what the vector units run along.

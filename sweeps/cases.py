@@ -31,7 +31,12 @@ CLOCK_K, PATH_K = 2000, 400
 R, OWN_R, PATHS = 8192, 256, 256
 DEVICES = 4
 # What constructors are given, by the names of their parameters.
-SIZES = {"num_workers": M, "num_groups": G, "redundancy": 2, "num_waited": 9}
+SIZES = {
+    **{"num_workers": M, "num_groups": G, "redundancy": 2, "num_waited": 9},
+    **{"speeds": (1.0, 2.0) * (M // 2), "num_stragglers": 2, "pieces": 2, "num_clusters": G},
+    **{"compressor": "top-k(4)", "rate": 0.5, "probability": 0.3, "num_steps": 5},
+    **{"start": 6, "threshold": 3, "batch": M, "trials": 2, "allotted": 1.0},
+}
 FAMILY_ARGUMENTS = {
     "rate": 1.0,
     "scale": 1.0,
@@ -196,7 +201,12 @@ def clock_cases() -> Iterator[Case]:
     for resample, block in (("iid", 1), ("worker", 1), ("blocks", 20), ("replay", 1)):
         sources[f"trace, {resample}"] = lj.Trace(table, resample, block)
     sources["bursts"] = bursty
-    sources["failures of bursts"] = lj.delays.Failures(bursty, jnp.array(0.01))
+    rare = jnp.array(0.01)
+    sources["on and off"] = lj.delays.OnOff(exponential, rare, 10 * rare)
+    sources["a roster"] = lj.delays.Roster(exponential, jnp.asarray(rng.random((50, M)) < 0.9))
+    sources["drift"] = lj.delays.Drift(exponential, 1 + rare)
+    sources["days"] = lj.delays.Diurnal(exponential, 50 * rare, jnp.array(300.0))
+    sources["failures of bursts"] = lj.delays.Failures(bursty, rare)
     clusters = {
         "links": lj.Cluster(startup=0.1 * each, link=lj.Link(0.1 * each, 10 * each)),
         "a shared link": lj.Cluster(link=lj.Link(0.01, jnp.array(10.0), shared=True)),

@@ -48,7 +48,7 @@ class FirstOf(Decoding):
     num_waited: Array
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
-        return first(arrival, self.num_waited)  # type: ignore[arg-type]
+        return first(arrival, self.num_waited)
 
     @lenient
     def weights(self, taken: Array) -> Array:

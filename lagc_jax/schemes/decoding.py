@@ -71,7 +71,7 @@ class Decoding(Protocol):
         return jnp.ones(taken.shape)
 
 
-def first(arrival: Array, count: int) -> tuple[Array, Array]:
+def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
     """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
     known = smallest(arrival, count)
     by_worker = arrival.T  # the long axis last: see `smallest`

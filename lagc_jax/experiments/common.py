@@ -166,6 +166,9 @@ def _add(
             elif kind not in spent:
                 if kind not in known:
                     known[kind] = group_waits(scheme, cluster_of(scheme), times)
-                busy, idle = (w if w is None else w[:, : len(uploads)] for w in known[kind])
-                spent[kind] = np.where(uploads, busy, 0 if idle is None else idle).max(-1).sum(-1)
+                busy = known[kind].busy[:, : len(uploads)]
+                idle = known[kind].idle
+                idle = None if idle is None else idle[:, : len(uploads)]
+                spared = np.zeros(()) if idle is None else idle
+                spent[kind] = np.where(uploads, busy, spared).max(-1).sum(-1)
             totals[row] += spent[kind]

@@ -158,7 +158,9 @@ class RowMeter(Meter):
                         scheme, sized(scheme, self.cluster, self.num_parameters), rows
                     )
                     if is_shared(cluster):
-                        done[kind] = _linked(scheme, cluster, rows, walk.uploads, chosen, pairs)
+                        done[kind] = _linked(
+                            scheme, cast(Cluster, cluster), rows, walk.uploads, chosen, pairs
+                        )
                     else:
                         if kind not in known:
                             known[kind] = group_waits(scheme, cluster, rows)
@@ -264,15 +266,15 @@ def longest_answer(scheme: Scheme, cluster: Cluster | None, rows: np.ndarray) ->
 
 def of_rows(series: np.ndarray, samples: np.ndarray | None, rows: np.ndarray) -> Times:
     """Times from series (N, T) and realisations (N, R), where rows (T, M) of a trace are known."""
-    reached = np.isfinite(series).all(-1)
+    reached = np.asarray(np.isfinite(series).all(-1))
     general = np.where(np.isfinite(rows), rows, rows[np.isfinite(rows)].max()).mean(-1)
     seen = outlook(np.where(reached[:, None], series, 0), general)
-    bounds = (np.where(reached, each, np.inf) for each in (seen.low, seen.high))
+    low, high = (np.where(reached, each, np.inf) for each in (seen.low, seen.high))
     run = np.full((len(series), 2), np.inf)
     if samples is not None:
         run[reached] = np.quantile(samples[reached], RUN, axis=-1).T
     mean = series.mean(-1)
-    return Times(mean, *bounds, run, drifts=seen.drifts, series=series, samples=samples)
+    return Times(mean, low, high, run, drifts=seen.drifts, series=series, samples=samples)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def simulate_waiting(
     table, candidates = table.copy(), list(candidates)
     for _ in range(limit):
         i = int(table["cost"].to_numpy().argmin())
-        if table.loc[i, "simulated"] or not np.isfinite(table.loc[i, "cost"]):
+        if table.loc[i, "simulated"] or not np.isfinite(float(table["cost"].iloc[i])):
             break
         row, cluster = _simulate(job, experiment, priced, table.loc[[i]], candidates[i])
         table.loc[[i], row.columns] = row.to_numpy()

@@ -154,12 +154,12 @@ def _sorted(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The table by rising cost, what was simulated first, and the order of its rows."""
     lazy = np.array([bool(np.any(np.asarray(c.scheme.xi) > 0)) for c in candidates])
-    adaptive = (table["trigger"] != "always") & lazy
+    adaptive = lazy & (table["trigger"] != "always").to_numpy(bool)
     table = table.assign(
         pareto=_on_frontier(table[list(COSTS)].to_numpy(float)),
         xi=table["xi"].where(adaptive),
         trigger=table["trigger"].where(adaptive, "always"),
-        behind=table["simulated"].any() & ~table["simulated"],
+        behind=~table["simulated"].astype(bool) if table["simulated"].any() else False,
     )
     table = table.sort_values(["behind", "cost", *COSTS], kind="stable")
     return table.reset_index(drop=True), table.index.to_numpy()

@@ -115,7 +115,7 @@ def on_other_problems(compared: pd.DataFrame, computed: str, best: str) -> list[
     parts = []
     for name in others:
         winner = str(compared[name].idxmin())
-        behind = compared.loc[best, name]
+        behind = float(compared[name][best])
         if behind <= CLOSE:
             parts.append(f"{best} stays within 2 % of the best with {name}")
         else:

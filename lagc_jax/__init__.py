@@ -50,6 +50,8 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
+        if name in ("experiments", "plots"):
+            return import_module(f"lagc_jax.{name}")
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = import_module(f"lagc_jax.experiments.{_LAZY[name]}")

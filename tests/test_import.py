@@ -29,6 +29,8 @@ def test_names_that_load_late_are_there_and_listed():
 
     assert lj.design is advice.design
     assert lj.load_results is store.load_results
+    assert lj.plots.style is not None
+    assert lj.experiments.run is lj.run
     assert set(lj.__all__) <= set(dir(lj))
     assert all(hasattr(lj, name) for name in lj.__all__)
     assert not hasattr(lj, "desing")

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -132,3 +133,14 @@ def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plotting, "save_figure", lambda figure, frame, stem: [stem])
     assert plot.main([str(table), *words[words.index("--x") :]]) == 0
     assert "heat_xi_memory\n  step_size fixed at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "drawn"),
+    [("tutorial_figure", "first_figure.png"), ("tutorial_sweep", "tutorial/frontier.png")],
+)
+def test_tutorials_draw(script, drawn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "unused")
+    runpy.run_path(str(ROOT / "sweeps" / f"{script}.py"))
+    assert (tmp_path / "results" / drawn).stat().st_size > 0

@@ -24,7 +24,7 @@ class Trajectory(NamedTuple):
     Attributes:
         gap: (K+1,) `L(theta^k) - L(theta*)`; not finite from where the iterates overflow.
         selected: (K, G) bool, groups that were to upload, and did unless they were given up.
-        wall_clock: (K+1,) time, in the unit of the delays.
+        wall_clock: (K+1,) time, in the unit of the delays; iterations in which nobody works take 0.
         downlink: (K+1,) messages from the server, exact integers.
         uplink: (K+1,) messages to the server, exact integers.
         computation: (K+1,) partition gradients, exact integers.

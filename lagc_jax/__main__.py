@@ -5,7 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("paper", "grid", "plot", "schemes", "advise", "timeline", "benchmark")
+NAMES = (
+    *("paper", "grid", "plot", "advise", "schemes", "waiting", "timeline"),
+    *("benchmark", "compile", "own_scheme", "tutorial_figure", "tutorial_sweep", "tutorial"),
+)
 HOME = Path(__file__).parent
 
 
@@ -20,7 +23,7 @@ def usage() -> str:
     lines = ["usage: lagc COMMAND [OPTIONS]; lagc COMMAND --help says more", ""]
     for name in NAMES:
         text = ast.get_docstring(ast.parse((scripts() / f"{name}.py").read_text())) or ""
-        lines.append(f"  {name:<10} {text.splitlines()[0]}")
+        lines.append(f"  {name:<16} {text.splitlines()[0]}")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 T = TypeVar("T")
 SHORT = 6  # entries of an array that are shown one by one
+LONG = 200  # letters of anything else
 
 
 def readable(cls: type[T]) -> type[T]:
@@ -42,7 +43,8 @@ def _table(self: Any) -> str:
 def brief(value: Any) -> str:
     """A value in a few words: short arrays by their entries, long ones by shape and range."""
     if not isinstance(value, jax.Array | np.ndarray | np.generic):
-        return getattr(value, "__qualname__", None) or repr(value)
+        text = getattr(value, "__qualname__", None) or repr(value)
+        return text if len(text) <= LONG else f"{text[: LONG - 2]}.."
     kind = f"{value.dtype}[{','.join(map(str, value.shape))}]"
     if isinstance(value, Tracer) or jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return kind

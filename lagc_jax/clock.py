@@ -15,7 +15,7 @@ from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import Delays, TimeSource
-from lagc_jax.delays.contract import as_source
+from lagc_jax.delays.contract import as_source, check_draws
 from lagc_jax.delays.families import Scaled
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
@@ -178,11 +178,14 @@ def clock_of(
     """
     delays = as_source(delays)
     draws = 1
+    if not isinstance(cluster, Cluster | None):
+        raise ValueError(f"cluster={cluster!r} is no Cluster; give lagc_jax.Cluster(..) or None")
     if cluster is not None:
         cluster.check(scheme.num_workers)
         cluster = cluster.sized(scheme, num_parameters)
         draws = cluster.draws(scheme)
     delays.check(scheme.num_workers, draws)
+    check_draws(delays, scheme.num_workers)
     if not scheme.decoder.exact:
         check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     if scheme.event_driven and cluster is not None and cluster.timeout is not None:

@@ -35,7 +35,14 @@ def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
 
 
 def check_fit(problem: Problem, scheme: Scheme) -> None:
-    """Raise ValueError unless the problem has one partition a worker."""
+    """Raise ValueError unless both are what they should be, with one partition a worker."""
+    if not isinstance(scheme, Scheme):
+        raise ValueError(f"scheme={scheme!r} is no Scheme; give one, as lagc_jax.gd(12) is")
+    if not hasattr(problem, "num_partitions"):
+        raise ValueError(
+            f"problem is a {type(problem).__name__}; give a problem, as lagc_jax.linear_regression "
+            f"makes one"
+        )
     if problem.num_partitions != scheme.num_workers:
         raise ValueError(
             f"problem has {problem.num_partitions} partitions but the scheme has "

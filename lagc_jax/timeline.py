@@ -68,6 +68,11 @@ def job_table(
             f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "
             f"need every state; give a scheme that does not"
         )
+    if run.selected.shape[-1] != scheme.num_groups:
+        raise ValueError(
+            f"run has {run.selected.shape[-1]} groups but the scheme {scheme.num_groups}; give the "
+            f"scheme of the run"
+        )
     key, K = as_key(key), run.wall_clock.shape[0] - 1
     clock_of(scheme, delays, cluster, "workers")
     make = _jobs_late if scheme.event_driven else _jobs_in_step

@@ -18,6 +18,7 @@ from common import configure_jax
 from tqdm import tqdm
 
 import lagc_jax
+from lagc_jax.experiments.rows import reordered
 from lagc_jax.times import sample_worker_times
 
 configure_jax()
@@ -62,11 +63,12 @@ advice = lagc_jax.design(
 )
 print(advice.table.head(5).to_string(), advice.reason, sep="\n\n", end="\n\n")
 
-# %% Run it.
+# %% Run it, with every worker in the place that the advice gives it.
+placed = reordered(trace, advice.assignment)
 trajectory = lagc_jax.simulate(
     problem,
     advice.scheme,
-    trace,
+    placed,
     key,
     num_iterations=advice.num_iterations,
     step_size=advice.step_size,

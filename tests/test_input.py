@@ -347,3 +347,59 @@ def test_bad_input_is_refused_before_anything_is_compiled(small, compilations):
     with compilations() as accepted:
         simulate(small)
     assert accepted[0] > 0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OwnTimes(lj.delays.TimeSource):
+    """Times of a user's own: the same number everywhere, in a shape of one's own."""
+
+    value: float
+    shape: tuple[int, ...] = dataclasses.field(default=(), metadata=dict(static=True))
+    dtype = np.dtype(float)
+    identical = False
+
+    def check(self, num_workers, draws=1):
+        pass
+
+    def sample_chunk(self, key, chunk, shape):
+        return jnp.full(self.shape or shape, self.value)
+
+
+class NoChunk(OwnTimes):
+    def sample_chunk(self, key):
+        return key
+
+
+@pytest.mark.parametrize(
+    ("delays", "words"),
+    [
+        (OwnTimes(-1.0), r"OwnTimes holds -1.0; give times that are not negative"),
+        (OwnTimes(np.nan), r"OwnTimes holds nan; give"),
+        (OwnTimes(1.0, (3,)), r"OwnTimes has shape \(3,\); give \(2, 1, 4\)"),
+    ],
+)
+def test_times_of_ones_own_are_checked(small, delays, words):
+    simulate(small, delays=OwnTimes(1.0))
+    with pytest.raises(ValueError, match=words):
+        simulate(small, delays=delays)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p: lj.simulate("x", lj.gd(4), lj.Exponential(1), KEY, num_iterations=1),
+         "problem is a str; give a problem"),
+        (lambda p: lj.simulate(p, "gd", lj.Exponential(1), KEY, num_iterations=1),
+         "scheme='gd' is no Scheme; give one"),
+        (lambda p: lj.simulate(p, lj.gd(4), lj.Exponential(1), KEY, num_iterations=1, cluster=1.0),
+         "cluster=1.0 is no Cluster; give"),
+        (lambda p: lj.Vary("lag", xi=1.0), "make='lag' cannot be called; give a constructor"),
+        (lambda p: lj.Experiment(problems={"p": p}, schemes={"s": lj.gd(4)}, num_iterations=1,
+                                 delays={"d": lj.Exponential(1)}, target=1e-3),
+         r"target=0.001 is none; give Gap"),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_refused(small, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(small)

@@ -52,6 +52,12 @@ def test_moments_are_those_of_the_family():
     np.testing.assert_allclose(mean, 1 / 1 + 1 / 2 - 1 / 3, rtol=1e-8)
 
 
+@pytest.mark.parametrize(("tail", "r"), [(1.0, 1), (1 / 2, 2), (1 / 3, 3)])
+def test_a_mean_at_the_limit_is_infinite(tail, r):
+    with pytest.warns(RuntimeWarning, match="infinite"):
+        assert lj.law.iteration_mean(tabulate(st.fisk(tail)), 3, r, 1) == np.inf
+
+
 def test_every_door_takes_a_distribution_of_scipys(problem):
     scheme, law, K = lj.g_lag(6, 2, xi=0.1), st.fisk(2.5), 5
     key, sizes = jax.random.key(0), dict(num_iterations=K, num_realisations=3)
@@ -75,6 +81,9 @@ def test_every_door_takes_a_distribution_of_scipys(problem):
         (lambda: tabulate(st.norm()), "times from -inf on; give one of positive"),
         (lambda: tabulate(st.poisson(3.0, loc=2)), "jumps or gaps; give a Discrete"),
         (lambda: tabulate(st.expon(), -1.0), "scale=-1.0"),
+        (lambda: tabulate(st.fisk), "not one frozen law"),
+        (lambda: tabulate(st.fisk(3.0, scale=np.ones(4))), r"give .*tabulate\(law, scale=..\)"),
+        (lambda: lj.expected_wall_clock(lj.gd(2), [st.expon()], [[1, 1]]), "list of laws"),
     ],
 )
 def test_what_cannot_be_is_refused(make, words):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from lagc_jax._checks import concrete
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.tabulated import is_distribution, tabulate
 
@@ -15,6 +16,11 @@ FAMILY = ("tail_index", "hazard", "inverse_hazard", "log_inverse_hazard")
 
 def as_source(delays: Any) -> Any:
     """What a user gives as times: a distribution of scipy's is tabulated, all else checked."""
+    if isinstance(delays, list | tuple) and any(map(is_distribution, delays)):
+        raise ValueError(
+            "delays is a list of laws; give one, or lagc_jax.delays.tabulate(law, scale=..) with a "
+            "scale a worker"
+        )
     if is_distribution(delays) and not hasattr(type(delays), "sample_chunk"):
         return tabulate(delays)
     check_source(delays)
@@ -53,7 +59,27 @@ def check_source(delays: Any, family: bool = False) -> None:
     if missing:
         raise ValueError(
             f"delays is a {kind.__name__}, which lacks {', '.join(missing)}; define what "
-            f"lagc_jax.{'Delays' if has_law else 'TimeSource'} asks for"
+            f"lagc_jax.delays.{'Delays' if has_law else 'TimeSource'} asks for"
+        )
+
+
+def check_draws(delays: TimeSource, num_workers: int) -> None:
+    """Draw a chunk from a class of the user's own; raise ValueError for what are no times."""
+    kind = type(delays)
+    if kind.__module__.partition(".")[0] == "lagc_jax":
+        return
+    shape = (2, 1, num_workers)
+    asked = f"`sample_chunk(key, chunk, shape={shape})` of delays={kind.__name__}"
+    try:
+        drawn = delays.sample_chunk(jax.random.key(0), np.uint32(0), shape)
+    except TypeError as error:
+        raise ValueError(f"{asked} fails ({error}); define it with these arguments") from error
+    if np.shape(drawn) != shape:
+        raise ValueError(f"{asked} has shape {np.shape(drawn)}; give {shape}")
+    known = concrete(drawn)
+    if known is not None and not (known >= 0).all():
+        raise ValueError(
+            f"{asked} holds {known[~(known >= 0)][0]}; give times that are not negative"
         )
 
 

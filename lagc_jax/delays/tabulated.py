@@ -123,7 +123,8 @@ def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
     Its quantiles are read once, in float64; the simulator's doors do so by themselves. Between
     knots times have a relative error of some 1e-9 where the law is smooth (1e-5 in float32); where
     scipy's quantiles fail, far out, a power law goes on. The tail index is read off the far tail:
-    what the hazard gains for each unit of `log t`, infinite where that grows.
+    what the hazard gains for each unit of `log t`, infinite where that grows, and lessened by 1e-7,
+    so that a mean that may be infinite counts as infinite.
 
     Args:
         distribution: of positive times, continuous: `ppf(q)` the time with `P(tau <= t) = q`,
@@ -156,7 +157,8 @@ def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
     # What the hazard gains for each unit of log t, at a hazard and at half of it.
     half, last = good.stop - 3 - round(math.log(2) / STEP), good.stop - 3
     gains = np.exp(KNOTS[[half, last]]) / slopes[[half, last]]
-    tail = float(gains[1]) if gains[1] < 1.01 * gains[0] else math.inf
+    # Known to some 1e-9: a mean that may be infinite is.
+    tail = float(gains[1]) * (1 - 1e-7) if gains[1] < 1.01 * gains[0] else math.inf
     return Tabulated(scale, start, values, slopes, tail)
 
 
@@ -165,7 +167,13 @@ def _read(distribution: Any) -> tuple[float, np.ndarray, slice]:
     hazards = np.exp(KNOTS)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what fails far out is cut off
-        start = float(distribution.ppf(0.0))
+        try:
+            start = float(distribution.ppf(0.0))
+        except TypeError as error:
+            raise ValueError(
+                f"distribution is not one frozen law ({error}); give scipy.stats.fisk(2.0), say, "
+                f"and tabulate(law, scale=..) for a scale a worker"
+            ) from error
         early = distribution.ppf(-np.expm1(-hazards))
         times = np.where(hazards < math.log(2), early, distribution.isf(np.exp(-hazards)))
         # Times so near the start that the difference is lost in rounding do not count.

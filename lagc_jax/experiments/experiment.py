@@ -38,6 +38,10 @@ class Vary:
 
     def __init__(self, make: Callable[..., Any], /, **values: Any) -> None:
         """Keep all values as tuples."""
+        if not callable(make):
+            raise ValueError(
+                f"make={make!r} cannot be called; give a constructor: lagc_jax.lag, say"
+            )
         self.make = make
         self.values = {name: _as_values(name, value) for name, value in values.items()}
 
@@ -134,6 +138,8 @@ class Experiment:
             raise ValueError(
                 f"starts names {sorted(strange)}, which are no problems; give {list(self.problems)}"
             )
+        if not hasattr(self.target, "hits"):
+            raise ValueError(f"target={self.target!r} is none; give Gap([{self.target!r}]), say")
         self.target.check(self.num_iterations)
         object.__setattr__(self, "key", make_key(0) if self.key is None else one_key(self.key))
 

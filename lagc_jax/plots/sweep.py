@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lagc_jax._tables import conditions, free_parameters, narrow, numeric, pareto_frontier
+from lagc_jax._tables import conditions, free_parameters, narrow, numeric, pareto_frontier, select
 from lagc_jax.plots._panels import MAX_ORDERED, MAX_ROWS, MAX_SERIES, check_axes
 from lagc_jax.plots.frontier import plot_frontier
 from lagc_jax.plots.heat import plot_heat_map
@@ -42,7 +42,7 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
     fixed next to the middle where most points have finite costs, schemes at the fastest.
 
     Args:
-        table: of `tables.select`.
+        table: of `run`, or of `select`, which chooses the statistic and the level.
         x: a numeric parameter.
         y: another.
 
@@ -52,6 +52,7 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
     """
     if x is None and y is not None:
         raise ValueError(f"y={y!r} is given without x; give both for a heat map")
+    table = table if "time" in table else select(table)
     numbers = numeric(table, free_parameters(table))
     if x is None:
         most = sorted(numbers, key=lambda name: -table[name].nunique())[:3]

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from lagc_jax._checks import whole_number
+from lagc_jax._display import readable
 from lagc_jax._files import natural
 from lagc_jax.problems.sharding import gather, generator
 from lagc_jax.problems.tables import read_samples
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@readable
 class Data(NamedTuple):
     """A data set as M partitions of N rows, the shorter ones filled up with rows of zeros.
 

@@ -8,9 +8,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import finite_data, positive, shaped, whole_number
+from lagc_jax._display import readable
 from lagc_jax._keys import known_key
 
 
+@readable
 class Shards(NamedTuple):
     """A data set as M partitions of N rows, the shorter ones filled up with rows of zeros.
 

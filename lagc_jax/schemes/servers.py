@@ -94,6 +94,7 @@ def check_transformation(optimizer: Any) -> optax.GradientTransformation:
     ):
         raise ValueError(
             f"optimizer={optimizer!r} is no optax transformation; give optax.sgd(0.1) in place of "
-            f"optax.sgd, say"
+            f"optax.sgd, say, or give a function of the step size, such as Momentum(0.9), to the "
+            f"scheme: dataclasses.replace(scheme, optimizer=..)"
         )
     return optimizer

@@ -184,6 +184,14 @@ def run_events(
     return Trajectory(path.gap, path.selected, *costs, *outcome, path.recorded)
 
 
+def _foreseen(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether a group's messages arrive in time or not, whichever others upload."""
+    if scheme.learner is not None:
+        return False
+    patient = cluster is None or cluster.timeout is None
+    return patient or not scheme.adaptive or cluster.link is None or not cluster.link.shared
+
+
 def _descend_with_arrivals(
     problem: Problem,
     scheme: Scheme,
@@ -194,6 +202,35 @@ def _descend_with_arrivals(
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
+    if not _foreseen(scheme, cluster):
+        return _descend_and_collect(problem, scheme, start, work, cluster, code, record)
+    look, oracle_from = observer(problem, record), oracle_source(problem, scheme, code)
+    # All iterations at once, before and after: small arrays in a scan cost more.
+    everyone = jnp.ones((work.shape[0], scheme.num_groups), bool)
+    whole = collect(scheme, cluster, work, everyone)
+
+    def iterate(state: State, item: tuple[Array, Array]) -> tuple[State, tuple[Any, Array]]:
+        taken, in_time = item
+        proposal = propose(scheme, oracle_from(taken), state)
+        selected = select(state, proposal)
+        state = update(scheme, state, proposal, selected & in_time)
+        return state, (look(state.theta), selected)
+
+    last, (seen, selected) = jax.lax.scan(iterate, start, (whole.taken, whole.received))
+    arrivals = collect(scheme, cluster, work, selected)
+    return as_path(problem, look, start, last, seen, selected), arrivals
+
+
+def _descend_and_collect(
+    problem: Problem,
+    scheme: Scheme,
+    start: State,
+    work: Array,
+    cluster: Cluster | None,
+    code: Code | None,
+    record: Callable[[Any], Any] | None,
+) -> tuple[Path, Arrivals]:
+    """As `_descend_with_arrivals`, where who arrives depends on the iterates."""
     everyone = jnp.ones(scheme.num_groups, bool)
     look, learner = observer(problem, record), scheme.learner
     oracle_from = oracle_source(problem, scheme, code)

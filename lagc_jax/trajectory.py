@@ -204,7 +204,8 @@ def _descend_with_arrivals(
     """Scan the step on what the server decodes of the workers' work (K, M)."""
     if not _foreseen(scheme, cluster):
         return _descend_and_collect(problem, scheme, start, work, cluster, code, record)
-    look, oracle_from = observer(problem, record), oracle_source(problem, scheme, code)
+    look = observer(problem, record)
+    oracle_from = oracle_source(problem, scheme, code, work.shape[0])
     # All iterations at once, before and after: small arrays in a scan cost more.
     everyone = jnp.ones((work.shape[0], scheme.num_groups), bool)
     whole = collect(scheme, cluster, work, everyone)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -207,8 +208,9 @@ def _descend_with_arrivals(
     look = observer(problem, record)
     oracle_from = oracle_source(problem, scheme, code, work.shape[0])
     # All iterations at once, before and after: small arrays in a scan cost more.
+    collected = jax.vmap(partial(collect, scheme, cluster))
     everyone = jnp.ones((work.shape[0], scheme.num_groups), bool)
-    whole = collect(scheme, cluster, work, everyone)
+    whole = collected(work, everyone)
 
     def iterate(state: State, item: tuple[Array, Array]) -> tuple[State, tuple[Any, Array]]:
         taken, in_time = item
@@ -218,7 +220,7 @@ def _descend_with_arrivals(
         return state, (look(state.theta), selected)
 
     last, (seen, selected) = jax.lax.scan(iterate, start, (whole.taken, whole.received))
-    arrivals = collect(scheme, cluster, work, selected)
+    arrivals = collected(work, selected)
     return as_path(problem, look, start, last, seen, selected), arrivals
 
 

@@ -52,9 +52,9 @@ class Spiked:
 
 
 def find_spikes(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """`s_m` (M,) and `v_m` (M, d) of Gram matrices (M, d, d); None unless all are of this kind.
+    """`s_m` (M,) and `v_m` (M, d) of Gram matrices (M, d, d); None unless all are found.
 
-    They are when every entry (i, j) is met to the rounding of `X^T X`, that of `d |x_i| |x_j|`.
+    They are where every entry (i, j) is met to the rounding of `X^T X`, that of `d |x_i| |x_j|`.
     """
     if gram.shape[-1] < 4:  # too few dimensions to pay
         return None
@@ -72,7 +72,7 @@ def find_spikes(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _split(matrix: np.ndarray) -> tuple[float, np.ndarray]:
-    """The only `s` and `v` that can make a matrix (d, d), from its entries off the diagonal."""
+    """`s` and `v` of a matrix (d, d), from its entries off the diagonal; not for sparse `v`."""
     d = len(matrix)
     if not (matrix - np.diag(np.diag(matrix))).any():
         return matrix[0, 0], np.zeros(d)

@@ -189,8 +189,9 @@ def _foreseen(scheme: Scheme, cluster: Cluster | None) -> bool:
     """Whether a group's messages arrive in time or not, whichever others upload."""
     if scheme.learner is not None:
         return False
-    patient = cluster is None or cluster.timeout is None
-    return patient or not scheme.adaptive or cluster.link is None or not cluster.link.shared
+    if cluster is None or cluster.timeout is None or not scheme.adaptive:
+        return True
+    return cluster.link is None or not cluster.link.shared
 
 
 def _descend_with_arrivals(

@@ -83,4 +83,4 @@ def _split(matrix: np.ndarray) -> tuple[float, np.ndarray]:
         spike = matrix[k] / np.sqrt(squared)
     spike[k] = np.sqrt(max(squared, 0.0))
     least = order[0]
-    return max(matrix[least, least] - spike[least] ** 2, 0.0), spike
+    return max(float(matrix[least, least] - spike[least] ** 2), 0.0), spike

@@ -76,6 +76,7 @@ class Decoding(Protocol):
         return self.weights
 
 
+@lenient
 def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
     """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
     known = smallest(arrival, count)

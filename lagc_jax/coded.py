@@ -39,15 +39,19 @@ def check_code(problem: Problem, scheme: Scheme, code: Code | None) -> Code:
     return code
 
 
-def oracle_source(problem: Problem, scheme: Scheme, code: Code | None) -> Callable[[Any], Oracle]:
+def oracle_source(
+    problem: Problem, scheme: Scheme, code: Code | None, num_iterations: int = 0
+) -> Callable[[Any], Oracle]:
     """The map from the messages taken (G, n) to the oracle of the gradients that they decode to.
 
+    It is used so many times, 0 where it is made anew every time.
     With an exact decoding and no code that is the groups' gradients, whosever messages are taken.
     """
     if code is None and scheme.decoder.exact:
         exact = problem.group_oracle(scheme.num_groups)
         return lambda _: exact
     partitions = problem.group_oracle(scheme.num_workers)
+    weigh = scheme.decoder.weigher(num_iterations * scheme.num_groups)
     shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
 
     def decoded(taken: Array, theta: Array, k: Array) -> Array:
@@ -55,7 +59,7 @@ def oracle_source(problem: Problem, scheme: Scheme, code: Code | None) -> Callab
         gradients = partitions(points, k).reshape(shape)
         if code is not None:
             return code.decode(code.encode(gradients), taken)[..., : problem.num_parameters]
-        weights = contract.weights(scheme.decoder, taken).astype(gradients.dtype)
+        weights = contract.weights(scheme.decoder, taken, weigh).astype(gradients.dtype)
         # A product and a sum, not a matrix product: with weights of 1 it is the sum of the
         # gradients bit for bit.
         return jnp.sum(weights[..., None] * gradients, axis=1)

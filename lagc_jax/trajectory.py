@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -184,6 +185,15 @@ def run_events(
     return Trajectory(path.gap, path.selected, *costs, *outcome, path.recorded)
 
 
+def _foreseen(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether a group's messages arrive in time or not, whichever others upload."""
+    if scheme.learner is not None:
+        return False
+    if cluster is None or cluster.timeout is None or not scheme.adaptive:
+        return True
+    return cluster.link is None or not cluster.link.shared
+
+
 def _descend_with_arrivals(
     problem: Problem,
     scheme: Scheme,
@@ -194,6 +204,37 @@ def _descend_with_arrivals(
     record: Callable[[Any], Any] | None,
 ) -> tuple[Path, Arrivals]:
     """Scan the step on what the server decodes of the workers' work (K, M)."""
+    if not _foreseen(scheme, cluster):
+        return _descend_and_collect(problem, scheme, start, work, cluster, code, record)
+    look = observer(problem, record)
+    oracle_from = oracle_source(problem, scheme, code, work.shape[0])
+    # All iterations at once, before and after: small arrays in a scan cost more.
+    collected = jax.vmap(partial(collect, scheme, cluster))
+    everyone = jnp.ones((work.shape[0], scheme.num_groups), bool)
+    whole = collected(work, everyone)
+
+    def iterate(state: State, item: tuple[Array, Array]) -> tuple[State, tuple[Any, Array]]:
+        taken, in_time = item
+        proposal = propose(scheme, oracle_from(taken), state)
+        selected = select(state, proposal)
+        state = update(scheme, state, proposal, selected & in_time)
+        return state, (look(state.theta), selected)
+
+    last, (seen, selected) = jax.lax.scan(iterate, start, (whole.taken, whole.received))
+    arrivals = collected(work, selected)
+    return as_path(problem, look, start, last, seen, selected), arrivals
+
+
+def _descend_and_collect(
+    problem: Problem,
+    scheme: Scheme,
+    start: State,
+    work: Array,
+    cluster: Cluster | None,
+    code: Code | None,
+    record: Callable[[Any], Any] | None,
+) -> tuple[Path, Arrivals]:
+    """As `_descend_with_arrivals`, where who arrives depends on the iterates."""
     everyone = jnp.ones(scheme.num_groups, bool)
     look, learner = observer(problem, record), scheme.learner
     oracle_from = oracle_source(problem, scheme, code)

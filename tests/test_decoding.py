@@ -225,6 +225,18 @@ def test_least_squares_of_enough_workers_of_a_gradient_code_is_exact():
     assert (weights(decoding, ~everyone) == 0).all()
 
 
+def test_decodings_that_are_looked_up_are_those_of_the_set():
+    decoding = LeastSquares(CYCLIC.encoding, deadline=1.0)
+    sets = jnp.asarray(np.array(list(itertools.product((False, True), repeat=M))))
+    assert decoding.weigher(2**M // 8 - 1) == decoding.weights
+    found = jax.jit(decoding.weigher(2**M))(sets)
+    one_by_one = jax.jit(lambda sets: jax.lax.map(decoding.weights, sets))(sets)
+    np.testing.assert_allclose(found, one_by_one, atol=1e-14)
+    rows = np.asarray(CYCLIC.encoding)[np.flatnonzero(sets[13])]
+    best = np.linalg.lstsq(rows.T, np.ones(M))[0] @ rows
+    np.testing.assert_allclose(found[13], best, atol=1e-12)
+
+
 def test_no_answer_by_the_deadline_leaves_the_iterate(problem):
     run = run_of(problem, lj.schemes.approximate_gc(M, 3, deadline=1e-9), num_iterations=3)
     assert (run.gap == run.gap[0]).all()

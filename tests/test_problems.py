@@ -229,3 +229,39 @@ def test_gaussian_problem_has_the_smoothness_it_was_asked_for():
     np.testing.assert_allclose(problem.smoothness, norms, rtol=1e-12)
     with pytest.raises(ValueError, match=r"spread=0\.0"):
         lj.problems.gaussian_linear_regression(key, 5, spread=0.0)
+
+
+def spiked_data(d=30):
+    """X_m = c_m q q^T + 2 I and targets; one spike is zero."""
+    X, y = np.random.default_rng(1).normal(size=(2, M, d))
+    X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    X[0] = 0
+    growth = 1.5 ** np.arange(M)[:, None, None]
+    return growth * X[:, :, None] * X[:, None, :] + 2 * np.eye(d), y
+
+
+def test_one_spike_a_partition_is_found_and_changes_no_number():
+    X, y = spiked_data()
+    problem = lj.linear_regression(X, y)
+    assert problem.spiked.floor.tolist() == pytest.approx([4.0] * M, rel=1e-12)
+    for num_groups in GROUPS:
+        rows, targets = merged(X, num_groups), merged(y, num_groups)
+        points = np.random.default_rng(2).normal(size=(num_groups, X.shape[2]))
+        gradients = jax.jit(problem.group_gradients(num_groups))
+        for given in (points[0], points):
+            residual = np.einsum("gnd,gd->gn", rows, np.broadcast_to(given, points.shape)) - targets
+            expected = np.einsum("gn,gnd->gd", residual, rows)
+            np.testing.assert_allclose(gradients(jnp.asarray(given)), expected, rtol=ROUNDING,
+                                       atol=ROUNDING * abs(expected).max())  # fmt: skip
+    theta = np.asarray(problem.minimizer) + 1e-9 * points[0]
+    distance = np.einsum("mnd,d->mn", X, theta - np.asarray(problem.minimizer))
+    np.testing.assert_allclose(
+        problem.gap(jnp.asarray(theta)), 0.5 * np.sum(distance**2), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("entry", [(2, 5, 7), (0, 4, 4), (0, 4, 6)])
+def test_what_differs_from_one_spike_by_more_than_rounding_has_none(entry):
+    X, y = spiked_data()
+    X[entry] += 1e-9
+    assert lj.linear_regression(X, y).spiked is None

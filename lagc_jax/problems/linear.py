@@ -26,6 +26,7 @@ from lagc_jax.problems._arrays import (
 from lagc_jax.problems._csr import fill_up, is_ragged
 from lagc_jax.problems._least_squares import least_squares
 from lagc_jax.problems._progress import steps
+from lagc_jax.problems._spiked import Spiked, find_spikes
 from lagc_jax.problems.base import Problem
 
 
@@ -40,6 +41,7 @@ class LinearRegression(Problem):
         tilt: (M, d) gradients of the partitions at the optimum; they add up to zero.
         root: (min(M N, d), d) triangular factor with `root^T root = sum_m X_m^T X_m`.
         weights: (M, N) of the rows of a minibatch; None where all rows are there.
+        spiked: `gram` as the identity and a spike each; None where it is not.
     """
 
     X: Array
@@ -53,11 +55,15 @@ class LinearRegression(Problem):
     minimizer: Array
     optimum: Array
     weights: Array | None = None
+    spiked: Spiked | None = None
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         if self.weights is not None:
             return self._minibatch_gradients(self.weights, num_groups)
         tilt = sum_groups(self.tilt, num_groups)
+        if self.spiked is not None and self.spiked.pays(num_groups):
+            multiply = self.spiked.products(num_groups)
+            return lambda theta: tilt + multiply(theta - self.minimizer)
         gram = self._group_gram(num_groups)
         if gram is not None:
             return lambda theta: tilt + group_products(gram, theta - self.minimizer)
@@ -105,6 +111,8 @@ class LinearRegression(Problem):
         return jnp.linalg.eigvalsh(gram)[..., -1]
 
     def gap(self, theta: Array) -> Array:
+        if self.spiked is not None and self.spiked.pays(1):
+            return 0.5 * self.spiked.energy(theta - self.minimizer)
         image = jnp.matmul(self.root, theta - self.minimizer, precision=EXACT)
         return 0.5 * jnp.sum(image**2)
 
@@ -158,7 +166,9 @@ def linear_regression(X: Any, y: Any) -> LinearRegression:
         minimizer=fit.minimizer,
         optimum=fit.optimum,
     )
-    return LinearRegression(**{k: stored(v, dtype) for k, v in values.items()})
+    found = None if fit.gram is None else find_spikes(fit.gram)
+    spiked = None if found is None else Spiked(*(stored(part, dtype) for part in found))
+    return LinearRegression(**{k: stored(v, dtype) for k, v in values.items()}, spiked=spiked)
 
 
 # Features beyond which building takes more than a few seconds, and says how far it is.

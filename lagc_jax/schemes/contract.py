@@ -4,6 +4,7 @@ Shapes and types are known before anything is compiled, so a wrong one is a Valu
 what to give, not an error of broadcasting some lines later.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -114,9 +115,9 @@ def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:
     return found
 
 
-def weights(decoding: Decoding, taken: Array) -> Array:
-    """`Decoding.weights`, of any real type."""
-    found = decoding.weights(taken)
+def weights(decoding: Decoding, taken: Array, weigh: Callable[[Array], Array]) -> Array:
+    """What `Decoding.weigher` made of messages, of any real type."""
+    found = weigh(taken)
     _check(found, taken.shape, None, f"`weights` of decoding={type(decoding).__name__}")
     return found
 

@@ -69,7 +69,7 @@ def job_table(
             f"need every state; give a scheme that does not"
         )
     key, K = as_key(key), run.wall_clock.shape[0] - 1
-    clock_of(scheme, delays, cluster, "workers")
+    delays = clock_of(scheme, delays, cluster, "workers").delays
     make = _jobs_late if scheme.event_driven else _jobs_in_step
     columns, end = make(run, scheme, delays, key, cluster, K)
     drawn = float(run.wall_clock[-1])

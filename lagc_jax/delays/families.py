@@ -111,13 +111,10 @@ class Lognormal(Family):
 class Gamma(Family):
     """Density proportional to `t^(shape - 1) exp(-t / scale)`; Erlang for a whole shape.
 
-    The simulator draws from a table of the quantiles, to a relative error of 1e-9 (1e-5 in
-    float32), unless the shape is traced, below 0.02 or so, or differs between more than 256
-    workers: then draws cost hundreds of times an exponential's. Moments know no table.
-
     Args:
         scale: unit of time, `mean / shape`, shape () or (M,).
-        shape: inverse of the squared coefficient of variation, shape () or (M,).
+        shape: inverse of the squared coefficient of variation, shape () or (M,); one that is not
+            traced is drawn from a table, to 1e-9 (float32 1e-5), see `drawn.tabulated`.
 
     Raises:
         ValueError: if a scale or a shape is not positive and finite.

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete
-from lagc_jax._modes import lenient
+from lagc_jax._modes import lenient, range_of
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.families import Gamma, ShiftedGamma
@@ -66,7 +66,7 @@ class Drawn(Delays):
     @lenient
     def inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        positive = jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+        positive = jnp.maximum(x, range_of(x.dtype).tiny)
         excess = jnp.exp(log_excess(self.values, self.slopes, positive))
         return jnp.where(x > 0, excess, 0) * self.scale + self.start
 

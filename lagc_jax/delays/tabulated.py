@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, positive
-from lagc_jax._modes import float_dtype, lenient
+from lagc_jax._modes import float_dtype, lenient, range_of
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 
@@ -91,14 +91,14 @@ class Tabulated(Delays):
     @lenient
     def inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        positive = jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+        positive = jnp.maximum(x, range_of(x.dtype).tiny)
         excess = jnp.exp(log_excess(self.values, self.slopes, positive))
         return jnp.asarray((self.start + jnp.where(x > 0, excess, 0)) * self.scale)
 
     @lenient
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        excess = log_excess(self.values, self.slopes, jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+        excess = log_excess(self.values, self.slopes, jnp.maximum(x, range_of(x.dtype).tiny))
         return jnp.logaddexp(excess, jnp.log(jnp.asarray(self.start, x.dtype))) + jnp.log(
             self.scale
         )
@@ -106,7 +106,7 @@ class Tabulated(Delays):
     @lenient
     def hazard(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t, self.dtype) / self.scale
-        tiny = jnp.finfo(t.dtype).tiny
+        tiny = range_of(t.dtype).tiny
         excess = jnp.log(jnp.maximum(t - self.start, tiny))
         values, slopes = (jnp.asarray(each, t.dtype) for each in (self.values, self.slopes))
         place = jnp.clip(jnp.searchsorted(values, excess) - 1, 0, KNOTS.size - 2)

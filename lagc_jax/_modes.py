@@ -30,3 +30,14 @@ def lenient(function: Callable[P, R]) -> Callable[P, R]:
 def float_dtype(*values: Any) -> Any:
     """Dtype of what is computed from values: their own, JAX's default float where they are none."""
     return jnp.result_type(jnp.result_type(*values), 0.0)
+
+
+def range_of(dtype: Any, platform: str | None = None) -> Any:
+    """`finfo` of what numbers of a dtype reach, on JAX's platform if None.
+
+    On a TPU a float64 is a pair of float32, whose range it has: anything smaller is 0.
+
+    >>> [f"{range_of('float64', platform).max:.0e}" for platform in ("cpu", "tpu")]
+    ['2e+308', '3e+38']
+    """
+    return jnp.finfo(jnp.float32 if (platform or jax.default_backend()) == "tpu" else dtype)

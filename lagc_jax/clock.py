@@ -16,6 +16,7 @@ from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.contract import as_source, check_draws
+from lagc_jax.delays.drawn import law_of, tabulated
 from lagc_jax.delays.families import Scaled
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
@@ -32,7 +33,7 @@ class Clock:
 
     Attributes:
         scheme: sizes, trigger and decoding.
-        delays: distribution of the computing times.
+        delays: distribution of the computing times, as they are drawn.
         cluster: start-up, messages and timeout; None for the paper's.
         direct: whether an iteration's time is drawn from its law, with one uniform, not worker by
             worker; static.
@@ -127,7 +128,7 @@ class Clock:
         """
         if why := self._unknown():
             raise ValueError(why)
-        delays, n, r = order_law(self.scheme, cast(Delays, self.delays))
+        delays, n, r = order_law(self.scheme, law_of(cast(Delays, self.delays)))
         known = concrete(working)
         working = jnp.asarray(working, bool) if known is None else known.astype(bool)
         if self.identical:
@@ -176,7 +177,7 @@ def clock_of(
     >>> clock.exact, [f"{mean:.2f}" for mean in clock.mean([[True, True]])]
     (True, ['1.50'])
     """
-    delays = as_source(delays)
+    delays = tabulated(as_source(delays))
     draws = 1
     if not isinstance(cluster, Cluster | None):
         raise ValueError(f"cluster={cluster!r} is no Cluster; give lagc_jax.Cluster(..) or None")

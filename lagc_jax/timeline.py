@@ -61,30 +61,32 @@ def job_table(
     """
     import pandas as pd
 
-    if run.wall_clock.ndim != 1:
-        raise ValueError(f"run has shape {run.wall_clock.shape}; give one trajectory of a batch")
+    if run.wall_clock.ndim != 1 or run.selected.shape[-1] != scheme.num_groups:
+        raise ValueError(
+            f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
+            f"trajectory of a batch, and its scheme"
+        )
     if scheme.learner is not None:
         raise ValueError(
             f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "
             f"need every state; give a scheme that does not"
         )
-    if run.selected.shape[-1] != scheme.num_groups:
-        raise ValueError(
-            f"run has {run.selected.shape[-1]} groups but the scheme {scheme.num_groups}; give the "
-            f"scheme of the run"
-        )
     key, K = as_key(key), run.wall_clock.shape[0] - 1
-    clock_of(scheme, delays, cluster, "workers")
+    clock = clock_of(scheme, delays, cluster, "workers", _size(run.theta))
     make = _jobs_late if scheme.event_driven else _jobs_in_step
-    columns, end = make(run, scheme, delays, key, cluster, K)
-    drawn = float(run.wall_clock[-1])
-    if not (end == drawn or abs(end - drawn) <= 1e3 * np.finfo(delays.dtype).eps * abs(drawn)):
+    columns, end = make(run, scheme, clock.delays, key, clock.cluster, K)
+    drawn, eps = float(run.wall_clock[-1]), np.finfo(clock.delays.dtype).eps
+    if not (end == drawn or abs(end - drawn) <= 1e3 * eps * abs(drawn)):
         raise ValueError(
             f"run ends at {drawn} but workers' times at {end}; give the scheme, delays, key and "
             f"cluster of the run, which needs sampler='workers'"
         )
     table = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
     return table.sort_values(["start", "worker"], kind="stable", ignore_index=True)
+
+
+def _size(parameters: Any) -> int:
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(parameters))
 
 
 def _jobs_in_step(

@@ -13,6 +13,7 @@ from lagc_jax._keys import as_key, bits
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
+from lagc_jax.delays.drawn import tabulated
 from lagc_jax.law.identical import check_iteration
 from lagc_jax.law.inverse import CHUNK, Inverse, chunk_uniforms, make_inverse
 from lagc_jax.schemes.base import Scheme
@@ -213,7 +214,7 @@ def sample_iteration_times(
     n, r = check_iteration(delays, group_size, redundancy)
     counts = _by_chunk(working.sum(-1).astype(delays.dtype))
     inverse = make_inverse(n, r, delays.dtype)
-    return DirectTimes(inverse, delays, counts, working.shape[0]).whole(key)
+    return DirectTimes(inverse, tabulated(delays), counts, working.shape[0]).whole(key)
 
 
 def sample_worker_times(
@@ -222,5 +223,6 @@ def sample_worker_times(
     """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
     chunks = jnp.arange(-(-num_iterations // CHUNK))
     shape = (CHUNK, 1, num_workers)
-    times = jax.vmap(lambda chunk: delays.sample_chunk(key, chunk, shape))(chunks)
+    drawn = tabulated(delays)
+    times = jax.vmap(lambda chunk: drawn.sample_chunk(key, chunk, shape))(chunks)
     return times.reshape(-1, num_workers)[:num_iterations]

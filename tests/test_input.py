@@ -367,6 +367,8 @@ class OwnTimes(lj.delays.TimeSource):
 
 
 class NoChunk(OwnTimes):
+    """A chunk is asked for with more than a key."""
+
     def sample_chunk(self, key):
         return key
 
@@ -375,6 +377,7 @@ class NoChunk(OwnTimes):
     ("delays", "words"),
     [
         (OwnTimes(-1.0), r"OwnTimes holds -1.0; give times that are not negative"),
+        (NoChunk(1.0), r"NoChunk fails .*define it with these arguments"),
         (OwnTimes(np.nan), r"OwnTimes holds nan; give"),
         (OwnTimes(1.0, (3,)), r"OwnTimes has shape \(3,\); give \(2, 1, 4\)"),
     ],

@@ -14,7 +14,7 @@ from jax import Array
 from jax.scipy.special import gammainc, gammaincc, gammaln, log_ndtr, ndtri
 from jax.typing import ArrayLike
 
-from lagc_jax._modes import float_dtype
+from lagc_jax._modes import float_dtype, range_of
 
 
 def iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> Array:
@@ -47,7 +47,7 @@ def normal_inverse(x: ArrayLike) -> Array:
     first two terms of the expansion three steps reach rounding.
     """
     x = jnp.asarray(x, float_dtype(x))
-    largest = jnp.asarray(-0.9 * jnp.log(jnp.finfo(x.dtype).tiny), x.dtype)
+    largest = jnp.asarray(-0.9 * jnp.log(range_of(x.dtype).tiny), x.dtype)
     low, high = jnp.minimum(x, math.log(2)), jnp.clip(x, math.log(2), largest)
     body = jnp.where(x < math.log(2), ndtri(-jnp.expm1(-low)), -ndtri(jnp.exp(-high)))
     beyond = jnp.maximum(x, largest)
@@ -67,7 +67,7 @@ def gamma_hazard(s: Array, shape: ArrayLike) -> Array:
     """
     s, shape = jnp.broadcast_arrays(s, jnp.asarray(shape, s.dtype))
     below, above = gammainc(shape, s), gammaincc(shape, s)
-    tiny = jnp.finfo(s.dtype).tiny ** 0.9
+    tiny = range_of(s.dtype).tiny ** 0.9
     large = jnp.maximum(s, jnp.maximum(shape, 1))
     beyond = large - (shape - 1) * jnp.log(large) + gammaln(shape)
     beyond = beyond + jnp.log1p(-(shape - 1) / (large + 1))

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, concrete, positive, probability
-from lagc_jax._modes import float_dtype
+from lagc_jax._modes import float_dtype, range_of
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Family
 
@@ -92,7 +92,7 @@ class Discrete(Family):
 
     def inverse_hazard(self, x: ArrayLike) -> Array:
         # A hazard of zero asks for the smallest value that has any probability.
-        x = jnp.maximum(jnp.asarray(x, self.dtype), jnp.finfo(self.dtype).tiny)
+        x = jnp.maximum(jnp.asarray(x, self.dtype), range_of(self.dtype).tiny)
         return _look_up(self._levels(), x, jnp.asarray(self.values, self.dtype), "left")
 
 

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, positive
-from lagc_jax._modes import float_dtype, lenient
+from lagc_jax._modes import float_dtype, lenient, range_of
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 
@@ -18,6 +18,30 @@ from lagc_jax.delays.base import Delays
 KNOTS = np.linspace(math.log(1e-18), math.log(690.0), 8192)
 STEP = KNOTS[1] - KNOTS[0]
 ENOUGH = 25.0  # the quantiles must be known for hazards between its inverse and itself
+
+
+def cubic(values: Array, slopes: Array, place: Array, part: Array) -> tuple[Array, Array]:
+    """Value and derivative in a cell at a part in [0, 1] of it (Hermite); tables (N,) or (M, N)."""
+
+    def at(table: Array, place: Array) -> Array:
+        return table[place] if table.ndim == 1 else table[jnp.arange(len(table)), place]
+
+    low, high = at(values, place), at(values, place + 1)
+    left, right = STEP * at(slopes, place), STEP * at(slopes, place + 1)
+    rise = high - low
+    a, b = left + right - 2 * rise, 3 * rise - 2 * left - right
+    return low + part * (left + part * (b + part * a)), left + part * (2 * b + part * 3 * a)
+
+
+def log_excess(values: ArrayLike, slopes: ArrayLike, x: Array) -> Array:
+    """`log(t - start)` at a hazard `x`, (...) from tables (N,) or (..., M) from (M, N)."""
+    values, slopes = (jnp.asarray(each, x.dtype) for each in (values, slopes))
+    u = (jnp.log(x) - KNOTS[0]) / STEP
+    inside = jnp.clip(u, 0, KNOTS.size - 1)
+    place = jnp.minimum(inside.astype(int), KNOTS.size - 2)
+    value, _ = cubic(values, slopes, place, inside - place)
+    below = jnp.minimum(u, 0) * STEP * slopes[..., 0]
+    return value + below + jnp.maximum(x / math.exp(KNOTS[-1]) - 1, 0) * slopes[..., -1]
 
 
 @pytree()
@@ -64,36 +88,17 @@ class Tabulated(Delays):
                 f"value a worker"
             )
 
-    def _cubic(self, place: Array, part: Array) -> tuple[Array, Array]:
-        """Value and derivative in a cell at a part in [0, 1] of it (Hermite)."""
-        values, slopes = (jnp.asarray(each, part.dtype) for each in (self.values, self.slopes))
-        low, high = values[place], values[place + 1]
-        left, right = STEP * slopes[place], STEP * slopes[place + 1]
-        rise = high - low
-        a, b = left + right - 2 * rise, 3 * rise - 2 * left - right
-        return low + part * (left + part * (b + part * a)), left + part * (2 * b + part * 3 * a)
-
-    def _log_excess(self, x: Array) -> Array:
-        """`log(t - start)` at a hazard `x`, without the scale."""
-        u = (jnp.log(x) - KNOTS[0]) / STEP
-        inside = jnp.clip(u, 0, KNOTS.size - 1)
-        place = jnp.minimum(inside.astype(int), KNOTS.size - 2)
-        value, _ = self._cubic(place, inside - place)
-        first, last = jnp.asarray(self.slopes, x.dtype)[0], jnp.asarray(self.slopes, x.dtype)[-1]
-        below = jnp.minimum(u, 0) * STEP * first
-        end = math.exp(KNOTS[-1])
-        return value + below + jnp.maximum(x / end - 1, 0) * last
-
     @lenient
     def inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        excess = jnp.exp(self._log_excess(jnp.maximum(x, jnp.finfo(x.dtype).tiny)))
+        positive = jnp.maximum(x, range_of(x.dtype).tiny)
+        excess = jnp.exp(log_excess(self.values, self.slopes, positive))
         return jnp.asarray((self.start + jnp.where(x > 0, excess, 0)) * self.scale)
 
     @lenient
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        excess = self._log_excess(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+        excess = log_excess(self.values, self.slopes, jnp.maximum(x, range_of(x.dtype).tiny))
         return jnp.logaddexp(excess, jnp.log(jnp.asarray(self.start, x.dtype))) + jnp.log(
             self.scale
         )
@@ -101,15 +106,14 @@ class Tabulated(Delays):
     @lenient
     def hazard(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t, self.dtype) / self.scale
-        tiny = jnp.finfo(t.dtype).tiny
+        tiny = range_of(t.dtype).tiny
         excess = jnp.log(jnp.maximum(t - self.start, tiny))
-        values = jnp.asarray(self.values, t.dtype)
+        values, slopes = (jnp.asarray(each, t.dtype) for each in (self.values, self.slopes))
         place = jnp.clip(jnp.searchsorted(values, excess) - 1, 0, KNOTS.size - 2)
         part = jnp.clip((excess - values[place]) / (values[place + 1] - values[place]), 0, 1)
         for _ in range(3):  # nearly linear in a cell
-            value, slope = self._cubic(place, part)
+            value, slope = cubic(values, slopes, place, part)
             part = jnp.clip(part + (excess - value) / slope, 0, 1)
-        slopes = jnp.asarray(self.slopes, t.dtype)
         below = jnp.minimum(excess - values[0], 0) / slopes[0]
         beyond = 1 + jnp.maximum(excess - values[-1], 0) / slopes[-1]
         return jnp.where(

@@ -20,6 +20,7 @@ from lagc_jax._keys import fold_each
 from lagc_jax._programs import compiled
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.delays.drawn import tabulated
 from lagc_jax.doors import warn_if_short
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.measure import Engine
@@ -118,6 +119,7 @@ def sample(
     M = next(iter(walks[0].schemes.values())).num_workers
     longest = max(len(walk.uploads) for walk in walks)
     warn_if_short(delays, longest)
+    delays = tabulated(delays)
     totals = np.zeros((num_rows, num_realisations))
     size = min(max(BLOCK_ENTRIES // (CHUNK * M), 1), num_realisations)
     firsts, chunks = range(0, num_realisations, size), range(-(-longest // CHUNK))

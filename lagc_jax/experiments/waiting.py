@@ -8,11 +8,11 @@ the gap at the end of a run of one step size.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pandas as pd
 from jax import Array
 
+from lagc_jax._keys import fold_in
 from lagc_jax.delays.base import Exponential, Pareto, TimeSource
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment
@@ -114,7 +114,7 @@ def schemes() -> dict[str, Scheme]:
 def problem(key: Array) -> Problem:
     """A regression of 10 parameters, with minibatches of one sample of every partition."""
     whole = gaussian_linear_regression(key, M, num_rows=20, num_features=10, spread=3.0, noise=1.0)
-    return minibatch(whole, 1, jax.random.fold_in(key, 1))
+    return minibatch(whole, 1, fold_in(key, 1))
 
 
 def experiment(

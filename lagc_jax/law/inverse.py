@@ -98,7 +98,9 @@ class Inverse:
         size = self.octaves * self.splits
         segment = jnp.maximum((bits >> rest) - (ONE >> rest) + size, 0)
         segment += jnp.where(above < below, size, 0)
-        x = (smaller - cleared(rest)) * self.splits / cleared(23)
+        # A probability may round to 0; the least float32 keeps its place in a segment at 0.
+        octave = jnp.maximum(cleared(23), float(jnp.finfo(jnp.float32).tiny))
+        x = (smaller - cleared(rest)) * self.splits / octave
         z = jnp.zeros_like(x)
         for coefficients in jnp.asarray(self.table)[::-1]:
             z = z * x + coefficients.at[segment].get(mode="promise_in_bounds")

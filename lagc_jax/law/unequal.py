@@ -18,7 +18,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, warn
-from lagc_jax._modes import lenient
+from lagc_jax._modes import lenient, range_of
 from lagc_jax._programs import compiled
 from lagc_jax.delays.base import Delays
 
@@ -57,7 +57,7 @@ def _edges(delays: Delays, group_size: int, decay: Array) -> tuple[Array, Array]
     # One call: over a column of one row XLA's simplifier goes round in circles for gamma delays.
     column = np.append(0.01 / group_size, _ladder(group_size))[:, None]
     lowest, rungs = jnp.split(delays.log_inverse_hazard(jnp.asarray(column, delays.dtype)), [1])
-    largest = 0.98 * jnp.log(jnp.finfo(delays.dtype).max)
+    largest = 0.98 * jnp.log(range_of(delays.dtype).max)
     end = jnp.minimum(rungs[-1].max(), largest)
     start = lowest.min() - 40
     # Where the slowest decay cannot be integrated the moment is infinite, whatever the panels.
@@ -157,7 +157,7 @@ def moments(
 
 def log_distance(log_ratio: Array) -> Array:
     """`log |ratio - 1|` of a ratio given by its logarithm, also where it overflows."""
-    size = jnp.maximum(jnp.abs(log_ratio), jnp.finfo(log_ratio.dtype).tiny)
+    size = jnp.maximum(jnp.abs(log_ratio), range_of(log_ratio.dtype).tiny)
     return jnp.maximum(log_ratio, 0) + jnp.log(-jnp.expm1(-size))
 
 

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import as_leaf, known_data
-from lagc_jax._modes import float_dtype
+from lagc_jax._modes import float_dtype, range_of
 from lagc_jax._pytree import EXACT
 
 
@@ -194,6 +194,6 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
         )
     for name, array in (("X", features), ("y", targets)):
         with np.errstate(over="ignore"):
-            if not np.vdot(array, array) <= jnp.finfo(dtype).max:
+            if not np.vdot(array, array) <= range_of(dtype).max:
                 raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
     return features, targets, dtype

@@ -36,6 +36,8 @@ __version__ = "0.1.0"
 
 # Experiments need pandas and pyarrow, which most programs can do without: they load when asked for.
 if TYPE_CHECKING:
+    from lagc_jax import experiments as experiments
+    from lagc_jax import plots as plots
     from lagc_jax.experiments.advice import design
     from lagc_jax.experiments.experiment import Experiment, Vary
     from lagc_jax.experiments.runner import run

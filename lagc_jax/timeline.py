@@ -56,21 +56,12 @@ def job_table(
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
     >>> parts = gc(2, 2), Exponential(1.0), jax.random.key(0)
     >>> run = simulate(problem, *parts, num_iterations=1, sampler="workers")
-    >>> job_table(run, *parts)[["worker", "taken", "cancelled"]].to_numpy().tolist()
-    [[0, False, True], [1, True, False]]
+    >>> job_table(run, *parts)[["taken", "cancelled"]].sum().tolist()
+    [1, 1]
     """
     import pandas as pd
 
-    if run.wall_clock.ndim != 1 or run.selected.shape[-1] != scheme.num_groups:
-        raise ValueError(
-            f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
-            f"trajectory of a batch, and its scheme"
-        )
-    if scheme.learner is not None:
-        raise ValueError(
-            f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "
-            f"need every state; give a scheme that does not"
-        )
+    _check(run, scheme)
     key, K = as_key(key), run.wall_clock.shape[0] - 1
     clock = clock_of(scheme, delays, cluster, "workers", _size(run.theta))
     make = _jobs_late if scheme.event_driven else _jobs_in_step
@@ -87,6 +78,20 @@ def job_table(
 
 def _size(parameters: Any) -> int:
     return sum(np.size(leaf) for leaf in jax.tree.leaves(parameters))
+
+
+def _check(run: Trajectory, scheme: Scheme) -> None:
+    """Raise ValueError unless the run is one of the scheme, and its table can be known."""
+    if run.wall_clock.ndim != 1 or run.selected.shape[-1] != scheme.num_groups:
+        raise ValueError(
+            f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
+            f"trajectory of a batch, and its scheme"
+        )
+    if scheme.learner is not None:
+        raise ValueError(
+            f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "
+            f"need every state; give a scheme that does not"
+        )
 
 
 def _jobs_in_step(

@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 
 from lagc_jax._checks import concrete
+from lagc_jax._keys import make_key
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.tabulated import is_distribution, tabulate
 
@@ -71,7 +72,7 @@ def check_draws(delays: TimeSource, num_workers: int) -> None:
     shape = (2, 1, num_workers)
     asked = f"`sample_chunk(key, chunk, shape={shape})` of delays={kind.__name__}"
     try:
-        drawn = delays.sample_chunk(jax.random.key(0), np.uint32(0), shape)
+        drawn = delays.sample_chunk(make_key(0), np.uint32(0), shape)
     except TypeError as error:
         raise ValueError(f"{asked} fails ({error}); define it with these arguments") from error
     if np.shape(drawn) != shape:

@@ -157,7 +157,7 @@ def _group_norm(
         seen = jnp.where(known[:, None] & known, state[3], 0)
         return blocks + 1, jnp.linalg.eigvalsh(seen)[-1], value, state
 
-    start = jax.random.normal(jax.random.key(0), (size,), values.dtype)
+    start = jnp.asarray(np.random.default_rng(0).standard_normal(size), values.dtype)
     state = (jnp.zeros_like(start), start / jnp.linalg.norm(start), jnp.zeros((), start.dtype))
     matrix = jnp.zeros((8 * STEPS + 1, 8 * STEPS + 1), start.dtype)
     tolerance = 100 * jnp.finfo(start.dtype).eps

@@ -128,7 +128,7 @@ def held_out_sentence(held: Any) -> str:
     """What the second half of a trace kept of what the first promised."""
     kept = "lies in" if held.held else "lies outside"
     text = (
-        f"Chosen by the first half of the trace, the second half takes {held.time:.4g}, which "
+        f"Chosen by the first half of these rows, the second half takes {held.time:.4g}, which "
         f"{kept} the promised {held.low:.4g} to {held.high:.4g}"
     )
     if held.regret > 0:

@@ -12,6 +12,7 @@ import pandas as pd
 import plot
 import pytest
 
+import lagc_jax
 from lagc_jax import batch
 from lagc_jax.experiments import Points, read_grid
 from lagc_jax.plots import paper as plotting
@@ -85,6 +86,12 @@ def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         few = re.sub(r"(num_realisations)=\d+", r"\1=4", text)
         exec(compile(few, "README.md", "exec"), names)
     assert names["scheme"].trigger == names["EF21"](kept=4)
+    settings = dict(num_iterations=5, sampler="workers")
+    parts = names["problem"], names["half"], lagc_jax.Exponential(1.0), jax.random.key(0)
+    same = lagc_jax.schemes.fastest_k(12, 6)
+    runs = [lagc_jax.simulate(parts[0], s, *parts[2:], **settings) for s in (same, parts[1])]
+    np.testing.assert_allclose(runs[0].gap, runs[1].gap, rtol=1e-12)
+    assert (np.diff(names["run"].wall_clock)[names["run"].selected.any(1)] > 0).all()
     assert names["batch"].costs.timeouts.mean.shape == (1,)
     shown = capsys.readouterr().out.splitlines()
     # The mean of 1000 runs is near the exact one at the same gap.

@@ -366,6 +366,8 @@ class OwnTimes(lj.delays.TimeSource):
         return jnp.full(self.shape or shape, self.value)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class NoChunk(OwnTimes):
     """A chunk is asked for with more than a key."""
 

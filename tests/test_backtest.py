@@ -96,11 +96,13 @@ def test_waits_in_numpy_are_those_of_the_simulator(cluster):
     times = rng.exponential(size=(20, 12))
     lazy = dict(xi=0.1, memory=10)
     schemes = [Scheme(12, 4, 2, **lazy, trigger="server"), gd(12), gc(12, 3)]
+    schemes.append(lagc_jax.schemes.heterogeneous_gc(12, np.linspace(1, 3, 12), 1))
     for scheme in [*schemes, Scheme(12, 4, 3, **lazy, trigger="worker")]:
         uploads = rng.random((20, scheme.num_groups)) < 0.5
         startup = 0.0 if cluster is None or cluster.startup is None else cluster.startup
         there = cluster and cluster.sized(scheme, 8)
-        known = collect(scheme, there, scheme.load * times + startup, uploads).time
+        work = np.tile(scheme.loads, scheme.num_groups) * times
+        known = collect(scheme, there, work + startup, uploads).time
         if is_shared(cluster):
             found = through_link(scheme, cluster, times, uploads)
         else:

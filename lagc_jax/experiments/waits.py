@@ -26,7 +26,7 @@ class Waits(NamedTuple):
 
 def kind_of(scheme: Scheme) -> Hashable:
     """What schemes with the same waits share."""
-    return scheme.num_groups, scheme.num_waited, scheme.load, scheme.trigger
+    return scheme.num_groups, scheme.num_waited, scheme.loads, scheme.trigger
 
 
 def is_shared(cluster: Cluster | None) -> bool:
@@ -36,7 +36,7 @@ def is_shared(cluster: Cluster | None) -> bool:
 
 def group_waits(scheme: Scheme, cluster: Cluster | None, times: np.ndarray) -> Waits:
     """Waits for groups from workers' times (..., M), without a shared link."""
-    work = scheme.load * times + _startup(cluster)
+    work = _computing(scheme, times) + _startup(cluster)
     link = None if cluster is None else cluster.sized(scheme, None).link
     everyone = scheme.trigger.everyone_works
     if link is None:
@@ -46,6 +46,11 @@ def group_waits(scheme: Scheme, cluster: Cluster | None, times: np.ndarray) -> W
     answer = np.asarray(link.latency, float) * 2 + down + work
     idle = _patient(cluster, _fastest(scheme, answer)) if everyone else None
     return Waits(_patient(cluster, _fastest(scheme, answer + up)), idle)
+
+
+def _computing(scheme: Scheme, times: np.ndarray) -> np.ndarray:
+    """How long workers compute with the load of each, (..., M) from times of a gradient."""
+    return np.tile(scheme.loads, scheme.num_groups) * times
 
 
 def _startup(cluster: Cluster | None) -> np.ndarray:
@@ -100,7 +105,8 @@ def through_link(
     n, F = scheme.group_size, scheme.num_waited
     sends = np.repeat(uploads, n, axis=-1)
     works = np.repeat(np.asarray(scheme.working(uploads)), n, axis=-1)
-    ready = np.cumsum(works, axis=-1) * down + latency + scheme.load * times + _startup(cluster)
+    received = np.cumsum(works, axis=-1) * down + latency
+    ready = received + _computing(scheme, times) + _startup(cluster)
     grouped = ready.reshape(*ready.shape[:-1], scheme.num_groups, n)
     rank = np.argsort(np.argsort(grouped, axis=-1, kind="stable"), axis=-1)
     taken = (rank < F).reshape(ready.shape)

@@ -281,7 +281,7 @@ def realise_paths(
         paths, samples = jax.vmap(read)(run_block(fold_each(key, numbers)))
 
         def add(total: Array, values: Array) -> Array:
-            valid = jnp.reshape(numbers < num_realisations, (-1,) + (1,) * total.ndim)
+            valid = column(numbers < num_realisations, values)
             return total + jnp.sum(jnp.where(valid, values, 0), axis=0, dtype=total.dtype)
 
         return jax.tree.map(add, totals, paths), samples

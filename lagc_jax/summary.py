@@ -13,7 +13,7 @@ from lagc_jax._display import readable
 from lagc_jax._keys import fold_each
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
-from lagc_jax.costs import Spent
+from lagc_jax.costs import Spent, column
 from lagc_jax.times import DirectTimes, Times, WorkerTimes
 
 # Realisations drawn together on a CPU, always padded to this number, so that results do not depend
@@ -175,7 +175,6 @@ def realise(
     by_iterate = summarise_moments(moments, drawn, quantiles, num_realisations, keep_samples)
 
     def unsort(leaf: Array) -> Array:
-        known = jnp.reshape(reached, (-1,) + (1,) * (leaf.ndim - 1))
-        return jnp.where(known, leaf[back], jnp.inf)
+        return jnp.where(column(jnp.asarray(reached), leaf), leaf[back], jnp.inf)
 
     return jax.tree.map(unsort, by_iterate)

@@ -12,11 +12,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete, probability
+from lagc_jax._checks import as_leaf, concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.contract import check_source
-from lagc_jax.delays.stragglers import Bursty, Wrapper
+from lagc_jax.delays.stragglers import Bursty, Wrapper, check_chain
 
 
 @pytree()
@@ -49,13 +49,7 @@ class OnOff(Wrapper):
         check_source(self.delays)
         for name in ("leave", "come"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
-            probability(name, getattr(self, name))
-        leave, come = concrete(self.leave), concrete(self.come)
-        if leave is not None and come is not None and np.any(leave + come == 0):
-            raise ValueError(
-                f"leave={self.leave} and come={self.come} are both 0 for a worker, which then "
-                f"never changes; give leave > 0 or come > 0"
-            )
+        check_chain(leave=self.leave, come=self.come)
 
     @property
     def _chain(self) -> Bursty:

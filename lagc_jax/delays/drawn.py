@@ -4,7 +4,6 @@ The exact laws stay theirs: whatever is drawn goes through `tabulated`, whatever
 through `law_of`.
 """
 
-import math
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,11 +14,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete
-from lagc_jax._modes import lenient, range_of
+from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.families import Gamma, ShiftedGamma
-from lagc_jax.delays.tabulated import KNOTS, STEP, log_excess, tabulate
+from lagc_jax.delays.tabulated import KNOTS, STEP, log_excess, quantiles, tabulate
 
 Source = TypeVar("Source")
 
@@ -66,8 +65,7 @@ class Drawn(Delays):
     @lenient
     def inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        positive = jnp.maximum(x, range_of(x.dtype).tiny)
-        excess = jnp.exp(log_excess(self.values, self.slopes, positive))
+        excess = jnp.exp(log_excess(self.values, self.slopes, x))
         return jnp.where(x > 0, excess, 0) * self.scale + self.start
 
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
@@ -151,8 +149,7 @@ def _table(shape: float, dtype: Any) -> tuple[np.ndarray, np.ndarray] | None:
             table = tabulate(unit)
         except ValueError:  # the shape is so small that most times underflow
             return None
-        early = unit.ppf(-np.expm1(-MIDDLES))
-        exact = np.log(np.where(math.log(2) > MIDDLES, early, unit.isf(np.exp(-MIDDLES))))
+        exact = np.log(quantiles(unit, MIDDLES))
     values, slopes = np.asarray(table.values), np.asarray(table.slopes)
     cubic = (values[1:] + values[:-1]) / 2 - STEP * np.diff(slopes) / 8
     if np.nanmax(np.abs(cubic - exact)) > ACCURACY:

@@ -4,7 +4,7 @@ Both wrappers draw any chunk of iterations by itself: a chain's states and a wor
 by the realisation's key, and what is wrapped keeps the draws that it has without the wrapper.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,18 @@ class Wrapper(TimeSource, Protocol):
         return _keys.fold_in(key, np.uint32(2**32 - self.depth))
 
 
+def check_chain(**moves: Any) -> None:
+    """Raise ValueError unless two probabilities, by name, move a chain of two states."""
+    for name, value in moves.items():
+        probability(name, value)
+    (a, out), (b, back) = ((name, concrete(value)) for name, value in moves.items())
+    if out is not None and back is not None and np.any(out + back == 0):
+        raise ValueError(
+            f"{a}={moves[a]} and {b}={moves[b]} are both 0 for a worker, which then "
+            f"never changes; give {a} > 0 or {b} > 0"
+        )
+
+
 @pytree()
 class Bursty(Wrapper):
     """Workers that are slow for a while: a two-state Markov chain a worker (Gilbert-Elliott).
@@ -93,14 +105,7 @@ class Bursty(Wrapper):
         for name in ("slowdown", "enter", "leave"):
             object.__setattr__(self, name, as_leaf(getattr(self, name)))
         positive("slowdown", self.slowdown)
-        probability("enter", self.enter)
-        probability("leave", self.leave)
-        enter, leave = concrete(self.enter), concrete(self.leave)
-        if enter is not None and leave is not None and np.any(enter + leave == 0):
-            raise ValueError(
-                f"enter={self.enter} and leave={self.leave} are both 0 for a worker, which then "
-                f"never changes; give enter > 0 or leave > 0"
-            )
+        check_chain(enter=self.enter, leave=self.leave)
 
     @property
     def share_bad(self) -> Array:

@@ -36,6 +36,7 @@ def cubic(values: Array, slopes: Array, place: Array, part: Array) -> tuple[Arra
 def log_excess(values: ArrayLike, slopes: ArrayLike, x: Array) -> Array:
     """`log(t - start)` at a hazard `x`, (...) from tables (N,) or (..., M) from (M, N)."""
     values, slopes = (jnp.asarray(each, x.dtype) for each in (values, slopes))
+    x = jnp.maximum(x, range_of(x.dtype).tiny)
     u = (jnp.log(x) - KNOTS[0]) / STEP
     inside = jnp.clip(u, 0, KNOTS.size - 1)
     place = jnp.minimum(inside.astype(int), KNOTS.size - 2)
@@ -91,14 +92,13 @@ class Tabulated(Delays):
     @lenient
     def inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        positive = jnp.maximum(x, range_of(x.dtype).tiny)
-        excess = jnp.exp(log_excess(self.values, self.slopes, positive))
+        excess = jnp.exp(log_excess(self.values, self.slopes, x))
         return jnp.asarray((self.start + jnp.where(x > 0, excess, 0)) * self.scale)
 
     @lenient
     def log_inverse_hazard(self, x: ArrayLike) -> Array:
         x = jnp.asarray(x, self.dtype)
-        excess = log_excess(self.values, self.slopes, jnp.maximum(x, range_of(x.dtype).tiny))
+        excess = log_excess(self.values, self.slopes, x)
         return jnp.logaddexp(excess, jnp.log(jnp.asarray(self.start, x.dtype))) + jnp.log(
             self.scale
         )
@@ -166,6 +166,12 @@ def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
     return Tabulated(scale, start, values, slopes, tail)
 
 
+def quantiles(distribution: Any, hazards: np.ndarray) -> np.ndarray:
+    """Times at which hazards are reached, each read from its smaller probability."""
+    early = distribution.ppf(-np.expm1(-hazards))
+    return np.where(hazards < math.log(2), early, distribution.isf(np.exp(-hazards)))
+
+
 def _read(distribution: Any) -> tuple[float, np.ndarray, slice]:
     """The start, `log(t - start)` at the knots, and the knots at which these are known."""
     hazards = np.exp(KNOTS)
@@ -178,8 +184,7 @@ def _read(distribution: Any) -> tuple[float, np.ndarray, slice]:
                 f"distribution is not one frozen law ({error}); give scipy.stats.fisk(2.0), say, "
                 f"and tabulate(law, scale=..) for a scale a worker"
             ) from error
-        early = distribution.ppf(-np.expm1(-hazards))
-        times = np.where(hazards < math.log(2), early, distribution.isf(np.exp(-hazards)))
+        times = quantiles(distribution, hazards)
         # Times so near the start that the difference is lost in rounding do not count.
         known = np.isfinite(times) & (times > start + 1e-6 * abs(start))
         values = np.log(np.where(known, times - start, 1.0))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lagc_jax.experiments.intervals import outlook
+from lagc_jax.experiments.rows import filled
 
 
 class HeldOut(NamedTuple):
@@ -49,8 +50,7 @@ def check_halves(
     first, second = series[:, :half].mean(-1), series[:, half:].mean(-1)
     cost, truth = cost_of(table, first), cost_of(table, second)
     row = int(np.argmin(cost))
-    finite = np.where(np.isfinite(rows), rows, rows[np.isfinite(rows)].max())
-    seen = outlook(series[row : row + 1, :half], finite[:half].mean(-1))
+    seen = outlook(series[row : row + 1, :half], filled(rows)[:half].mean(-1))
     low, high, time = float(seen.low[0]), float(seen.high[0]), float(second[row])
     regret = float(truth[row] / truth.min() - 1)
     return HeldOut(row, low, high, time, low <= time <= high, regret)

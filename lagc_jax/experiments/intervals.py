@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LEVEL = 0.9  # of every interval of the advice
-NORMAL = 1.645  # its quantile of the normal distribution
+NORMAL = 1.645  # quantile of the normal distribution for the 90 % of every interval of the advice
 # And of Student's, for 1, 2, .. degrees of freedom.
 STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows

@@ -18,7 +18,7 @@ from lagc_jax.experiments.common import BLOCK_ENTRIES, Walk, draw, sample
 from lagc_jax.experiments.intervals import NORMAL, outlook
 from lagc_jax.experiments.moments import knows_moments
 from lagc_jax.experiments.reasons import tail_indices
-from lagc_jax.experiments.rows import Drawn, reordered
+from lagc_jax.experiments.rows import Drawn, filled, reordered
 from lagc_jax.experiments.waits import group_waits, is_shared, kind_of, slowest, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
@@ -267,7 +267,7 @@ def longest_answer(scheme: Scheme, cluster: Cluster | None, rows: np.ndarray) ->
 def of_rows(series: np.ndarray, samples: np.ndarray | None, rows: np.ndarray) -> Times:
     """Times from series (N, T) and realisations (N, R), where rows (T, M) of a trace are known."""
     reached = np.asarray(np.isfinite(series).all(-1))
-    general = np.where(np.isfinite(rows), rows, rows[np.isfinite(rows)].max()).mean(-1)
+    general = filled(rows).mean(-1)
     seen = outlook(np.where(reached[:, None], series, 0), general)
     low, high = (np.where(reached, each, np.inf) for each in (seen.low, seen.high))
     run = np.full((len(series), 2), np.inf)

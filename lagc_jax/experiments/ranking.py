@@ -23,7 +23,7 @@ from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
 from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of, sized
 from lagc_jax.experiments.patience import simulate_waiting, waits_matter
-from lagc_jax.experiments.rows import differ, draw_rows, reordered
+from lagc_jax.experiments.rows import differ, draw_rows, filled, reordered
 from lagc_jax.experiments.search import Found
 from lagc_jax.schemes.base import Scheme
 
@@ -234,8 +234,7 @@ def _in_order(
 ) -> tuple[pd.DataFrame, Times, list[Candidate]]:
     """Candidates, and those of the first with several groups whose workers have better places."""
     table, times, candidates = known
-    rows = draw_rows(job.drawn.delays, job.key, job.num_workers)
-    rows = np.where(np.isfinite(rows), rows, rows[np.isfinite(rows)].max())
+    rows = filled(draw_rows(job.drawn.delays, job.key, job.num_workers))
     more, seen = [], set()
     for i in table.sort_values("cost", kind="stable").index:
         one = candidates[i]

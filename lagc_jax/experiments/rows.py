@@ -68,11 +68,16 @@ def as_drawn(delays: TimeSource, num_workers: int, resample: str | None) -> Draw
     return Drawn(delays.resampled(asked, block), note, asked == "blocks", absent / size)
 
 
+def filled(times: np.ndarray) -> np.ndarray:
+    """Times of which missing ones are as long as the longest."""
+    known = np.isfinite(times)
+    return np.where(known, times, times[known].max())
+
+
 def dependence(times: np.ndarray) -> int:
     """Rows that a block of a trace (T, W) needs: for the slowest, the typical, or every worker."""
-    known = np.isfinite(times)
-    filled = np.where(known, times, times[known].max())
-    series = [filled.max(1), np.median(filled, axis=1), *filled.T[:: max(filled.shape[1] // 8, 1)]]
+    whole = filled(times)
+    series = [whole.max(1), np.median(whole, axis=1), *whole.T[:: max(whole.shape[1] // 8, 1)]]
     return max(block_length(one) for one in series)
 
 

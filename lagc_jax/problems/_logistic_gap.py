@@ -15,6 +15,13 @@ def binary_log_p(logit: Array) -> Array:
     return jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)])
 
 
+def binary_gap(problem: Any, logit: Array, shift: Array, move: Array) -> Array:
+    """`logistic_gap` of two classes with logits (0, `logit`) and shifts (0, `shift`), (M, N)."""
+    return logistic_gap(
+        problem, binary_log_p(logit), jnp.stack([jnp.zeros_like(shift), shift]), move
+    )
+
+
 @lenient
 def logistic_gap(problem: Any, log_p: Array, shift: Array, move: Array) -> Array:
     """The loss minus its tangent at the optimum, sample by sample, and the tangent's slope there.

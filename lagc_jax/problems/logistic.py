@@ -30,7 +30,7 @@ from lagc_jax.problems._arrays import (
 )
 from lagc_jax.problems._csr import fill_up, is_ragged, is_sparse
 from lagc_jax.problems._logistic_fit import fit_logistic
-from lagc_jax.problems._logistic_gap import binary_log_p, logistic_gap
+from lagc_jax.problems._logistic_gap import binary_gap, logistic_gap
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import check_classes, sample_weights
 from lagc_jax.problems.sparse import SparseLogisticRegression, sparse_logistic_regression
@@ -83,9 +83,7 @@ class LogisticRegression(Problem):
         move = theta - self.minimizer
         logit = jnp.matmul(self.signed, self.minimizer, precision=EXACT)
         shift = jnp.matmul(self.signed, move, precision=EXACT)
-        return logistic_gap(
-            self, binary_log_p(logit), jnp.stack([jnp.zeros_like(shift), shift]), move
-        )
+        return binary_gap(self, logit, shift, move)
 
 
 @pytree()

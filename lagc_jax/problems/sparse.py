@@ -16,7 +16,7 @@ from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import merge, sample_partitions, stored
 from lagc_jax.problems._csr import CsrRows, as_rows, padded
-from lagc_jax.problems._logistic_gap import binary_log_p, logistic_gap
+from lagc_jax.problems._logistic_gap import binary_gap
 from lagc_jax.problems._newton_cg import LogisticLoss, logistic_samples, minimize_matrix_free
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import sample_weights
@@ -107,9 +107,7 @@ class SparseLogisticRegression(Problem):
             return times(self.values, self.columns, self.rows)
 
         logit, shift = products(self.minimizer), products(move)
-        return logistic_gap(
-            self, binary_log_p(logit), jnp.stack([jnp.zeros_like(shift), shift]), move
-        )
+        return binary_gap(self, logit, shift, move)
 
 
 def _times(values: Array, columns: Array, rows: Array, num_rows: int, theta: Array) -> Array:

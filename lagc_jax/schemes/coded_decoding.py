@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from lagc_jax._pytree import pytree
 from lagc_jax.schemes.codes import GradientCode
-from lagc_jax.schemes.decoding import Decoding
+from lagc_jax.schemes.decoding import Decoding, check_code_fits
 from lagc_jax.schemes.short_codes import ShortCode
 
 
@@ -44,8 +44,4 @@ class Coded(Decoding):
         return self.code
 
     def check(self, group_size: int, redundancy: int) -> None:
-        if (self.code.group_size, self.code.redundancy) != (group_size, redundancy):
-            raise ValueError(
-                f"decoding.code has group_size={self.code.group_size} and redundancy="
-                f"{self.code.redundancy}; the scheme needs {group_size} and {redundancy}"
-            )
+        check_code_fits(self.code, group_size, redundancy)

@@ -86,6 +86,15 @@ def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
     return known, (before | (tied & (jnp.cumsum(tied, axis=0) <= free))).T
 
 
+def check_code_fits(code: Any, group_size: int, redundancy: int) -> None:
+    """Raise ValueError unless a decoding's code is of the sizes of its scheme."""
+    if (code.group_size, code.redundancy) != (group_size, redundancy):
+        raise ValueError(
+            f"decoding.code has group_size={code.group_size} and redundancy="
+            f"{code.redundancy}; the scheme needs {group_size} and {redundancy}"
+        )
+
+
 @pytree("num_waited")
 class Fastest(Decoding):
     """A gradient code decodes from any `F` messages (GC): what schemes do without a decoding."""
@@ -137,11 +146,7 @@ class FirstDecodable(Decoding):
         return self.code
 
     def check(self, group_size: int, redundancy: int) -> None:
-        if (self.code.group_size, self.code.redundancy) != (group_size, redundancy):
-            raise ValueError(
-                f"decoding.code has group_size={self.code.group_size} and redundancy="
-                f"{self.code.redundancy}; the scheme needs {group_size} and {redundancy}"
-            )
+        check_code_fits(self.code, group_size, redundancy)
 
     @lenient
     def wait(self, arrival: Array) -> tuple[Array, Array]:

@@ -274,9 +274,9 @@ def test_the_generator_that_jax_takes_by_default_does_not_matter(mode, tmp_path,
 
 
 def test_quantiles_that_differ_little_have_columns_of_their_own(tmp_path):
-    sweep(tmp_path, quantiles=[0.5, 0.5000001], stop_after=1)
-    with pytest.warns(RuntimeWarning, match="2 of 8"):
-        frame = lagc_jax.load_results(tmp_path)
+    # Gradient descent reaches both accuracies on every machine.
+    sweep(tmp_path, quantiles=[0.5, 0.5000001], scheme=[{"name": "GD", "num_workers": 4}])
+    frame = lagc_jax.load_results(tmp_path)
     assert [name for name in frame if name.startswith("time_q")] == ["time_q0.5", "time_q0.5000001"]
     assert (frame["time_q0.5"] < frame["time_q0.5000001"]).all()
 

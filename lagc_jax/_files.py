@@ -41,7 +41,12 @@ def read_table(
             # Without index_col=False, rows longer than the header would lose their first field.
             names: dict[str, Any] = {"header": None} if header is False else {}
             table = pd.read_csv(
-                path, skipinitialspace=True, index_col=False, **_separators(path), **names
+                path,
+                skipinitialspace=True,
+                index_col=False,
+                float_precision="round_trip",  # to the last digit, whatever the version of pandas
+                **_separators(path),
+                **names,
             )
     except FileNotFoundError:
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None

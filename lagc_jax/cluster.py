@@ -130,7 +130,14 @@ class Cluster:
 
     def draws(self, scheme: Scheme) -> int:
         """Independent times that a worker needs in an iteration."""
-        return scheme.load if self.independent else 1
+        if not self.independent:
+            return 1
+        if not isinstance(scheme.load, int):
+            raise ValueError(
+                f"cluster.independent=True draws a time for every partition, but a worker's "
+                f"load is {scheme.load}; give independent=False"
+            )
+        return scheme.load
 
     def overhead(self, scheme: Scheme) -> ArrayLike | None:
         """Time that every answer takes beyond its computing, (); None where it is not one constant.
@@ -273,7 +280,7 @@ def sample_work(
 def _whole_load(scheme: Scheme, draws: int, times: Array) -> Array:
     """Times with the whole load, (C, M), of those for a gradient (C, draws, M)."""
     if len(set(scheme.loads)) == 1:
-        return (scheme.load // draws) * jnp.sum(times, axis=1)
+        return (scheme.load / draws) * jnp.sum(times, axis=1)
     loads = np.tile(scheme.loads, scheme.num_groups)
     if draws == 1:
         return jnp.asarray(loads, times.dtype)[None] * times[:, 0]

@@ -24,6 +24,11 @@ def check_code(problem: Problem, scheme: Scheme, code: Code | None) -> Code:
             f"exact_recovery=False sends messages of a gradient code, but decoding="
             f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
         )
+    if scheme.learner is not None:
+        raise ValueError(
+            f"exact_recovery=False sends messages of one gradient code, but decoding="
+            f"{type(scheme.decoding).__name__} changes what is sent; give exact_recovery=True"
+        )
     own = scheme.decoder.own_code
     if own is not None:
         if code is not None:

@@ -65,6 +65,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
+from lagc_jax.schemes.sequential import m_sgc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
 from lagc_jax.schemes.short_codes import ShortCode, short_code
 from lagc_jax.schemes.unequal_codes import heterogeneous_code, proportional_loads
@@ -137,6 +138,7 @@ __all__ = [
     "laq",
     "lasg",
     "local_sgd",
+    "m_sgc",
     "marina",
     "mindflayer",
     "proportional_loads",
@@ -146,6 +148,7 @@ __all__ = [
     "ringmaster",
     "short_code",
     "short_gc",
+    "sr_sgc",
     "stochastic_gc",
     "worst_condition",
 ]

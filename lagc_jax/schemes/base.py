@@ -10,11 +10,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, shaped, whole_number
+from lagc_jax._checks import (
+    as_leaf,
+    check_part,
+    hashable,
+    not_negative,
+    positive,
+    shaped,
+    whole_number,
+)
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
 from lagc_jax.schemes.rulebook import RULES, as_rule
@@ -42,8 +51,8 @@ class Scheme:
         decoding: how the server waits for a group and decodes; by default its gradient from its `F`
             fastest workers, `F = n - r + 1`.
         fixed_load: gradients that a working worker computes for one message, or a tuple of those of
-            the `n` workers of every group; by default those of the rule on `r` partitions. See
-            `loads`; static.
+            the `n` workers of every group; by default those of the rule on `r` partitions. Whole
+            numbers but where a partition is divided. See `loads`; static.
 
     Raises:
         ValueError: for sizes that are not whole numbers or do not fit each other, a negative or
@@ -64,7 +73,7 @@ class Scheme:
     trigger: Rule = converted(converter=as_rule, default="always")
     optimizer: Callable[[Array], optax.GradientTransformation] = optax.sgd
     decoding: Decoding | None = None
-    fixed_load: int | tuple[int, ...] | None = None
+    fixed_load: float | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -100,11 +109,11 @@ class Scheme:
         shaped("xi", self.xi, [(), (self.memory,)], remedy)
         not_negative("xi", self.xi)
 
-    def _known_load(self, load: Any) -> int | tuple[int, ...]:
+    def _known_load(self, load: Any) -> float | tuple[float, ...]:
         """A load, checked; a tuple of equal ones as one."""
         if not isinstance(load, tuple | list):
-            return whole_number("fixed_load", load)
-        each = tuple(whole_number("fixed_load", one) for one in load)
+            return _amount("fixed_load", load)
+        each = tuple(_amount("fixed_load", one) for one in load)
         if len(each) != self.group_size:
             raise ValueError(
                 f"fixed_load has {len(each)} entries; give one a worker of a group, "
@@ -160,12 +169,12 @@ class Scheme:
         return waited
 
     @property
-    def load(self) -> int:
+    def load(self) -> float:
         """Gradients, each of a time `tau`, that a worker computes for one message, at most."""
         return max(self.loads)
 
     @property
-    def loads(self) -> tuple[int, ...]:
+    def loads(self) -> tuple[float, ...]:
         """The load of every worker of a group, (n,)."""
         if isinstance(self.fixed_load, tuple):
             return self.fixed_load
@@ -207,3 +216,11 @@ class Scheme:
         trigger = self.trigger if self.trigger.everyone_works else Always()
         sizes = self.num_workers, self.num_groups, self.redundancy
         return Scheme(*sizes, trigger=trigger, decoding=self.decoding, fixed_load=self.loads)
+
+
+def _amount(name: str, value: Any) -> float:
+    """A number of gradients, an int where it is whole; raise ValueError for others."""
+    if not isinstance(value, float | np.floating):
+        return whole_number(name, value)
+    positive(name, value)
+    return int(value) if float(value).is_integer() else float(value)

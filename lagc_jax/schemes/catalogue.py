@@ -35,6 +35,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.rulebook import Laq, as_rule
 from lagc_jax.schemes.rules import Rule
+from lagc_jax.schemes.sequential import m_sgc, sr_sgc
 from lagc_jax.schemes.servers import amsgrad
 
 
@@ -356,5 +357,7 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "local SGD": local_sgd,
     "adaptive k": adaptive_k,
     "dynamic clusters": dynamic_clusters,
+    "SR-SGC": sr_sgc,
+    "M-SGC": m_sgc,
     **ASYNCHRONOUS,
 }

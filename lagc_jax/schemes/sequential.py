@@ -1,0 +1,218 @@
+"""Coding over rounds: what a straggler leaves undone is made good in later rounds.
+
+`T + 1` models are trained in turn, so that the gradient of a round's model may come `T` rounds
+later and is still exact. An iteration of a simulated scheme is a round: its path is that of any of
+the models, and its time what one iteration of one model takes of the cluster's time, which all
+models share. (Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding for Straggler Mitigation",
+ICLR 2023, arXiv 2211.13802; times and messages are those of its authors' code, run beside ours.)
+
+A worker straggles in a round when it takes more than `1 + mu` times as long as the fastest. The
+server goes on without the stragglers while they keep to the bursts that the code was made for: at
+most `lambda` different ones in any `W` rounds, and none again from the `B`-th round after it has
+straggled to the end of such a window. Otherwise it waits for all, in that round.
+"""
+
+import math
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from lagc_jax._checks import not_negative, scalar, whole_number
+from lagc_jax._pytree import pytree
+from lagc_jax.schemes.adaptive import Adaptive
+from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.decoding import Decoding
+
+SIZES = ("burst", "window", "num_stragglers")
+
+
+@pytree("num_stragglers")
+class Round(Decoding):
+    """One round: the server leaves the stragglers, or waits for all.
+
+    Args:
+        recent: (n,) bool, workers that have straggled in the window.
+        barred: (n,) bool, workers that must not straggle now.
+        tolerance: `mu`, ().
+        num_stragglers: `lambda`; static.
+    """
+
+    recent: Array
+    barred: Array
+    tolerance: ArrayLike
+    num_stragglers: int
+
+    exact: ClassVar[bool] = True
+
+    def wait(self, arrival: Array) -> tuple[Array, Array]:
+        factor = jnp.asarray(1 + jnp.asarray(self.tolerance), arrival.dtype)
+        limit, longest = factor * jnp.min(arrival, axis=-1), jnp.max(arrival, axis=-1)
+        late = arrival > limit[..., None]
+        few = jnp.sum(self.recent | late, axis=-1) <= self.num_stragglers
+        borne = few & ~jnp.any(self.barred & late, axis=-1)
+        return jnp.where(borne, jnp.minimum(limit, longest), longest), ~(late & borne[..., None])
+
+
+@pytree(*SIZES)
+class Multiplexed(Adaptive):
+    """M-SGC: most of a round's work is repeated where it is lost, the rest is coded.
+
+    The data are cut into `W - 1` parts a worker that it alone holds, and `B` parts that a gradient
+    code spreads over all; a worker's message in a round has one of each for `W - 1 + B` models.
+    (arXiv 2211.13802, section 3.3.)
+
+    Args:
+        burst: `B`, rounds that a worker straggles for; static.
+        window: `W`, rounds that a burst is alone in; static.
+        num_stragglers: `lambda`, workers that straggle in a window; static.
+        tolerance: `mu`, ().
+    """
+
+    burst: int
+    window: int
+    num_stragglers: int
+    tolerance: ArrayLike = 1.0
+
+    exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        whole_number("burst", self.burst)
+        whole_number("window", self.window, 2)
+        whole_number("num_stragglers", self.num_stragglers, 0)
+        not_negative("tolerance", self.tolerance)
+        scalar("tolerance", self.tolerance)
+        if self.burst >= self.window:
+            raise ValueError(f"burst={self.burst} fills window={self.window}; give a longer window")
+
+    @property
+    def num_models(self) -> int:
+        """`T + 1`, models that are trained in turn."""
+        return self.window - 1 + self.burst
+
+    def check(self, group_size: int, redundancy: int) -> None:
+        if self.num_stragglers > group_size:
+            raise ValueError(
+                f"num_stragglers={self.num_stragglers} exceeds the {group_size} workers; give fewer"
+            )
+
+    def begin(self, num_parameters: int, group_size: int) -> Array:
+        """Stragglers of the rounds of a window before this one, newest first, (W-1, n)."""
+        return jnp.zeros((self.window - 1, group_size), bool)
+
+    def now(self, notes: Array) -> Round:
+        barred = jnp.any(notes[self.burst - 1 :], axis=0)
+        return Round(jnp.any(notes, axis=0), barred, self.tolerance, self.num_stragglers)
+
+    def learn(self, notes: Array, arrival: Array, step: Array) -> Array:
+        taken = self.now(notes).wait(arrival[0])[1]
+        return jnp.concatenate([~taken[None], notes[:-1]])
+
+
+class Unfinished(NamedTuple):
+    """What `SelectiveRepetition` remembers: stragglers that count, and who did its round's task."""
+
+    late: Array  # (W-1, n), newest first
+    done: Array  # (B, n), newest first
+
+
+@pytree(*SIZES)
+class SelectiveRepetition(Adaptive):
+    """SR-SGC: of more stragglers than the code bears, so many do their task once more.
+
+    A round's model is coded against `s = ceil(B lambda / (W - 1 + B))` stragglers. Where more
+    straggled, the first of them, as many as there were too many, repeat in the `B`-th round after
+    what they left, in place of that round's task. Rounds with `s` stragglers at most in which
+    nobody repeats do not count in the window. (arXiv 2211.13802, section 3.2.)
+
+    Args: those of `Multiplexed`; `B` must divide `W - 1`.
+    """
+
+    burst: int
+    window: int
+    num_stragglers: int
+    tolerance: ArrayLike = 1.0
+
+    exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.alone  # noqa: B018
+        if (self.window - 1) % self.burst:
+            raise ValueError(
+                f"burst={self.burst} does not divide window - 1 = {self.window - 1}; give a window "
+                f"of 1 more than a multiple of it"
+            )
+
+    @property
+    def alone(self) -> Multiplexed:
+        """The rounds of a window, whatever is done in them."""
+        return Multiplexed(self.burst, self.window, self.num_stragglers, self.tolerance)
+
+    @property
+    def borne(self) -> int:
+        """`s`, stragglers that the code of a round bears."""
+        return -(-self.burst * self.num_stragglers // (self.window - 1 + self.burst))
+
+    @property
+    def num_models(self) -> int:
+        """`T + 1`, models that are trained in turn."""
+        return self.burst + 1
+
+    def check(self, group_size: int, redundancy: int) -> None:
+        self.alone.check(group_size, redundancy)
+        if redundancy != self.borne + 1:
+            raise ValueError(f"redundancy={redundancy}, but the code needs {self.borne + 1}")
+
+    def begin(self, num_parameters: int, group_size: int) -> Unfinished:
+        late = self.alone.begin(num_parameters, group_size)
+        return Unfinished(late, jnp.ones((self.burst, group_size), bool))
+
+    def now(self, notes: Unfinished) -> Round:
+        return self.alone.now(notes.late)
+
+    def learn(self, notes: Unfinished, arrival: Array, step: Array) -> Unfinished:
+        taken = self.now(notes).wait(arrival[0])[1]
+        missing = ~notes.done[-1]
+        repeats = missing & (jnp.cumsum(missing) <= jnp.sum(missing) - self.borne)
+        counts = jnp.any(taken & repeats) | (jnp.sum(~taken) > self.borne)
+        late = jnp.concatenate([(~taken & counts)[None], notes.late[:-1]])
+        return Unfinished(late, jnp.concatenate([(taken & ~repeats)[None], notes.done[:-1]]))
+
+
+def sr_sgc(
+    num_workers: int, burst: int, window: int, num_stragglers: int, tolerance: ArrayLike = 1.0
+) -> Scheme:
+    """Gradient coding with selective repetition over rounds; see `SelectiveRepetition`.
+
+    Raises:
+        ValueError: for sizes that do not fit each other, or a negative tolerance.
+
+    >>> scheme = sr_sgc(12, burst=2, window=3, num_stragglers=6)
+    >>> scheme.load, scheme.decoding.num_models
+    (4, 3)
+    """
+    decoding = SelectiveRepetition(burst, window, num_stragglers, tolerance)
+    return Scheme(num_workers, 1, decoding.borne + 1, decoding=decoding)
+
+
+def m_sgc(
+    num_workers: int, burst: int, window: int, num_stragglers: int, tolerance: ArrayLike = 1.0
+) -> Scheme:
+    """Multiplexed sequential gradient coding; see `Multiplexed`.
+
+    A worker's load, `(lambda + 1) (W - 1 + B) / (B + (W - 1) (lambda + 1))` partitions, or
+    `(W - 1 + B) / (W - 1)` where `lambda = M`, is below 2 and no whole number in general
+    (arXiv 2211.13802, eq. 3).
+
+    Raises:
+        ValueError: for sizes that do not fit each other, or a negative tolerance.
+
+    >>> scheme = m_sgc(12, burst=1, window=2, num_stragglers=3)
+    >>> scheme.load, scheme.decoding.num_models
+    (1.6, 2)
+    """
+    decoding = Multiplexed(burst, window, num_stragglers, tolerance)
+    parts, own, coded = window - 1 + burst, window - 1, num_stragglers + 1
+    load = parts / own if num_stragglers == num_workers else coded * parts / (burst + own * coded)
+    return Scheme(num_workers, 1, math.ceil(load), decoding=decoding, fixed_load=load)

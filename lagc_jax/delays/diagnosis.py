@@ -172,6 +172,8 @@ def _between(values: np.ndarray) -> float:
 def _shuffled(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Every worker's entries in a random order, missing ones where they are."""
     known = np.isfinite(values)
+    if known.all():
+        return rng.permuted(values, axis=0)
     order = np.argsort(np.where(known, rng.random(values.shape), np.inf), axis=0)
     mixed = np.take_along_axis(values, order, axis=0)  # missing entries come last
     place = np.maximum(np.cumsum(known, axis=0) - 1, 0)

@@ -22,7 +22,7 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.contract import as_source
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, groups_of
-from lagc_jax.experiments.candidates import Family, Same, families
+from lagc_jax.experiments.candidates import Family, Own, Same, as_families, families, own_schemes
 from lagc_jax.experiments.common import Progress, follow
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.meters import meter_of
@@ -49,17 +49,18 @@ class Design(NamedTuple):
     """Candidates by rising cost, and why the first is first.
 
     Attributes:
-        table: a row a candidate, the cheapest first. Columns: `scheme`, `num_groups`, `redundancy`,
-            `trigger`, `xi` (NaN without adaptive selection), `step_size` (in units of 1/L),
-            `iterations`; `time`, its interval of 90 % `time_low` to `time_high` (equal to `time`
+        table: a row a candidate, the cheapest first (what was simulated counts with its error).
+            Columns: `scheme`, `num_groups`, `redundancy`, `trigger`, `server` (constants of one
+            that takes no exact gradient), `xi` (NaN without adaptive selection), `step_size` (in
+            units of 1/L), `iterations`; `time`, its interval of 90 % `time_low` to `time_high` (equal to `time`
             where it is exact; of a trace, where the mean of a further stretch as long lies, its own
             uncertainty included), `exact`, `statistic` ("mean", or "median" where every mean is
             infinite), quantiles of one run's time `run_low` and `run_high` (5 and 95 %), `drifts`
             (whether a trace rises or falls); `communication`, `uploads`, `computation`, `bits`,
             `cost`, `pareto` (whether no candidate beats it in time, communication and computation
             at once), `assignment` (of workers to places), `timeout` (NaN without one), `simulated`
-            (whether every realisation had a path of its own, as a timeout makes it). `inf` where
-            the accuracy is not reached.
+            (whether every realisation had a path of its own, as a timeout, a code that is not exact
+            or a server that does not wait makes it). `inf` where the accuracy is not reached.
         reason: in words, from these numbers.
         scheme: the first candidate.
         step_size: its step size `alpha`.
@@ -102,6 +103,9 @@ class _Job:
     cluster: Cluster | None
     storage: int
     families: list[Family]
+    own: list[Own]
+    problem_given: bool
+    problem_known: bool
     prices: Mapping[str, float]
     given: tuple[Sequence[float] | None, Sequence[float] | None]
     accuracy: float
@@ -135,9 +139,12 @@ def design(
 ) -> Design:
     """Rank all schemes that fit the storage by what it costs to reach an accuracy.
 
-    Candidates have every number of groups that divides `M`, every redundancy up to `storage`
+    Candidates have every number of groups that divides `M`, redundancies up to `storage`
     (partitions that a worker can store, `M` by default), no adaptive selection, the server's or the
-    workers' trigger (LAQ too if bits have a price), and the user's own `schemes` by name. `xi` and
+    workers' trigger (LAQ too if bits have a price; LASG, CADA and G-CADA too on minibatches), and
+    the user's own `schemes` by name, of any kind. On a problem that is given (not its constants
+    alone) codes that are not exact and, where workers can store all of it, servers that do not wait
+    are simulated where a bound says that they may be the cheapest. `xi` and
     step sizes (in units of 1/L) are searched until a change saves less than 1 %, or as given. A
     trace is drawn in blocks whose length comes from its data unless it or `resample` says
     otherwise; where workers differ, the order in which they take their places is searched. Missing
@@ -162,10 +169,12 @@ def design(
     _check_search(xi, step_sizes, memory, accuracy, num_realisations)
     drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
     key = _keys.make_key(0) if key is None else _keys.one_key(key)
-    found, given = families(M, r, memory, price_bit > 0, schemes), (xi, step_sizes)
-    parts = drawn, cluster, r, found, prices, given, accuracy, num_realisations, key, progress
-    problems = problems_of(problem, M, key)
-    return _advise(_Job(M, *parts), problems, num_iterations, problem is None)
+    own, problems = own_schemes(M, schemes), problems_of(problem, M, key)
+    found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
+    known = problem is not None, hasattr(problem, "num_partitions")
+    asked = found, own, *known, prices, (xi, step_sizes), accuracy
+    job = _Job(M, drawn, cluster, r, *asked, num_realisations, key, progress)
+    return _advise(job, problems, num_iterations)
 
 
 def _check_storage(storage: int | None, num_workers: int) -> int:
@@ -214,9 +223,7 @@ def _check_search(
     positive("accuracy", accuracy)
 
 
-def _advise(
-    job: _Job, problems: Mapping[str, Problem], num_iterations: int | None, several: bool
-) -> Design:
+def _advise(job: _Job, problems: Mapping[str, Problem], num_iterations: int | None) -> Design:
     """Search on every problem, and conclude from the first."""
     for problem in problems.values():
         start_gap(problem, job.accuracy)
@@ -234,18 +241,18 @@ def _advise(
     ranked = rank(job, experiment, found)
     compared = _by_problem(tables)
     best = ranked.table.iloc[0]
-    told = _told(job, ranked, name, compared if several else None)
+    told = _told(job, ranked, name, None if job.problem_given else compared)
     return Design(
         table=ranked.table,
         reason=" ".join(told),
         scheme=ranked.scheme,
         step_size=float(best["step_size"]) / float(problem.total_smoothness),
-        num_iterations=int(best["iterations"]),
+        num_iterations=math.ceil(best["iterations"]),
         accuracy=float(job.accuracy),
         cluster=ranked.cluster,
         assignment=ranked.order,
         held_out=ranked.held_out,
-        problems=compared if several else None,
+        problems=None if job.problem_given else compared,
         retimed=ranked.retimed,
     )
 
@@ -260,7 +267,7 @@ def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -
     row["num_workers"] = job.num_workers
     table = ranked.table.assign(num_workers=job.num_workers)
     indices = tail_indices(job.drawn.delays, job.num_workers)
-    told = explain(table, ranked.uploads, indices, job.prices, paired, unit)
+    told = explain(table, ranked.scheme, ranked.uploads, indices, job.prices, paired, unit)
     if best["assignment"] != AS_GIVEN:
         groups = groups_of(ranked.order, ranked.scheme.num_groups)
         told.append(f"Workers, counted from 0, in its groups ({best['assignment']}): {groups}.")

@@ -1,15 +1,27 @@
-"""Which schemes advice considers: those of the catalogue that fit, and the user's own."""
+"""Which schemes advice considers whose path no time changes, and the user's own of every kind.
+
+Those of the catalogue whose path depends on the times are in `contest`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import optax
+
 from lagc_jax.experiments.entries import flat
 from lagc_jax.experiments.experiment import Vary
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import laq
 from lagc_jax.schemes.rules import Rule
+from lagc_jax.schemes.servers import amsgrad
 
 LAQ_BITS = 4  # of the paper
+ALL_SIZES = 16  # redundancies up to which all are candidates; then each is by a fifth larger
+# Learning rates of AMSGrad, whose step moves a parameter by about so much: shares of the largest.
+RATES = (0.003, 0.01, 0.03, 0.1)
 
 
 class Family(NamedTuple):
@@ -20,12 +32,14 @@ class Family(NamedTuple):
         make: from redundancy and `xi`.
         redundancies: that fit.
         lazy: whether there is a weight `xi` to choose.
+        steps: its own steps in units of 1/L; None where they are searched as those of the others.
     """
 
     names: tuple[str, ...]
     make: Callable[..., Scheme]
     redundancies: tuple[int | None, ...]
     lazy: bool
+    steps: tuple[float, ...] | None = None
 
     @property
     def num_groups(self) -> int:
@@ -50,10 +64,13 @@ class _Sized(NamedTuple):
     num_groups: int
     memory: int
     trigger: str | Rule
+    optimizer: Callable = optax.sgd
+    fixed_load: int | None = None
 
     def __call__(self, redundancy: int, xi: float) -> Scheme:
         sizes = self.num_workers, self.num_groups, redundancy
-        return Scheme(*sizes, xi, self.memory, self.trigger)
+        server = self.optimizer, None, self.fixed_load
+        return Scheme(*sizes, xi, self.memory, self.trigger, *server)
 
 
 class Same(NamedTuple):
@@ -65,15 +82,32 @@ class Same(NamedTuple):
         return self.scheme
 
 
+class Own(NamedTuple):
+    """A scheme of the user's with its name, and its steps in units of 1/L, None for those searched.
+
+    The path of one that is not `anonymous` depends on who arrives when.
+    """
+
+    name: str
+    scheme: Scheme
+    steps: tuple[float, ...] | None
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether all realisations share its path."""
+        return self.scheme.decoder.anonymous
+
+
 def families(
-    num_workers: int, storage: int, memory: int, bits_priced: bool, own: Mapping[str, Any] | None
+    num_workers: int, storage: int, memory: int, bits_priced: bool, problem: Problem
 ) -> list[Family]:
     """What is searched.
 
-    The six of the paper with every number of groups and redundancy; the worker trigger, which knows
-    the change of a gradient, where a worker can hold its group's data; LAQ where bits have a price,
-    for elsewhere it is LAG with rounding. The first decodable set of fractional repetition is
-    grouping; LASG, CADA and G-CADA are made for minibatches.
+    The six of the paper with every number of groups and redundancy (of more than 16, some); the
+    worker trigger, which knows the change of a gradient, where a worker can hold its group's data;
+    LAQ where bits have a price, for elsewhere it is LAG with rounding; LASG, CADA and G-CADA, which
+    are made for minibatches, on a problem of such. The first decodable set of fractional repetition
+    is grouping.
     """
     M, found = num_workers, []
     for G in [G for G in range(1, M + 1) if M % G == 0]:
@@ -82,7 +116,7 @@ def families(
         base = _Sized(M, G, memory, "server")
         for lazy in (False, True):
             least = 1 if lazy or n == 1 else 2
-            sizes = tuple(range(least, min(storage, n) + 1))
+            sizes = tuple(r for r in _some(min(storage, n)) if r >= least)
             if sizes:
                 found.append(Family(tuple(_name(G, n, r, lazy) for r in sizes), base, sizes, lazy))
         if n <= storage:
@@ -91,27 +125,62 @@ def families(
     if bits_priced:
         rule = laq(M, LAQ_BITS).trigger
         found.append(Family(("LAQ",), _Sized(M, M, memory, rule), (1,), True))
-    return [*found, *_own(M, own or {})]
+    if isinstance(problem, MinibatchProblem):
+        found += _stochastic(M, storage, memory, problem)
+    return found
 
 
-def _own(num_workers: int, own: Mapping[str, Any]) -> Iterator[Family]:
-    for name, thing in flat(own):
+def _some(largest: int) -> list[int]:
+    """Redundancies from 1 to the largest: all, or where they are many each by a fifth larger."""
+    sizes = list(range(1, min(largest, ALL_SIZES) + 1))
+    while sizes[-1] < largest:
+        sizes.append(min(-(-sizes[-1] * 6 // 5), largest))
+    return sizes
+
+
+def _stochastic(num_workers: int, storage: int, memory: int, problem: Problem) -> Iterator[Family]:
+    """LASG by the server's and the workers' rule, CADA, and its groups."""
+    M = num_workers
+    for name, rule in (("LASG-PS", "lasg-server"), ("LASG-WK2", "lasg-worker")):
+        yield Family((name,), _Sized(M, M, memory, rule), (1,), True)
+    largest = float(np.max(np.abs(np.asarray(problem.minimizer))))
+    rates = tuple(rate * largest * float(problem.total_smoothness) for rate in RATES)
+    if largest > 0:
+        base = _Sized(M, M, memory, "cada2", amsgrad)
+        yield Family(("CADA",), base, (1,), True, rates)
+        for G in [G for G in range(1, M) if M % G == 0 and storage >= M // G]:
+            made = _Sized(M, G, memory, "lasg-server", amsgrad, M // G)
+            yield Family(("G-CADA",), made, (M // G,), True, rates)
+
+
+def own_schemes(num_workers: int, own: Mapping[str, Any] | None) -> list[Own]:
+    """The user's schemes, one by one."""
+    found = []
+    for name, thing in flat(own or {}):
+        made: dict[Scheme, list[float]] = {}
         if isinstance(thing, Vary):
-            sized = [{k: v for k, v in each.items() if k != "step_size"} for each in thing]
-            made: Sequence[Scheme] = list(dict.fromkeys(thing.make(**each) for each in sized))
+            for each in thing:
+                sizes = {k: v for k, v in each.items() if k != "step_size"}
+                some = made.setdefault(thing.make(**sizes), [])
+                some += [float(each["step_size"])] if "step_size" in each else []
         else:
-            made = [thing]
-        for scheme in made:
+            made[thing] = []
+        for scheme, steps in made.items():
             if not isinstance(scheme, Scheme) or scheme.num_workers != num_workers:
                 raise ValueError(
                     f"schemes[{name!r}]={scheme!r} is no scheme of {num_workers} workers; give one"
                 )
-            if not scheme.decoder.anonymous:
-                raise ValueError(
-                    f"schemes[{name!r}] takes other messages in every run, and its path with them; "
-                    f"compare it with lagc_jax.run"
-                )
-            yield Family((name,), Same(scheme), (None,), False)
+            found.append(Own(name, scheme, tuple(steps) or None))
+    return found
+
+
+def as_families(own: Sequence[Own]) -> list[Family]:
+    """Those of the user's schemes whose path all realisations share."""
+    return [
+        Family((each.name,), Same(each.scheme), (None,), False, each.steps)
+        for each in own
+        if each.anonymous
+    ]
 
 
 def _name(groups: int, size: int, redundancy: int, adaptive: bool) -> str:

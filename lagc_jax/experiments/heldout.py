@@ -40,7 +40,7 @@ def check_halves(
 
     Args:
         table: of N candidates.
-        series: (N, T) what each row of the trace brings.
+        series: (N, T) what each row of the trace brings, NaN where that is not known.
         rows: (T, M) of the trace.
         cost_of: from a table and mean times to costs.
     """
@@ -48,7 +48,8 @@ def check_halves(
     if half < 2:
         return None
     first, second = series[:, :half].mean(-1), series[:, half:].mean(-1)
-    cost, truth = cost_of(table, first), cost_of(table, second)
+    # Candidates with paths of their own have no series.
+    cost, truth = (np.nan_to_num(cost_of(table, x), nan=np.inf) for x in (first, second))
     row = int(np.argmin(cost))
     seen = outlook(series[row : row + 1, :half], filled(rows)[:half].mean(-1))
     low, high, time = float(seen.low[0]), float(seen.high[0]), float(second[row])

@@ -15,7 +15,7 @@ STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows
 TREND_BATCHES = 8
 # A line of so many standard errors leads the interval on. In a third of the cases it is there by
-# chance, and widens a side; one that is missed shifts what comes by more than intervals hold.
+# chance, and widens; one that is missed shifts what comes by more than intervals hold.
 SUSPECTED = 1.0
 
 
@@ -37,7 +37,8 @@ def outlook(series: np.ndarray, general: np.ndarray) -> Outlook:
 
     The uncertainty of a mean is twice in it, for this stretch and for the next one. Where batches
     follow a line, be it those of a series or those of all workers' times, the interval also holds
-    where the line leads.
+    where the line leads, and reaches about as far back: measured levels return as often as they go
+    on, and an interval that was led one way alone missed those.
 
     Args:
         series: (N, T) what each row brings for N candidates.
@@ -56,8 +57,9 @@ def outlook(series: np.ndarray, general: np.ndarray) -> Outlook:
     for line in (own, common.scaled(scale)):
         led = np.where(line.ratio > SUSPECTED, line.shift, 0)
         reach = np.hypot(margin, line.error)
-        low = np.where(led < 0, np.minimum(low, mean + led - reach), low)
-        high = np.where(led > 0, np.maximum(high, mean + led + reach), high)
+        back = np.maximum(margin, np.abs(led))
+        low = np.minimum(low, mean - np.where(led < 0, reach - led, back))
+        high = np.maximum(high, mean + np.where(led > 0, reach + led, back))
     return Outlook(low, high, own.flagged | common.flagged)
 
 

@@ -18,7 +18,7 @@ from lagc_jax.experiments.common import BLOCK_ENTRIES, Walk, draw, sample
 from lagc_jax.experiments.intervals import NORMAL, outlook
 from lagc_jax.experiments.moments import knows_moments
 from lagc_jax.experiments.reasons import tail_indices
-from lagc_jax.experiments.rows import Drawn, filled, reordered
+from lagc_jax.experiments.rows import Drawn, filled, reordered, trace_inside
 from lagc_jax.experiments.waits import group_waits, is_shared, kind_of, slowest, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
@@ -188,11 +188,8 @@ def meter_of(
     delays = drawn.delays
     if drawn.whole_rows:
         return RowMeter(cast(Trace, delays), cluster, key, num_realisations, num_parameters)
-    inner = delays
-    while not isinstance(inner, Trace) and hasattr(inner, "delays"):
-        inner = inner.delays  # type: ignore[attr-defined]
-    trace = inner if isinstance(inner, Trace) else None
-    sampled = SampledMeter(delays, cluster, key, num_realisations, num_parameters, trace)
+    sizes = num_realisations, num_parameters
+    sampled = SampledMeter(delays, cluster, key, *sizes, trace_inside(delays))
     plain = cluster is None or cluster.link is None
     known = plain and knows_moments(clock_of(gd(num_workers), delays, cluster))
     return ExactMeter(sampled) if known else sampled
@@ -310,14 +307,9 @@ class SampledMeter(Meter):
             statistic, found = "median", medians(samples)
         mean, low, high = found
         if self.trace is not None:
-            rows = np.where(np.isfinite(self.trace.times), self.trace.times, np.nan)
-            proxies = np.stack([np.nanmean(rows, axis=1), np.nanmax(rows, axis=1)])
-            seen, typical = outlook(proxies, proxies[0]), proxies.mean(-1)
-            down = (1 - seen.low / typical).max()
-            up = (seen.high / typical - 1).max()
-            with np.errstate(invalid="ignore"):
-                low = mean - np.hypot(mean - low, down * mean)
-                high = mean + np.hypot(high - mean, up * mean)
+            rows = filled(np.asarray(self.trace.times, float))
+            seen = np.stack([rows.mean(1), rows.max(1)])
+            low, high = widened(mean, low, high, seen)
         finite = np.isfinite(samples).all(-1)
         run = np.full((len(samples), 2), np.inf)
         run[finite] = np.quantile(samples[finite], RUN, axis=-1).T
@@ -335,6 +327,21 @@ class SampledMeter(Meter):
             return patient(scheme, cluster, np.asarray(self.delays.times, float))
 
         return sample(walks, N, self.delays, cluster_of, self.key, number)
+
+
+def widened(
+    mean: np.ndarray, low: Any, high: Any, series: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of means (N,) of realisations, with what is not known of the trace they draw from.
+
+    That is what is not known of a series of its rows, of the worst of them (P, T).
+    """
+    seen, typical = outlook(series, series[0]), series.mean(-1)
+    down, up = (1 - seen.low / typical).max(), (seen.high / typical - 1).max()
+    with np.errstate(invalid="ignore"):
+        low = mean - np.hypot(mean - low, down * mean)
+        high = mean + np.hypot(high - mean, up * mean)
+    return low, high
 
 
 def means(table: pd.DataFrame, samples: np.ndarray, delays: TimeSource) -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ What a search has found is measured as it is told. The first candidates are then
 in other places and, where a timeout matters, simulated with a path of its own for each realisation.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -19,6 +20,7 @@ from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, assign
 from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.common import Walk, follow
+from lagc_jax.experiments.contest import Apart, Outsider, contest, measure
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
 from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of, sized
@@ -28,7 +30,7 @@ from lagc_jax.experiments.search import Found
 from lagc_jax.schemes.base import Scheme
 
 COLUMNS = [
-    *("scheme", "num_groups", "redundancy", "trigger", "xi", "step_size", "iterations"),
+    *("scheme", "num_groups", "redundancy", "trigger", "server", "xi", "step_size", "iterations"),
     *("time", "time_low", "time_high", "exact", "statistic", "run_low", "run_high", "drifts"),
     *("communication", "uploads", "computation", "bits", "cost", "pareto"),
     *("assignment", "timeout", "simulated"),
@@ -79,12 +81,14 @@ class Candidate(NamedTuple):
         uploads: (K, G) its path to the hit.
         order: (M,) workers by place.
         cluster: in that order.
+        apart: whether every realisation has a path of its own.
     """
 
     scheme: Scheme
     uploads: np.ndarray
     order: np.ndarray
     cluster: Cluster | None
+    apart: bool = False
 
 
 class Ranked(NamedTuple):
@@ -127,9 +131,12 @@ def rank(job: Any, experiment: Experiment, found: Found) -> Ranked:
         table, times, candidates = _in_order(
             job, experiment, meter, priced, (table, times, candidates)
         )
-    if waits_matter(delays, job.cluster):
+    waits = waits_matter(delays, job.cluster)
+    if waits:
         table, candidates = simulate_waiting(job, experiment, priced, table, candidates, SIMULATED)
-    table, order = _sorted(table, candidates)
+    apart = contest(job, experiment, priced, table, times.statistic)
+    table, times, candidates = _with(apart, table, times, candidates)
+    table, order = _sorted(table, candidates, waits)
     times = _taken(times, order)
     candidates = [candidates[i] for i in order]
     best = candidates[0]
@@ -145,23 +152,60 @@ def rank(job: Any, experiment: Experiment, found: Found) -> Ranked:
         best.uploads,
         times,
         held_out,
-        _Retimed(job, d, table, candidates),
+        _Retimed(job, experiment, table, candidates),
     )
 
 
+def _with(
+    apart: list[Apart], table: pd.DataFrame, times: Times, candidates: list[Candidate]
+) -> tuple[pd.DataFrame, Times, list[Candidate]]:
+    """Candidates and those with paths of their own, of which nothing is known row by row."""
+    if not apart:
+        return table, times, candidates
+    more = pd.concat([one.row for one in apart], ignore_index=True)
+    moments = more[["time", "time_low", "time_high", "run_low", "run_high"]].to_numpy(float)
+
+    def unknown(known: np.ndarray | None) -> np.ndarray | None:
+        return None if known is None else np.full((len(more), known.shape[1]), np.nan)
+
+    rest = Times(
+        *moments.T[:3],
+        run=moments[:, 3:],
+        drifts=np.zeros(len(more), bool),
+        series=unknown(times.series),
+        samples=unknown(times.samples),
+    )
+    times = _joined(times, rest)
+    paths = [
+        np.ones((math.ceil(number) if np.isfinite(number) else 0, one.scheme.num_groups), bool)
+        for one, number in zip(apart, more["iterations"], strict=True)
+    ]
+    given = np.arange(apart[0].scheme.num_workers)
+    added = [
+        Candidate(one.scheme, uploads, given, one.cluster, apart=True)
+        for one, uploads in zip(apart, paths, strict=True)
+    ]
+    return pd.concat([table, more], ignore_index=True), times, [*candidates, *added]
+
+
 def _sorted(
-    table: pd.DataFrame, candidates: Sequence[Candidate]
+    table: pd.DataFrame, candidates: Sequence[Candidate], waits: bool
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """The table by rising cost, what was simulated first, and the order of its rows."""
+    """The table by rising cost, what was simulated first, and the order of its rows.
+
+    What was simulated apart counts with the error of its realisations: it comes first only where it
+    is better beyond that.
+    """
     lazy = np.array([bool(np.any(np.asarray(c.scheme.xi) > 0)) for c in candidates])
     adaptive = lazy & (table["trigger"] != "always").to_numpy(bool)
     table = table.assign(
         pareto=_on_frontier(table[list(COSTS)].to_numpy(float)),
         xi=table["xi"].where(adaptive),
         trigger=table["trigger"].where(adaptive, "always"),
-        behind=~table["simulated"].astype(bool) if table["simulated"].any() else False,
+        behind=waits & ~table["simulated"].astype(bool),
+        doubtful=table["cost"] + table["doubt"].fillna(0),
     )
-    table = table.sort_values(["behind", "cost", *COSTS], kind="stable")
+    table = table.sort_values(["behind", "doubtful", *COSTS], kind="stable")
     return table.reset_index(drop=True), table.index.to_numpy()
 
 
@@ -169,7 +213,7 @@ class _Retimed(NamedTuple):
     """Mean times of candidates under other times of the same workers."""
 
     job: Any
-    num_parameters: int
+    experiment: Experiment
     table: pd.DataFrame
     candidates: Sequence[Candidate]
 
@@ -178,12 +222,17 @@ class _Retimed(NamedTuple):
         delays.check(M)
         whole = isinstance(delays, Trace) and delays.num_columns == M
         drawn = self.job.drawn._replace(delays=delays, whole_rows=whole)
-        sizes = self.job.key, self.job.num_realisations, self.num_parameters
+        (problem,) = self.experiment.problems.values()
+        sizes = self.job.key, self.job.num_realisations, problem.num_parameters
         meter = meter_of(drawn, self.job.cluster, M, *sizes)
         found = np.full(len(self.table), np.inf)
-        orders = {tuple(c.order.tolist()) for c in self.candidates}
-        for order in orders:
-            rows = [i for i, c in enumerate(self.candidates) if tuple(c.order.tolist()) == order]
+        orders: dict[tuple, list[int]] = {}
+        for i, one in enumerate(self.candidates):
+            if one.apart:
+                found[i] = self._run(i, delays)
+            else:
+                orders.setdefault(tuple(one.order.tolist()), []).append(i)
+        for order, rows in orders.items():
             walks = [
                 Walk(self.candidates[i].uploads, {place: self.candidates[i].scheme})
                 for place, i in enumerate(rows)
@@ -191,6 +240,16 @@ class _Retimed(NamedTuple):
             moved = meter.reordered(np.array(order))
             found[rows] = moved.fine(self.table.iloc[rows], walks).mean
         return found
+
+    def _run(self, i: int, delays: TimeSource) -> float:
+        """Of one with paths of its own, whose iterations are others then, too."""
+        row = self.table.iloc[i]
+        if not np.isfinite(row["time"]):
+            return math.inf
+        one = Outsider(row["scheme"], self.candidates[i].scheme, (float(row["step_size"]),))
+        priced = Priced(self.job.prices)
+        again = measure(self.job, self.experiment, priced, one, delays, row["statistic"])
+        return float(again.row["time"].iloc[0])
 
 
 def _by_row(found: Found) -> list[tuple[Scheme, np.ndarray]]:
@@ -226,6 +285,8 @@ def _columns(table: pd.DataFrame, times: Times, priced: Priced) -> pd.DataFrame:
         cost=priced.cost(table, times.mean),
         timeout=np.nan,
         simulated=False,
+        server="",
+        doubt=0.0,
     )
 
 
@@ -249,10 +310,13 @@ def _in_order(
             placed = assign(one.scheme, cluster, one.uploads, rows, np.random.default_rng(0))
             if placed.name != AS_GIVEN:
                 more.append((i, placed))
-    for i, (name, order) in more:
+    for i, (name, order, optimism) in more:
         one = candidates[i]
         cluster = reordered(job.cluster, order)
         row, found = _moved(experiment, meter, table.loc[[i]], one, order, cluster)
+        # Further rows take longer than those that the order was made for.
+        if not found.exact:
+            found = found._replace(high=found.high + optimism * found.mean)
         table = pd.concat([table, _columns(row, found, priced).assign(assignment=name)])
         times = _joined(times, found)
         candidates = [*candidates, one._replace(order=order, cluster=cluster)]

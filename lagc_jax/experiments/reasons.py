@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from lagc_jax.experiments.intervals import outlook
+from lagc_jax.schemes.base import Scheme
 
 CLOSE = 1.02  # rankings on other problems within so much of the best name a scheme as good
 
 
 def explain(
     table: pd.DataFrame,
+    scheme: Scheme,
     uploads: np.ndarray,
     tail_indices: np.ndarray,
     prices: Mapping[str, float],
@@ -24,6 +26,7 @@ def explain(
 
     Args:
         table: of `design`.
+        scheme: of the first row.
         uploads: (K, G) bool, the first row's path.
         tail_indices: (M,) of the workers' times.
         prices: by the column that they are of.
@@ -38,7 +41,7 @@ def explain(
     sentences = [
         f"{_describe(best)} costs {best['cost']:.4g} ({time}, {best['communication']:.0f} "
         f"messages, {best['computation']:.0f} gradients).",
-        in_words(best, uploads),
+        in_words(best, scheme, uploads),
     ]
     if np.isfinite([best["run_low"], best["run_high"]]).all():
         sentences.append(
@@ -59,12 +62,22 @@ def explain(
         alike = best["statistic"] == "mean" and best["simulated"] == other["simulated"]
         if paired is not None and alike and prices["time"]:
             differences = paired[second] - paired[0]
+            differences = differences if np.isfinite(differences).all() else None
         sentences.append(_compare(best, other, prices, differences, unit))
     return sentences
 
 
-def in_words(row: pd.Series, uploads: np.ndarray) -> str:
+def in_words(row: pd.Series, scheme: Scheme, uploads: np.ndarray) -> str:
     """What a scheme is, and what it does along its path (K, G)."""
+    if not scheme.decoder.anonymous:
+        kind = type(scheme.decoder)
+        said = (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
+        constants = f" ({row['server']})" if row["server"] else ""
+        return (
+            f"Its server is {kind.__name__}{constants}"
+            f"{f': {said[:1].lower()}{said[1:]}' if said else ''}. Which messages it takes depends "
+            f"on the times, so every run has a path of its own, and these are means over some."
+        )
     G, r = int(row["num_groups"]), int(row["redundancy"])
     n = int(row["num_workers"]) // G
     kind = "gradient descent" if n == 1 or r == 1 else "gradient coding" if r < n else "grouping"
@@ -75,7 +88,7 @@ def in_words(row: pd.Series, uploads: np.ndarray) -> str:
     if row["trigger"] == "always":
         return f"It is {kind} that waits for {who}."
     idle = 1 - uploads.any(-1).mean()
-    if row["trigger"] != "server":
+    if scheme.trigger.everyone_works:
         return (
             f"It is {kind} in which all compute and, of a group, the change is sent in "
             f"{100 * asked:.0f} % of the iterations."
@@ -111,7 +124,7 @@ def edges(
 def on_other_problems(compared: pd.DataFrame, computed: str, best: str) -> list[str]:
     """For which problem the advice is, and what would be chosen on others."""
     told = [f"This was computed for {computed}; give your own problem, or smoothness constants."]
-    others = [name for name in compared.columns if name != computed]
+    others = [name for name in compared.columns if name != computed and best in compared.index]
     parts = []
     for name in others:
         winner = str(compared[name].idxmin())
@@ -179,6 +192,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 def _describe(row: pd.Series) -> str:
     """A candidate in words."""
     parts = [f"G={row['num_groups']}", f"r={row['redundancy']}"]
+    parts += [row["server"]] if row["server"] else []
     parts += [] if math.isnan(row["xi"]) else [f"xi={row['xi']:g}"]
     return f"{row['scheme']}({', '.join(parts)}) with step {row['step_size']:g}/L"
 
@@ -195,6 +209,11 @@ def _compare(
     difference = other["cost"] - best["cost"]
     if difference == 0:
         return f"The runner-up, {_describe(other)}, costs the same."
+    if difference < 0:
+        return (
+            f"The runner-up, {_describe(other)}, may cost {-difference:.3g} less "
+            f"({other['cost']:.4g}), but by no more than the error of its realisations."
+        )
     main = max(saved, key=lambda name: saved[name])
     lost = min(saved, key=lambda name: saved[name])
     text = (

@@ -83,12 +83,17 @@ def dependence(times: np.ndarray) -> int:
 
 def draw_rows(delays: TimeSource, key: Array, num_workers: int) -> np.ndarray:
     """Times of all workers in many iterations (T, M): the trace's rows, or draws."""
-    inner = delays
-    while not isinstance(inner, Trace) and hasattr(inner, "delays"):
-        inner = inner.delays  # type: ignore[attr-defined]
-    if isinstance(inner, Trace) and inner.num_columns == num_workers and inner is delays:
-        return np.asarray(inner.times, float)
+    if isinstance(delays, Trace) and delays.num_columns == num_workers:
+        return np.asarray(delays.times, float)
     return np.asarray(sample_worker_times(delays, key, SAMPLED_ROWS, num_workers), float)
+
+
+def trace_inside(delays: TimeSource) -> Trace | None:
+    """The trace that a source draws from, by itself or around it."""
+    inner: Any = delays
+    while not isinstance(inner, Trace) and hasattr(inner, "delays"):
+        inner = inner.delays
+    return inner if isinstance(inner, Trace) else None
 
 
 def differ(delays: TimeSource, cluster: Cluster | None, num_workers: int) -> bool:

@@ -92,7 +92,11 @@ class Search:
             return
         table, walks = follow(parts, progress)
         owner = np.array(owners)[table["part"]]
-        loads = {row: scheme.load for walk in walks for row, scheme in walk.schemes.items()}
+        loads = {
+            row: float(np.mean(scheme.loads))
+            for walk in walks
+            for row, scheme in walk.schemes.items()
+        }
         table = table.assign(load=[loads[row] for row in range(len(table))])
         times = self.meter.coarse(table, walks)
         cost = np.where(table["reached"] > 0, self.pricing(table, times), np.inf)
@@ -120,7 +124,7 @@ class Search:
         while tracks:
             leader = min(min(known.values()) for known in self.costs.values())
             around = {
-                track: _around(track, vary[0] and families[track.family].lazy, vary[1])
+                track: _around(track, *_varies(families[track.family], vary))
                 for track in tracks
                 if self._cost(track.family, track.setting) <= effort.behind * leader < math.inf
             }
@@ -148,6 +152,11 @@ class Search:
         return Found(pd.concat(self.tables, ignore_index=True), self.walks)
 
 
+def _varies(family: Family, vary: tuple[bool, bool]) -> tuple[bool, bool]:
+    """Whether a family's weight and step are searched."""
+    return vary[0] and family.lazy, vary[1] and family.steps is None
+
+
 class _Track(NamedTuple):
     """A search of a family: where it is, and the number of its pattern's size."""
 
@@ -162,11 +171,11 @@ def _around(track: _Track, lazy: bool, steps: bool) -> list[Setting]:
     wide, narrow = XI_FACTORS[size], STEP_FACTORS[size]
     weights = [xi / wide, xi, xi * wide] if lazy else [xi]
     lengths = [step / narrow, step, step * narrow] if steps else [step]
-    return [
-        (float(np.clip(w, *XI_RANGE)) if lazy else w, float(np.clip(s, *STEP_RANGE)))
-        for w in weights
-        for s in lengths
-    ]
+    if lazy:
+        weights = np.clip(weights, *XI_RANGE).tolist()
+    if steps:
+        lengths = np.clip(lengths, *STEP_RANGE).tolist()
+    return [(w, s) for w in weights for s in lengths]
 
 
 def search(
@@ -189,7 +198,11 @@ def search(
     starts = effort.xi if xi is None else xi, effort.steps if steps is None else steps
     job = Search(experiment, meter, pricing)
     grid = {
-        number: [(w, s) for w in (starts[0] if family.lazy else (0.0,)) for s in starts[1]]
+        number: [
+            (w, s)
+            for w in (starts[0] if family.lazy else (0.0,))
+            for s in family.steps or starts[1]
+        ]
         for number, family in enumerate(families)
     }
     job.measure(grid, families, progress)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import lagc_jax
-from lagc_jax import Cluster, Exponential, Link, Scheme, Trace, design, gc, gd
+from lagc_jax import Cluster, Exponential, Link, Scheme, Trace, Vary, design, gc, gd
 from lagc_jax.cluster import collect
 from lagc_jax.experiments.assignment import assign
 from lagc_jax.experiments.backtest import backtest
@@ -221,6 +221,67 @@ def test_prices_of_uploads_and_bits_and_own_schemes(small):
     np.testing.assert_allclose(
         table["uploads"][served], (down / (M // table["num_groups"]) * waited)[served]
     )
+
+
+def test_schemes_of_ones_own_may_be_of_every_kind(small):
+    """Costs of those with paths of their own are those of batches under the same key."""
+    kinds = lagc_jax.schemes
+    apart = {
+        "k": kinds.fastest_k(M, 4),
+        "asynchronous": kinds.asynchronous(M, load=M),
+        "decodable": kinds.first_decodable(M, 2),
+    }
+    alike = {"codes": kinds.heterogeneous_gc(M, np.linspace(1, 3, M), 1), "short": gc(M, 2)}
+    varied = Vary(kinds.k_async, num_workers=M, num_waited=2, load=M, step_size=[0.1, 0.2])
+    rows, key = Trace(rows_of("iid", 40, np.random.default_rng(8)), "blocks", 2), jax.random.key(4)
+    own = dict(schemes=apart | alike | {"varied": varied}, storage=1, key=key)
+    found = design(M, rows, problem=small, xi=[0.3], step_sizes=[0.1], **own, **QUICK).table
+    assert {*apart, *alike, "varied"} <= set(found["scheme"])
+    assert found.set_index("scheme").loc["varied", "step_size"] in (0.1, 0.2)
+    for name, scheme in apart.items():
+        row = found[(found["scheme"] == name) & found["simulated"]].iloc[0]
+        batch = lagc_jax.simulate_batch(
+            small,
+            scheme,
+            rows,
+            key,
+            num_iterations=256,
+            num_realisations=QUICK["num_realisations"],
+            accuracies=[QUICK["accuracy"]],
+            step_size=0.1 / float(small.total_smoothness),
+        )
+        if batch.reached[0] < 1:
+            assert np.isinf(row["cost"])
+            continue
+        np.testing.assert_allclose(row["time"], batch.mean[0], rtol=1e-9)
+        np.testing.assert_allclose(row["computation"], batch.costs.computation.mean[0])
+
+
+def test_a_scheme_that_does_not_wait_wins_where_one_worker_is_very_slow():
+    """A worker a hundred times slower holds up all who wait for it, unless copies spare it."""
+    data = np.random.default_rng(0).normal(size=(4, 8, 3))
+    easy = lagc_jax.linear_regression(data, data @ np.ones(3))  # partial gradients vanish with it
+    rows = Trace(np.ones((40, 4)) * [1, 1, 1, 100])
+    given = dict(accuracy=1e-3, xi=[0.01], step_sizes=[1.0], num_realisations=8, storage=1)
+    advice = design(4, rows, problem=easy, **given)
+    first = advice.table.iloc[0]
+    assert first["scheme"] == "fastest-k"
+    assert first["time"] == first["iterations"]
+    assert f"num_waited={advice.scheme.num_waited}" in advice.reason
+    # On noisy data its steps would have to be too small: it is not run at all.
+    noisy = lagc_jax.linear_regression(data, np.random.default_rng(1).normal(size=(4, 8)))
+    given |= dict(problem=noisy, accuracy=1e-8)
+    assert "fastest-k" not in set(design(4, rows, **given).table["scheme"])
+
+
+def test_stochastic_rules_are_candidates_on_minibatches(small):
+    noisy = lagc_jax.problems.minibatch(small, 4, jax.random.key(0))
+    given = dict(accuracy=3.0, xi=[0.1], step_sizes=[0.5], storage=2, num_realisations=8)
+    table = design(M, Exponential(1.0), problem=noisy, **given).table
+    assert {"LASG-PS", "LASG-WK2", "CADA", "G-CADA"} <= set(table["scheme"])
+    rows = table[(table["scheme"] == "G-CADA") & np.isfinite(table["cost"])]
+    # A group's two workers both compute the gradients of its two partitions.
+    assert (rows["computation"] % 4 == 0).all()
 
 
 @pytest.mark.parametrize("law", ["iid", "workers", "bursts", "drift"])

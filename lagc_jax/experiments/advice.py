@@ -52,15 +52,16 @@ class Design(NamedTuple):
         table: a row a candidate, the cheapest first (what was simulated counts with its error).
             Columns: `scheme`, `num_groups`, `redundancy`, `trigger`, `server` (constants of one
             that takes no exact gradient), `xi` (NaN without adaptive selection), `step_size` (in
-            units of 1/L), `iterations`; `time`, its interval of 90 % `time_low` to `time_high` (equal to `time`
-            where it is exact; of a trace, where the mean of a further stretch as long lies, its own
-            uncertainty included), `exact`, `statistic` ("mean", or "median" where every mean is
-            infinite), quantiles of one run's time `run_low` and `run_high` (5 and 95 %), `drifts`
-            (whether a trace rises or falls); `communication`, `uploads`, `computation`, `bits`,
-            `cost`, `pareto` (whether no candidate beats it in time, communication and computation
-            at once), `assignment` (of workers to places), `timeout` (NaN without one), `simulated`
-            (whether every realisation had a path of its own, as a timeout, a code that is not exact
-            or a server that does not wait makes it). `inf` where the accuracy is not reached.
+            units of 1/L), `iterations`; `time`, its interval of 90 % `time_low` to `time_high`
+            (equal to `time` where it is exact; of a trace, where the mean of a further stretch as
+            long lies, its own uncertainty included), `exact`, `statistic` ("mean", or "median"
+            where every mean is infinite), quantiles of one run's time `run_low` and `run_high` (5
+            and 95 %), `drifts` (whether a trace rises or falls); `communication`, `uploads`,
+            `computation`, `bits`, `cost`, `pareto` (whether no candidate beats it in time,
+            communication and computation at once), `assignment` (of workers to places), `timeout`
+            (NaN without one), `simulated` (whether every realisation had a path of its own, as a
+            timeout, a code that is not exact or a server that does not wait makes it). `inf` where
+            the accuracy is not reached.
         reason: in words, from these numbers.
         scheme: the first candidate.
         step_size: its step size `alpha`.

@@ -9,7 +9,7 @@ step from the optimum.
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.schemes.decoding import Fastest, FirstBlocks
+from lagc_jax.schemes.policies import Policy
 from lagc_jax.schemes.rules import FLOAT_BITS
 
 REALISATIONS = 100  # of a trajectory
@@ -112,7 +113,7 @@ class Bounds:
 
     def iteration(self, scheme: Scheme) -> float:
         """What an iteration costs at least."""
-        M, policy, prices = scheme.num_workers, scheme.decoder, self.job.prices
+        M, policy, prices = scheme.num_workers, cast(Policy, scheme.decoder), self.job.prices
         if scheme.event_driven:
             least, started, time = policy.batch, policy.batch, self._update(scheme)
             spent = started * scheme.load
@@ -130,10 +131,11 @@ class Bounds:
 
         A policy that starts workers anew may be quicker than their long run.
         """
-        number = scheme.decoder.batch
+        policy = cast(Policy, scheme.decoder)
+        number = policy.batch
         steady = number / (1 / self.rows.mean(0)).sum()
         fresh = self.arrivals[:, min(number, self.arrivals.shape[1]) - 1].mean()
-        return scheme.load * float(steady if scheme.decoder.alone else min(steady, fresh))
+        return scheme.load * float(steady if policy.alone else min(steady, fresh))
 
     def largest_step(self, scheme: Scheme) -> float:
         """In units of 1/L, the step whose noise leaves a gap of the accuracy."""
@@ -278,6 +280,7 @@ def measure(
             seen = _proxy(one.scheme, filled(np.asarray(trace.times, float)))
             low, high = (float(each) for each in widened(np.array(mean), low, high, seen))
     down = row["computation"] / row["load"]
+    limit = None if cluster is None else cluster.timeout
     row = row.assign(
         time=mean if row["reached"].iloc[0] else np.inf,
         time_low=low,
@@ -290,7 +293,7 @@ def measure(
         uploads=row["communication"] - down,
         cost=cost[i],
         doubt=error * job.prices["time"],
-        timeout=np.nan if cluster is None or cluster.timeout is None else float(cluster.timeout),
+        timeout=np.nan if limit is None else float(np.asarray(limit)),
         simulated=True,
         server=told(one.scheme),
         assignment=AS_GIVEN,

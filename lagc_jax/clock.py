@@ -18,6 +18,7 @@ from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.contract import as_source, check_draws
 from lagc_jax.delays.drawn import law_of, tabulated
 from lagc_jax.delays.families import Scaled
+from lagc_jax.doors import check_ends
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
 from lagc_jax.law.inverse import make_inverse
@@ -189,11 +190,7 @@ def clock_of(
     check_draws(delays, scheme.num_workers)
     if not scheme.decoder.exact:
         check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
-    if scheme.event_driven and cluster is not None and cluster.timeout is not None:
-        raise ValueError(
-            f"cluster.timeout={cluster.timeout} ends iterations, and workers of decoding="
-            f"{type(scheme.decoding).__name__} do not compute in step; leave it out"
-        )
+    check_ends(scheme, cluster)
     if sampler not in (None, *SAMPLERS):
         raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
     why = _not_direct(scheme, delays, cluster)

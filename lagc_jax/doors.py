@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, positive, shaped, warn, whole_number
+from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -96,4 +97,28 @@ def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
         warn(
             f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
             f"anew after its last row"
+        )
+
+
+def check_ends(scheme: Scheme, cluster: Cluster | None) -> None:
+    """Raise ValueError where a cluster ends iterations of which the decoding decides the end."""
+    if cluster is None:
+        return
+    name = f"decoding={type(scheme.decoding).__name__}"
+    if cluster.timeout is not None and scheme.event_driven:
+        raise ValueError(
+            f"cluster.timeout={cluster.timeout} ends iterations, and workers of {name} do not "
+            f"compute in step; leave it out"
+        )
+    if scheme.decoder.by_order:
+        return
+    if cluster.timeout is not None:
+        raise ValueError(
+            f"cluster.timeout={cluster.timeout} gives up what {name} still counts on; leave it out "
+            f"and give the scheme a tolerance"
+        )
+    if cluster.link is not None and cluster.link.shared:
+        raise ValueError(
+            f"{name} waits for times that, on a shared link, depend on whom it waits for; give a "
+            f"link that is not shared"
         )

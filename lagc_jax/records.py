@@ -27,7 +27,7 @@ class Trajectory(NamedTuple):
         wall_clock: (K+1,) time, in the unit of the delays; iterations in which nobody works take 0.
         downlink: (K+1,) messages from the server, exact integers.
         uplink: (K+1,) messages to the server, exact integers.
-        computation: (K+1,) partition gradients, exact integers.
+        computation: (K+1,) partition gradients, exact integers where loads are whole.
         theta: the last iterate, in the form of the problem's parameters.
         diverged: () bool, whether the gap stopped being finite or ended above its start.
         received: (K, G) bool, groups whose gradient arrived: those selected, less those given up.

@@ -39,19 +39,23 @@ def stays_in_design(late, rounds, lam, B, W):
     return not any(late & earlier for age, earlier in zip(ages, window, strict=True) if age >= B)
 
 
-def rounds_of(times, mu, counting, B, W, lam):
+def rounds_of(times, mu, counting, B, W, lam, waits_for_all):
     """Run the rounds: duration, stragglers left behind and whom the caller counts in windows."""
     counted = []
     for r, row in enumerate(times):
-        limit = (1 + mu) * row.min()
-        late = {m for m in range(len(row)) if row[m] > limit}
-        borne = stays_in_design(late, counted, lam, B, W)
-        left = late if borne else set()
-        yield r, min(limit, row.max()) if borne else row.max(), left
+        soon = min((1 + mu) * row.min(), row.max())
+        for end in [soon, *sorted(row[row > soon])]:
+            left = {m for m in range(len(row)) if row[m] > end}
+            if stays_in_design(left, counted, lam, B, W):
+                break
+            if waits_for_all:
+                end, left = row.max(), set()
+                break
+        yield r, end, left
         counted.append(left if counting(r, left) else set())
 
 
-def selective(times, mu, B, W, lam):
+def selective(times, mu, B, W, lam, waits_for_all):
     """Durations and messages of SR-SGC; asserts that every job is decodable by its deadline."""
     n = times.shape[1]
     s = -(-B * lam // (W - 1 + B))
@@ -65,7 +69,7 @@ def selective(times, mu, B, W, lam):
         return bool(repeating[r] - left) or len(left) > s
 
     taken = []
-    for r, duration, left in rounds_of(times, mu, counting, B, W, lam):
+    for r, duration, left in rounds_of(times, mu, counting, B, W, lam, waits_for_all):
         repeating[r] = tasks(r)
         for m in set(range(n)) - left:
             results[r - B if m in repeating[r] else r].add(m)
@@ -75,13 +79,13 @@ def selective(times, mu, B, W, lam):
     return np.array(taken).T
 
 
-def multiplexed(times, mu, B, W, lam):
+def multiplexed(times, mu, B, W, lam, waits_for_all):
     """As `selective`, of M-SGC: own parts must all come, coded ones from `n - lambda` workers."""
     n = times.shape[1]
     own = defaultdict(lambda: np.zeros(n, int))
     coded = defaultdict(lambda: np.zeros(B, int))
     taken = []
-    for r, duration, left in rounds_of(times, mu, lambda r, left: True, B, W, lam):
+    for r, duration, left in rounds_of(times, mu, lambda r, left: True, B, W, lam, waits_for_all):
         for age in range(W - 1 + B):
             job = r - age
             for m in set(range(n)) - left if job >= 0 else ():
@@ -97,14 +101,19 @@ def multiplexed(times, mu, B, W, lam):
     return np.array(taken).T
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize(
+    ("design", "waits_for_all"),
+    [*((design, True) for design in DESIGNS), (DESIGNS[0], False), (DESIGNS[3], False)],
+)
 @pytest.mark.parametrize(
     ("make", "referee"), [(schemes.sr_sgc, selective), (schemes.m_sgc, multiplexed)]
 )
-def test_rounds_are_those_of_a_server_that_keeps_book(make, referee, design, problem):
+def test_rounds_are_those_of_a_server_that_keeps_book(
+    make, referee, design, waits_for_all, problem
+):
     B, W, lam = design
-    scheme = make(M, B, W, lam, tolerance=1.0)
-    durations, messages = referee(work(scheme), 1.0, B, W, lam)
+    scheme = make(M, B, W, lam, tolerance=1.0, waits_for_all=waits_for_all)
+    durations, messages = referee(work(scheme), 1.0, B, W, lam, waits_for_all)
     run = simulate(problem, scheme)
     np.testing.assert_allclose(run.wall_clock[1:], np.cumsum(durations), rtol=1e-12)
     np.testing.assert_array_equal(run.uplink[1:], np.cumsum(messages))
@@ -125,6 +134,45 @@ def test_designs_without_stragglers_and_endless_patience_wait_for_all(problem):
     np.testing.assert_array_equal(none.computation, everyone.computation)
     times = work(schemes.sr_sgc(M, 1, 2, 4))
     np.testing.assert_allclose(patient.wall_clock[1:], np.cumsum(times.max(1)), rtol=1e-12)
+
+
+def test_coding_every_round_for_as_few_as_needed_is_gc(problem):
+    """Without tolerance; with it a round is longer than the code needs, or as long."""
+    gc = simulate(problem, lj.gc(M, 3))
+    same = simulate(problem, schemes.round_gc(M, 3, tolerance=0.0, waits_for_all=False))
+    for one, other in zip(same, gc, strict=True):
+        np.testing.assert_array_equal(one, other)
+    late = simulate(problem, schemes.round_gc(M, 3))
+    row = work(schemes.round_gc(M, 3))
+    limit = 2 * row.min(1)
+    borne = (row > limit[:, None]).sum(1) <= 2
+    times = np.where(borne, np.minimum(limit, row.max(1)), row.max(1))
+    assert 0 < borne.sum() < K
+    np.testing.assert_allclose(late.wall_clock[1:], times.cumsum(), rtol=1e-12)
+
+
+def test_every_model_of_a_round_has_a_vector_in_a_message(problem):
+    scheme = schemes.m_sgc(M, 2, 3, 0)  # four models, and a load of 1
+    link = lj.Link(latency=0.1, bandwidth=4.0)
+    run = simulate(problem, scheme, cluster=lj.Cluster(link=link))
+    np.testing.assert_array_equal(run.bits, 4 * 32 * 6 * run.uplink)
+    times = 0.1 + 1 / 4 + work(lj.gd(M)).max(1) + 4 / 4 + 0.1
+    np.testing.assert_allclose(run.wall_clock[1:], times.cumsum(), rtol=1e-12)
+    once = simulate(problem, schemes.sr_sgc(M, 2, 3, 3))
+    np.testing.assert_array_equal(once.bits, 32 * 6 * once.uplink)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (lj.Cluster(timeout=5.0), "give the scheme a tolerance"),
+        (lj.Cluster(link=lj.Link(shared=True)), "give a link that is not shared"),
+    ],
+)
+def test_clusters_that_end_rounds_otherwise_are_refused(problem, cluster, message):
+    for scheme in (schemes.m_sgc(M, 1, 2, 2), schemes.round_gc(M, 2)):
+        with pytest.raises(ValueError, match=message):
+            simulate(problem, scheme, cluster=cluster)
 
 
 def test_loads_are_those_of_the_paper():

@@ -65,7 +65,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
-from lagc_jax.schemes.sequential import m_sgc, sr_sgc
+from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
 from lagc_jax.schemes.short_codes import ShortCode, short_code
 from lagc_jax.schemes.unequal_codes import heterogeneous_code, proportional_loads
@@ -146,6 +146,7 @@ __all__ = [
     "regular_graph_gc",
     "rennala",
     "ringmaster",
+    "round_gc",
     "short_code",
     "short_gc",
     "sr_sgc",

@@ -35,7 +35,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.rulebook import Laq, as_rule
 from lagc_jax.schemes.rules import Rule
-from lagc_jax.schemes.sequential import m_sgc, sr_sgc
+from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import amsgrad
 
 
@@ -357,6 +357,7 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "local SGD": local_sgd,
     "adaptive k": adaptive_k,
     "dynamic clusters": dynamic_clusters,
+    "GC in rounds": round_gc,
     "SR-SGC": sr_sgc,
     "M-SGC": m_sgc,
     **ASYNCHRONOUS,

@@ -72,7 +72,7 @@ def message_bits(scheme: Scheme, num_parameters: int, num_iterations: int | None
 
     Without a number of iterations, bits that vary are NaN.
     """
-    rule, pieces = scheme.trigger, scheme.decoder.pieces
+    rule, pieces, vectors = scheme.trigger, scheme.decoder.pieces, scheme.decoder.vectors
     bits = rule.message_bits(-(-num_parameters // pieces))
     name = f"`message_bits` of trigger={str(rule)!r}"
     if callable(bits):
@@ -83,7 +83,7 @@ def message_bits(scheme: Scheme, num_parameters: int, num_iterations: int | None
     else:
         shaped(name, bits, [()], "one number")
     not_negative(name, bits)
-    return bits
+    return bits if vectors == 1 else vectors * bits
 
 
 def upload_size(scheme: Scheme, num_parameters: int | None) -> float:

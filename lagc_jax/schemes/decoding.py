@@ -26,9 +26,11 @@ class Decoding(Protocol):
 
     Attributes:
         exact: whether that is always the gradient itself. If not, the path depends on who arrives.
+        by_order: whether it takes messages by their order alone, whatever the times between them.
     """
 
     exact: ClassVar[bool] = False
+    by_order: ClassVar[bool] = True
 
     @property
     def fastest(self) -> int | None:
@@ -51,6 +53,11 @@ class Decoding(Protocol):
     @property
     def pieces(self) -> int:
         """Pieces of a vector of which a message has the length of one."""
+        return 1
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that a message is made of."""
         return 1
 
     def check(self, group_size: int, redundancy: int) -> None:

@@ -3,13 +3,18 @@
 `T + 1` models are trained in turn, so that the gradient of a round's model may come `T` rounds
 later and is still exact. An iteration of a simulated scheme is a round: its path is that of any of
 the models, and its time what one iteration of one model takes of the cluster's time, which all
-models share. (Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding for Straggler Mitigation",
-ICLR 2023, arXiv 2211.13802; times and messages are those of its authors' code, run beside ours.)
+models share. All `P = T + 1` models have iterate `k` by `wall_clock[k P + T]` of a run that is long
+enough. (Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding for Straggler Mitigation",
+ICLR 2023, arXiv 2211.13802; times are those of its authors' code, run beside ours.)
 
 A worker straggles in a round when it takes more than `1 + mu` times as long as the fastest. The
 server goes on without the stragglers while they keep to the bursts that the code was made for: at
 most `lambda` different ones in any `W` rounds, and none again from the `B`-th round after it has
-straggled to the end of such a window. Otherwise it waits for all, in that round.
+straggled to the end of such a window. Otherwise it waits for all in that round, as in the authors'
+code, or for as few as bring the others back to such bursts (`waits_for_all=False`).
+
+A worker sends a vector for every model that it works for. The first rounds, in which some models
+have nothing to do yet, take as long as others.
 """
 
 import math
@@ -21,38 +26,78 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import not_negative, scalar, whole_number
 from lagc_jax._pytree import pytree
+from lagc_jax._sorting import smallest
 from lagc_jax.schemes.adaptive import Adaptive
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
 
-SIZES = ("burst", "window", "num_stragglers")
+SIZES = ("burst", "window", "num_stragglers", "waits_for_all")
 
 
-@pytree("num_stragglers")
+@pytree("num_stragglers", "waits_for_all")
 class Round(Decoding):
-    """One round: the server leaves the stragglers, or waits for all.
+    """One round: the server leaves the stragglers, or waits for more or all.
 
     Args:
         recent: (n,) bool, workers that have straggled in the window.
         barred: (n,) bool, workers that must not straggle now.
         tolerance: `mu`, ().
         num_stragglers: `lambda`; static.
+        waits_for_all: whether it waits for all where there are too many stragglers; static.
     """
 
     recent: Array
     barred: Array
     tolerance: ArrayLike
     num_stragglers: int
+    waits_for_all: bool
 
     exact: ClassVar[bool] = True
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         factor = jnp.asarray(1 + jnp.asarray(self.tolerance), arrival.dtype)
         limit, longest = factor * jnp.min(arrival, axis=-1), jnp.max(arrival, axis=-1)
-        late = arrival > limit[..., None]
-        few = jnp.sum(self.recent | late, axis=-1) <= self.num_stragglers
-        borne = few & ~jnp.any(self.barred & late, axis=-1)
-        return jnp.where(borne, jnp.minimum(limit, longest), longest), ~(late & borne[..., None])
+        # Among workers that have not straggled before, those beyond `M - lambda` may.
+        needed = jnp.max(jnp.where(self.barred, arrival, 0), axis=-1)
+        if (count := arrival.shape[-1] - self.num_stragglers) > 0:
+            others = jnp.where(self.recent, jnp.inf, arrival)
+            needed = jnp.maximum(needed, smallest(others, count))
+        soon = jnp.minimum(limit, longest)
+        end = jnp.where(needed > soon, longest if self.waits_for_all else needed, soon)
+        return end, arrival <= end[..., None]
+
+
+@pytree("num_stragglers", "waits_for_all")
+class EveryRound(Decoding):
+    """Gradient coding in every round by itself, with the stragglers of sequential coding.
+
+    Args:
+        num_stragglers: `s`, at most in a round; static.
+        tolerance: `mu`, ().
+        waits_for_all: as in `Round`; static.
+    """
+
+    num_stragglers: int
+    tolerance: ArrayLike = 1.0
+    waits_for_all: bool = True
+
+    exact: ClassVar[bool] = True
+    by_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        not_negative("tolerance", self.tolerance)
+        scalar("tolerance", self.tolerance)
+
+    def check(self, group_size: int, redundancy: int) -> None:
+        if redundancy != self.num_stragglers + 1:
+            raise ValueError(
+                f"redundancy={redundancy} must be num_stragglers + 1 = {self.num_stragglers + 1}"
+            )
+
+    def wait(self, arrival: Array) -> tuple[Array, Array]:
+        nobody = jnp.zeros(arrival.shape[-1], bool)
+        sizes = self.tolerance, self.num_stragglers, self.waits_for_all
+        return Round(nobody, nobody, *sizes).wait(arrival)
 
 
 @pytree(*SIZES)
@@ -60,22 +105,25 @@ class Multiplexed(Adaptive):
     """M-SGC: most of a round's work is repeated where it is lost, the rest is coded.
 
     The data are cut into `W - 1` parts a worker that it alone holds, and `B` parts that a gradient
-    code spreads over all; a worker's message in a round has one of each for `W - 1 + B` models.
-    (arXiv 2211.13802, section 3.3.)
+    code spreads over all; a worker's message in a round has one vector for each of `W - 1 + B`
+    models. (arXiv 2211.13802, section 3.3.)
 
     Args:
         burst: `B`, rounds that a worker straggles for; static.
         window: `W`, rounds that a burst is alone in; static.
         num_stragglers: `lambda`, workers that straggle in a window; static.
         tolerance: `mu`, ().
+        waits_for_all: as in `Round`; static.
     """
 
     burst: int
     window: int
     num_stragglers: int
     tolerance: ArrayLike = 1.0
+    waits_for_all: bool = True
 
     exact: ClassVar[bool] = True
+    by_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         whole_number("burst", self.burst)
@@ -91,6 +139,10 @@ class Multiplexed(Adaptive):
         """`T + 1`, models that are trained in turn."""
         return self.window - 1 + self.burst
 
+    @property
+    def vectors(self) -> int:
+        return self.num_models
+
     def check(self, group_size: int, redundancy: int) -> None:
         if self.num_stragglers > group_size:
             raise ValueError(
@@ -103,7 +155,8 @@ class Multiplexed(Adaptive):
 
     def now(self, notes: Array) -> Round:
         barred = jnp.any(notes[self.burst - 1 :], axis=0)
-        return Round(jnp.any(notes, axis=0), barred, self.tolerance, self.num_stragglers)
+        sizes = self.tolerance, self.num_stragglers, self.waits_for_all
+        return Round(jnp.any(notes, axis=0), barred, *sizes)
 
     def learn(self, notes: Array, arrival: Array, step: Array) -> Array:
         taken = self.now(notes).wait(arrival[0])[1]
@@ -133,8 +186,10 @@ class SelectiveRepetition(Adaptive):
     window: int
     num_stragglers: int
     tolerance: ArrayLike = 1.0
+    waits_for_all: bool = True
 
     exact: ClassVar[bool] = True
+    by_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.alone  # noqa: B018
@@ -147,7 +202,8 @@ class SelectiveRepetition(Adaptive):
     @property
     def alone(self) -> Multiplexed:
         """The rounds of a window, whatever is done in them."""
-        return Multiplexed(self.burst, self.window, self.num_stragglers, self.tolerance)
+        sizes = self.burst, self.window, self.num_stragglers
+        return Multiplexed(*sizes, self.tolerance, self.waits_for_all)
 
     @property
     def borne(self) -> int:
@@ -180,8 +236,27 @@ class SelectiveRepetition(Adaptive):
         return Unfinished(late, jnp.concatenate([(taken & ~repeats)[None], notes.done[:-1]]))
 
 
+def round_gc(
+    num_workers: int, redundancy: int, tolerance: ArrayLike = 1.0, waits_for_all: bool = True
+) -> Scheme:
+    """Gradient coding whose server waits as in sequential coding; see `EveryRound`.
+
+    With `tolerance=0` and `waits_for_all=False` it is `gc`, with `redundancy=1` it waits for all.
+
+    >>> round_gc(12, redundancy=3).decoding.num_stragglers
+    2
+    """
+    decoding = EveryRound(whole_number("redundancy", redundancy) - 1, tolerance, waits_for_all)
+    return Scheme(num_workers, 1, redundancy, decoding=decoding)
+
+
 def sr_sgc(
-    num_workers: int, burst: int, window: int, num_stragglers: int, tolerance: ArrayLike = 1.0
+    num_workers: int,
+    burst: int,
+    window: int,
+    num_stragglers: int,
+    tolerance: ArrayLike = 1.0,
+    waits_for_all: bool = True,
 ) -> Scheme:
     """Gradient coding with selective repetition over rounds; see `SelectiveRepetition`.
 
@@ -192,12 +267,17 @@ def sr_sgc(
     >>> scheme.load, scheme.decoding.num_models
     (4, 3)
     """
-    decoding = SelectiveRepetition(burst, window, num_stragglers, tolerance)
+    decoding = SelectiveRepetition(burst, window, num_stragglers, tolerance, waits_for_all)
     return Scheme(num_workers, 1, decoding.borne + 1, decoding=decoding)
 
 
 def m_sgc(
-    num_workers: int, burst: int, window: int, num_stragglers: int, tolerance: ArrayLike = 1.0
+    num_workers: int,
+    burst: int,
+    window: int,
+    num_stragglers: int,
+    tolerance: ArrayLike = 1.0,
+    waits_for_all: bool = True,
 ) -> Scheme:
     """Multiplexed sequential gradient coding; see `Multiplexed`.
 
@@ -212,7 +292,7 @@ def m_sgc(
     >>> scheme.load, scheme.decoding.num_models
     (1.6, 2)
     """
-    decoding = Multiplexed(burst, window, num_stragglers, tolerance)
+    decoding = Multiplexed(burst, window, num_stragglers, tolerance, waits_for_all)
     parts, own, coded = window - 1 + burst, window - 1, num_stragglers + 1
     load = parts / own if num_stragglers == num_workers else coded * parts / (burst + own * coded)
     return Scheme(num_workers, 1, math.ceil(load), decoding=decoding, fixed_load=load)

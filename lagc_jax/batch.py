@@ -146,7 +146,8 @@ def simulate_batch(
     >>> batch.costs.iterations.mean.tolist(), batch.quantiles.shape
     ([1.0], (1, 3))
     """
-    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
+    given = (num_iterations, step_size, theta0, optimizer)
+    problem, scheme, K, alpha, theta = enter(problem, scheme, *given)
     R = whole_number("num_realisations", num_realisations)
     key = one_key(key)
     clock = clock_of(scheme, delays, cluster, sampler, problem.num_parameters)

@@ -257,7 +257,8 @@ def descend(
     >>> [f"{gap:.4f}" for gap in descend(problem, gd(2), num_iterations=2).gap]
     ['2.5000', '0.0000', '0.0000']
     """
-    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
+    given = (num_iterations, step_size, theta0, optimizer)
+    problem, scheme, K, alpha, theta = enter(problem, scheme, *given)
     check_record(record)
     scheme = path_scheme(scheme)
     if accuracy is not None:

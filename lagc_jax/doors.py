@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, positive, shaped, warn, whole_number
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.problems._around import measured
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.servers import Fixed
@@ -20,12 +21,13 @@ from lagc_jax.schemes.servers import Fixed
 
 def enter(
     problem: Problem, scheme: Scheme, num_iterations: Any, step_size: Any, theta0: Any, server: Any
-) -> tuple[Scheme, int, ArrayLike | None, ArrayLike]:
-    """What the doors share, checked: scheme, `K`, step sizes and start; they trust it inside."""
+) -> tuple[Problem, Scheme, int, ArrayLike | None, ArrayLike]:
+    """What the doors share, checked: `K`, step sizes and start as well; they trust it inside."""
     K = whole_number("num_iterations", num_iterations)
     check_fit(problem, scheme)
     alpha = schedule(step_size, K)
-    return _with_optimizer(scheme, server, step_size), K, alpha, flat_start(problem, theta0)
+    scheme, theta = _with_optimizer(scheme, server, step_size), flat_start(problem, theta0)
+    return measured(problem, scheme.num_groups), scheme, K, alpha, theta
 
 
 def flat_start(problem: Problem, theta0: Any) -> ArrayLike:

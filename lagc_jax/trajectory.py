@@ -89,7 +89,8 @@ def simulate(
     >>> [f"{gap:.4f}" for gap in run.gap], run.uplink.tolist()
     (['2.5000', '0.0000'], [0, 2])
     """
-    scheme, K, alpha, theta = enter(problem, scheme, num_iterations, step_size, theta0, optimizer)
+    given = (num_iterations, step_size, theta0, optimizer)
+    problem, scheme, K, alpha, theta = enter(problem, scheme, *given)
     key = as_key(key)
     check_record(record)
     clock, code = _recovery(problem, scheme, delays, cluster, sampler, exact_recovery, code)

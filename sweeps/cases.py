@@ -20,6 +20,7 @@ import lagc_jax as lj
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.experiments import measure, spread
 from lagc_jax.law.inverse import CHUNK
+from lagc_jax.problems._around import measured
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.stopping import _stretch
@@ -106,8 +107,10 @@ def cases() -> Iterator[Case]:
     yield from sweep_cases()
 
 
-def _problem() -> Problem:
-    return lj.synthetic_linear_regression(jax.random.key(0), M, FEATURES)
+def _problem(num_groups: int = 1) -> Problem:
+    """As every door hands it to a program for so many groups."""
+    problem = lj.synthetic_linear_regression(jax.random.key(0), M, FEATURES)
+    return measured(problem, num_groups)
 
 
 def _grid() -> tuple[Array, Array]:
@@ -128,10 +131,12 @@ def paths(name: str, stop: bool, problem: Problem, xi: Array, step: Array) -> tu
 
 def path_cases() -> Iterator[Case]:
     """Paths of every scheme that has one without delays."""
-    given = (_problem(), *_grid())
     for name in (*CATALOGUE, *VARIANTS):
-        if clock_of(scheme_named(name), lj.Exponential(1.0)).shared:
+        scheme = scheme_named(name)
+        if clock_of(scheme, lj.Exponential(1.0)).shared:
+            given = (_problem(scheme.num_groups), *_grid())
             yield Case("paths", name, partial(paths, name, False), given, PATH_K)
+    given = (_problem(), *_grid())
     stretches = PATH_K // _stretch(PATH_K)
     yield Case("paths", "LAG to an accuracy", partial(paths, "LAG", True), given, PATH_K, stretches)
 
@@ -159,7 +164,7 @@ def problem_cases() -> Iterator[Case]:
         ),
     }
     for name, problem in problems.items():
-        given = (problem, *_grid())
+        given = (measured(problem, G), *_grid())
         yield Case("problems", name, partial(paths, "G-LAG", False), given, PATH_K)
 
 
@@ -237,11 +242,12 @@ def single(name: str, problem: Problem, delays: Any, key: Array, code: Any = Non
 
 def trajectory_cases() -> Iterator[Case]:
     """Whole trajectories: of schemes whose paths depend on the delays, with timeouts, coded."""
-    problem, pareto = _problem(), family_named("pareto")
+    problem, pareto = _problem(G), family_named("pareto")
     key, step = jax.random.key(0), jnp.array(0.005)
     for name in (*CATALOGUE, *VARIANTS):
-        if not clock_of(scheme_named(name), lj.Exponential(1.0)).shared:
-            given = (problem, pareto, None, key, step)
+        scheme = scheme_named(name)
+        if not clock_of(scheme, lj.Exponential(1.0)).shared:
+            given = (_problem(scheme.num_groups), pareto, None, key, step)
             yield Case("trajectories", name, partial(batch, name), given, PATH_K)
     once = lj.delays.Failures(pareto, jnp.array(0.01))
     for name, link in (
@@ -302,7 +308,7 @@ def spread_over(
 
 def sweep_cases() -> Iterator[Case]:
     """Sweeps on several devices: paths, clocks, trajectories."""
-    problem, target, key = _problem(), lj.Gap(jnp.array([1e-4])), jax.random.key(0)
+    problem, target, key = _problem(G), lj.Gap(jnp.array([1e-4])), jax.random.key(0)
     start, levels, capacity = jnp.zeros(FEATURES), jnp.array([0.5]), 8
     exponential = family_named("exponential")
 

@@ -10,6 +10,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import lagc_jax as lj
+from lagc_jax.descent import find_path
+from lagc_jax.problems._around import Measured, measured
 
 M = 6
 GROUPS = (1, 2, 3, 6)
@@ -265,3 +267,23 @@ def test_what_differs_from_one_spike_by_more_than_rounding_has_none(entry):
     X, y = spiked_data()
     X[entry] += 1e-9
     assert lj.linear_regression(X, y).spiked is None
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_constants_of_groups_are_found_once_and_change_no_number(sampled):
+    problem = lj.problems.gaussian_linear_regression(jax.random.key(0), 6, 4, 5)
+    whole = lj.problems.minibatch(problem, 2, jax.random.key(1)) if sampled else problem
+    known = measured(whole, 3)
+    assert type(known) is (type(whole) if sampled else Measured)
+    assert known.group_smoothness(3) is measured(whole, 3).group_smoothness(3)
+    assert known.group_smoothness(2).shape == (2,)
+    start = (lj.g_lag(6, 3), None, np.zeros(5), 50)
+    apart, together = find_path(whole, *start), find_path(known, *start)
+    assert all((a == b).all() for a, b in zip(apart[:3], together[:3], strict=True))
+
+
+def test_constants_of_groups_stay_traced_where_the_problem_is():
+    problem = lj.problems.gaussian_linear_regression(jax.random.key(0), 6, 4, 5)
+    found = jax.jit(lambda p: measured(p, 3).group_smoothness(3))(problem)
+    assert measured(problem, 1) is measured(problem, 6) is problem
+    assert (found == problem.group_smoothness(3)).all()

@@ -28,6 +28,7 @@ from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.moments import Seen, count_occurrences, exact_moments
 from lagc_jax.experiments.points import Point
 from lagc_jax.experiments.spread import map_alike
+from lagc_jax.problems._around import measured
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
@@ -181,11 +182,12 @@ class Engine:
         problem, start = self._build(points[0])
         body = _path_body(self.experiment.num_iterations, self.target.record)
         tasks = [PathTask(p.scheme.path_key, self._alpha(p, problem)) for p in points]
-        shared = problem, start, self.target.stop
+        known = [measured(problem, point.scheme.num_groups) for point in points]
+        shared = [(each, start, self.target.stop) for each in known]
         together = accelerated(self.mesh)
         take = partial(self._together, problem) if together else self._capacity
         capacities = [take(point.scheme) for point in points]
-        paths = map_alike(body, self.mesh, [shared] * len(points), tasks, capacities, together)
+        paths = map_alike(body, self.mesh, shared, tasks, capacities, together)
         found = zip(points, sees, paths, strict=True)
         return [self._record(problem, point.scheme, kinds, path) for point, kinds, path in found]
 
@@ -267,7 +269,8 @@ class Engine:
         shared, tasks = [], []
         for point, clock in zip(points, clocks, strict=True):
             problem, start = self._build(point)
-            shared.append((problem, start, self.target, experiment.key, self.quantiles))
+            known = measured(problem, point.scheme.num_groups)
+            shared.append((known, start, self.target, experiment.key, self.quantiles))
             tasks.append(BatchTask(clock, self._alpha(point, problem)))
         body = _batch_body(experiment.num_iterations, experiment.num_realisations)
         return map_alike(body, self.mesh, shared, tasks, [CAPACITY] * len(points))

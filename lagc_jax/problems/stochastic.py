@@ -4,27 +4,18 @@ The samples belong to the problem, not to the delays: all schemes and all realis
 meet the same ones, and the path still does not depend on the delays.
 """
 
-# A problem's constants are fields to the checker, here properties: fields would be copies of them.
-# pyright: reportIncompatibleVariableOverride=false
-
-from collections.abc import Callable
-from typing import Any
-
 import jax
 from jax import Array
 
 from lagc_jax._checks import whole_number
 from lagc_jax._keys import as_key, fold_in
 from lagc_jax._pytree import pytree
+from lagc_jax.problems._around import Around
 from lagc_jax.problems.base import Oracle, Problem
 
 
-def _inner(name: str) -> Any:
-    return property(lambda self: getattr(self.problem, name))
-
-
 @pytree("batch_size")
-class MinibatchProblem(Problem):
+class MinibatchProblem(Around):
     """A problem with gradients on minibatches; made by `minibatch`.
 
     Attributes:
@@ -37,39 +28,12 @@ class MinibatchProblem(Problem):
     key: Array
     batch_size: int
 
-    smoothness = _inner("smoothness")
-    total_smoothness = _inner("total_smoothness")
-    strong_convexity = _inner("strong_convexity")
-    minimizer = _inner("minimizer")
-    optimum = _inner("optimum")
-
-    def flatten(self, theta: Any) -> Array:
-        return self.problem.flatten(theta)
-
-    def unflatten(self, theta: Array) -> Any:
-        return self.problem.unflatten(theta)
-
-    def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
-        return self.problem.group_gradients(num_groups)
-
     def group_oracle(self, num_groups: int) -> Oracle:
         def gradients(theta: Array, k: Array) -> Array:
             drawn = self.sample(fold_in(self.key, k), self.batch_size)
             return drawn.group_gradients(num_groups)(theta)
 
         return gradients
-
-    def sample(self, key: Array, batch_size: int) -> Problem:
-        return self.problem.sample(key, batch_size)
-
-    def group_smoothness(self, num_groups: int) -> Array:
-        return self.problem.group_smoothness(num_groups)
-
-    def gap(self, theta: Array) -> Array:
-        return self.problem.gap(theta)
-
-    def loss(self, theta: Array) -> Array:
-        return self.problem.loss(theta)
 
 
 def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 HERE = Path(__file__).parent
 # Only the CPU is asked for programs to run, and libtpu is not to look for a TPU's network.
@@ -38,6 +39,11 @@ TARGETS = {
     "h100": ("cuda", "1x1x4", "h100.txtpb"),
     "cpu": ("cpu", "", None),
 }
+BACKENDS = {
+    "tpu": "tpu",
+    "cuda": "gpu",
+    "cpu": "cpu",
+}  # names of platforms to `jax.default_backend`
 PRECISIONS = ("float32", "float64")
 COLUMNS = (
     *("device", "precision", "group", "program", "compiles", "error", "launches"),
@@ -93,7 +99,10 @@ def compile_case(case: Any, target: str) -> dict[str, Any]:
     places = [many if case.mesh and i else one for i in range(len(case.arguments))]
     arguments = [abstract(*pair) for pair in zip(case.arguments, places, strict=True)]
     function = (lambda *given: case.function(mesh, *given)) if case.mesh else case.function
-    traced = jax.jit(function).trace(*arguments)
+    # What the library chooses by platform is chosen for the target, and nothing is left of another.
+    jax.clear_caches()
+    with mock.patch.object(jax, "default_backend", return_value=BACKENDS[platform]):
+        traced = jax.jit(function).trace(*arguments)
     compiled = traced.lower(lowering_platforms=(platform,)).compile()
     reading = hlo.read(compiled.as_text() or "", case.turns)
     memory: Any = compiled.memory_analysis()

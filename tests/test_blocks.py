@@ -7,6 +7,7 @@ import pytest
 
 import lagc_jax as lj
 from lagc_jax import _blocks, _programs
+from lagc_jax.law.inverse import make_inverse
 
 M, K, R = 4, 70, 21
 KEY = jax.random.key(3)
@@ -43,3 +44,24 @@ def test_realisations_are_the_same_on_an_accelerator(monkeypatch, scheme, sample
         function.clear_cache()
     rounding = 4 * jnp.finfo(here.dtype).eps  # sums are added in another order
     np.testing.assert_allclose(there, here, rtol=rounding)
+
+
+@pytest.mark.parametrize("count", [1.0, 3.0])
+def test_a_table_is_read_on_a_tpu_as_here_to_the_bit(monkeypatch, count):
+    uniform = jnp.asarray(np.random.default_rng(0).random((8, 32)), jnp.float32)
+    inverse, delays = make_inverse(6, 3, "float32"), lj.Exponential(jnp.float32(1))
+    here = inverse.times(delays, uniform, jnp.full(32, count, jnp.float32))
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    program = jax.make_jaxpr(inverse.times)(delays, uniform, jnp.full(32, count, jnp.float32))
+    assert "dot_general" in str(program)
+    assert "gather" not in str(program)
+    there = inverse.times(delays, uniform, jnp.full(32, count, jnp.float32))
+    np.testing.assert_array_equal(there, here)
+
+
+def test_bursts_are_the_same_on_an_accelerator(monkeypatch):
+    bursty = lj.delays.Bursty(lj.Exponential(1.0), 5.0, 0.1, 0.2)
+    here = bursty.bad_in_chunk(KEY, 5, (16, M))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_array_equal(bursty.bad_in_chunk(KEY, 5, (16, M)), here)
+    assert 0 < here.mean() < 1

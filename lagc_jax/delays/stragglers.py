@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
+from lagc_jax._blocks import accelerated
 from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -150,7 +151,9 @@ class Bursty(Wrapper):
             ), None
 
         begin = (jnp.zeros((), int), first, last)
-        (_, left, right), _ = jax.lax.scan(descend, begin, jnp.arange(LEVELS))
+        # Compiled for a TPU, a loop of so few levels takes seven times the launches.
+        levels, unroll = jnp.arange(LEVELS), LEVELS if accelerated() else 1
+        (_, left, right), _ = jax.lax.scan(descend, begin, levels, unroll=unroll)
         uniforms = _keys.survival_uniforms(_keys.fold_in(inner_key, chunk), shape, self.dtype)
         bad = jnp.stack([left, right])
         for level in reversed(range(size.bit_length() - 1)):

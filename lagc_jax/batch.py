@@ -240,7 +240,8 @@ def _runner(
     """How many trajectories are run together, and the function that does from their keys."""
     sizes, scheme = (num_iterations, record), clock.scheme
     kept = (
-        num_iterations * (scheme.num_workers + 8) + 8 * scheme.num_groups * problem.num_parameters
+        num_iterations * (scheme.num_workers * scheme.decoder.tasks + 8)
+        + 8 * scheme.num_groups * problem.num_parameters
     )
     on_cpu = events.BLOCK if scheme.event_driven else BLOCK
     size = block_size(on_cpu, 8 * kept, num_realisations)

@@ -188,7 +188,7 @@ def clock_of(
         draws = cluster.draws(scheme)
     delays.check(scheme.num_workers, draws)
     check_draws(delays, scheme.num_workers)
-    if not scheme.decoder.exact:
+    if not scheme.decoder.exact or scheme.decoder.tasks > 1:
         check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     check_ends(scheme, cluster)
     if sampler not in (None, *SAMPLERS):

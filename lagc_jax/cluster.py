@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax import tasks
 from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive, scalar
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
@@ -166,7 +167,8 @@ class Arrivals(NamedTuple):
         uplink: (...,) messages that reach the server, exact integers.
         timeouts: (...,) working groups that it gives up, exact integers.
         taken: (..., G, n) bool, workers of every group whose messages the server takes, were the
-            group to upload.
+            group to upload; (..., G, n p) where a worker has p tasks.
+        gradients: (...,) partition gradients charged, exact integers; None for whole loads.
     """
 
     time: Array
@@ -174,6 +176,7 @@ class Arrivals(NamedTuple):
     uplink: Array
     timeouts: Array
     taken: Array
+    gradients: Array | None = None
 
 
 def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Arrivals:
@@ -190,22 +193,16 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     working = scheme.working(selected)
     arrival = _grouped(scheme, arrival_times(scheme, cluster, work, selected))
     known, taken = contract.wait(scheme.decoder, arrival)
-    integer = jnp.result_type(int)
     if cluster is None or cluster.timeout is None:
         time = _slowest(working, known)
-        uplink = jnp.sum(taken & selected[..., None], axis=(-2, -1), dtype=integer)
-        return Arrivals(time, selected, uplink, jnp.zeros_like(uplink), taken)
+        uplink, gradients = tasks.counts(scheme, working, selected, taken)
+        return Arrivals(time, selected, uplink, jnp.zeros_like(uplink), taken, gradients)
     timeout = jnp.asarray(cluster.timeout, work.dtype)
     decoded = known <= timeout
     time = _slowest(working, jnp.minimum(known, timeout))
-    in_time = taken & selected[..., None] & (arrival <= timeout)
-    return Arrivals(
-        time,
-        selected & decoded,
-        jnp.sum(in_time, axis=(-2, -1), dtype=integer),
-        jnp.sum(working & ~decoded, axis=-1, dtype=integer),
-        taken,
-    )
+    uplink, gradients = tasks.counts(scheme, working, selected, taken & (arrival <= timeout))
+    timeouts = jnp.sum(working & ~decoded, axis=-1, dtype=jnp.result_type(int))
+    return Arrivals(time, selected & decoded, uplink, timeouts, taken, gradients)
 
 
 def _slowest(working: Array, known: Array) -> Array:
@@ -217,7 +214,7 @@ def _slowest(working: Array, known: Array) -> Array:
 
 def _grouped(scheme: Scheme, by_worker: Array) -> Array:
     """(..., M) as (..., G, n)."""
-    return by_worker.reshape(*by_worker.shape[:-1], scheme.num_groups, scheme.group_size)
+    return by_worker.reshape(*by_worker.shape[:-1], scheme.num_groups, -1)
 
 
 @lenient
@@ -241,9 +238,9 @@ def arrival_times(scheme: Scheme, cluster: Cluster | None, work: Array, selected
     if link is None:
         return ready
     latency, up = jnp.asarray(link.latency, work.dtype), _service(link, "upload_size", work)
-    uploads = jnp.repeat(selected, scheme.group_size, axis=-1)
+    uploads = jnp.repeat(selected, work.shape[-1] // scheme.num_groups, axis=-1)
     if not link.shared:
-        return ready + jnp.where(uploads, up, 0) + latency
+        return tasks.sent(scheme, ready, jnp.where(uploads, up, 0)) + latency
     taken = contract.wait(scheme.decoder, _grouped(scheme, ready))[1].reshape(work.shape)
     sent = _queue(jnp.where(taken & uploads, ready, jnp.inf), up)
     return jnp.where(uploads, sent, ready) + latency
@@ -271,10 +268,13 @@ def _queue(ready: Array, service: Array) -> Array:
 def sample_work(
     scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, num_iterations: int
 ) -> Array:
-    """Draw how long every worker would compute in every iteration, (K, M); consumes `key`."""
+    """Draw how long every worker would compute in every iteration, (K, M); consumes `key`.
+
+    Of p tasks a worker it is (K, M p), when each ends.
+    """
     chunks = jnp.arange(-(-num_iterations // CHUNK))
     work = jax.vmap(lambda chunk: chunk_of_work(scheme, delays, cluster, key, chunk))(chunks)
-    return work.reshape(-1, scheme.num_workers)[:num_iterations]
+    return work.reshape(-1, work.shape[-1])[:num_iterations]
 
 
 def _whole_load(scheme: Scheme, draws: int, times: Array) -> Array:
@@ -290,10 +290,13 @@ def _whole_load(scheme: Scheme, draws: int, times: Array) -> Array:
 def chunk_of_work(
     scheme: Scheme, delays: TimeSource, cluster: Cluster | None, key: Array, chunk: ArrayLike
 ) -> Array:
-    """How long every worker would compute in the iterations of one chunk, (CHUNK, M)."""
+    """How long every worker would compute in the iterations of a chunk, (CHUNK, M) or (.., M p)."""
     draws = 1 if cluster is None else cluster.draws(scheme)
     times = delays.sample_chunk(key, chunk, (CHUNK, draws, scheme.num_workers))
-    work = _whole_load(scheme, draws, times)
+    parts = scheme.decoder.tasks
+    work = _whole_load(scheme, draws, times) if parts == 1 else tasks.ends(scheme, times)
     if cluster is None or cluster.startup is None:
         return work
-    return jnp.broadcast_to(jnp.asarray(cluster.startup, work.dtype), work.shape) + work
+    startup = jnp.asarray(cluster.startup, work.dtype)
+    startup = jnp.repeat(startup, parts) if startup.ndim and parts > 1 else startup
+    return jnp.broadcast_to(startup, work.shape) + work

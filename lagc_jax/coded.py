@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -19,10 +20,11 @@ Code = GradientCode | ShortCode
 def check_code(problem: Problem, scheme: Scheme, code: Code | None) -> Code:
     """The code to run: the cyclic one by default; raise ValueError if it does not fit."""
     n, r = scheme.group_size, scheme.redundancy
-    if not scheme.decoder.exact:
+    if not scheme.decoder.exact or scheme.decoder.tasks > 1:
         raise ValueError(
             f"exact_recovery=False sends messages of a gradient code, but decoding="
-            f"{type(scheme.decoding).__name__} has weights of its own; give exact_recovery=True"
+            f"{type(scheme.decoding).__name__} has weights or messages of its own; give "
+            f"exact_recovery=True"
         )
     if scheme.learner is not None:
         raise ValueError(
@@ -57,11 +59,14 @@ def oracle_source(
         return lambda _: exact
     partitions = problem.group_oracle(scheme.num_workers)
     weigh = scheme.decoder.weigher(num_iterations * scheme.num_groups)
-    shape = (scheme.num_groups, scheme.group_size, problem.num_parameters)
+    p = scheme.decoder.tasks if scheme.decoder.pooled else 1
+    shape = (scheme.num_groups, scheme.group_size * p, problem.num_parameters)
 
     def decoded(taken: Array, theta: Array, k: Array) -> Array:
         points = theta if theta.ndim == 1 else jnp.repeat(theta, scheme.group_size, axis=0)
-        gradients = partitions(points, k).reshape(shape)
+        # Task `j` of iteration `k` has the minibatches of iteration `k p + j`.
+        each = jax.vmap(lambda j: partitions(points, k * p + j), out_axes=1)
+        gradients = (partitions(points, k) if p == 1 else each(jnp.arange(p))).reshape(shape)
         if code is not None:
             return code.decode(code.encode(gradients), taken)[..., : problem.num_parameters]
         weights = contract.weights(scheme.decoder, taken, weigh).astype(gradients.dtype)

@@ -29,15 +29,19 @@ def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:
     return price(scheme, *count_groups(scheme, selected))
 
 
-def count_work(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
+def count_work(
+    scheme: Scheme, selected: Array, gradients: Array | None = None
+) -> tuple[Array, Array]:
     """Downlink messages and partition gradients along a path, (K+1,) each.
 
-    Counts are exact integers: `n` messages and the load of `n` workers for every working group.
+    Counts are exact integers: `n` messages and the load of `n` workers for every working group, or
+    the gradients of every iteration (K,) where they are given.
 
     Raises:
         ValueError: if the counts could exceed the default integer type.
     """
-    return _effort(scheme, count_groups(scheme, selected)[0])
+    downlink, computation = _effort(scheme, count_groups(scheme, selected)[0])
+    return downlink, computation if gradients is None else accumulate(gradients)
 
 
 def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:

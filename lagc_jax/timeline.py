@@ -87,6 +87,11 @@ def _check(run: Trajectory, scheme: Scheme) -> None:
             f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
             f"trajectory of a batch, and its scheme"
         )
+    if scheme.decoder.tasks > 1:
+        raise ValueError(
+            f"decoding={type(scheme.decoding).__name__} has several messages a worker, and a row "
+            f"has one; give a scheme whose workers send one"
+        )
     if scheme.learner is not None:
         raise ValueError(
             f"decoding={type(scheme.decoding).__name__} learns as it goes, and its table would "

@@ -153,7 +153,7 @@ def run_trajectory(
             problem, scheme, start, work, clock.cluster, code, record
         )
         times, received = arrivals.time, arrivals.received
-        downlink, computation = count_work(scheme, path.selected)
+        downlink, computation = count_work(scheme, path.selected, arrivals.gradients)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
     bits = jnp.asarray(contract.message_bits(scheme, problem.num_parameters, num_iterations))
     costs = (accumulate(times), downlink, uplink, computation)

@@ -36,7 +36,7 @@ SIZES = {
     **{"num_workers": M, "num_groups": G, "redundancy": 2, "num_waited": 9},
     **{"speeds": (1.0, 2.0) * (M // 2), "num_stragglers": 2, "pieces": 2, "num_clusters": G},
     **{"compressor": "top-k(4)", "rate": 0.5, "probability": 0.3, "num_steps": 5},
-    **{"start": 6, "threshold": 3, "batch": M, "trials": 2, "allotted": 1.0},
+    **{"start": 6, "threshold": 3, "batch": M, "trials": 2, "allotted": 1.0, "most": 3},
     **{"burst": 1, "window": 2},
 }
 FAMILY_ARGUMENTS = {

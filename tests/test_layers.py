@@ -23,7 +23,7 @@ LAYERS = [
         "_tables",
     },
     {"problems", "schemes", "delays"},
-    {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster"},
+    {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster", "tasks"},
     {"times", "events"},
     {"clock"},
     {"summary", "records", "trajectory"},

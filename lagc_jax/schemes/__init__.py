@@ -1,6 +1,7 @@
 """Who holds, computes, sends and decodes what."""
 
 from lagc_jax.schemes.adaptive import Adaptive, adaptive_k, dynamic_clusters
+from lagc_jax.schemes.anytime import Anytime, anytime
 from lagc_jax.schemes.asynchronous import (
     asynchronous,
     delay_adaptive,
@@ -65,6 +66,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
+from lagc_jax.schemes.schedules import Scheduled, cyclic_schedule, staircase_schedule
 from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
 from lagc_jax.schemes.short_codes import ShortCode, short_code
@@ -72,6 +74,7 @@ from lagc_jax.schemes.unequal_codes import heterogeneous_code, proportional_load
 
 __all__ = [
     "Adaptive",
+    "Anytime",
     "Arrived",
     "Coded",
     "Compressed",
@@ -96,6 +99,7 @@ __all__ = [
     "Rescaled",
     "Round",
     "Rule",
+    "Scheduled",
     "Scheme",
     "ShortCode",
     "Sign",
@@ -103,6 +107,7 @@ __all__ = [
     "UniformGrid",
     "adaptive_k",
     "amsgrad",
+    "anytime",
     "approximate_gc",
     "asynchronous",
     "balanced_assignment",
@@ -112,6 +117,7 @@ __all__ = [
     "clag",
     "compressed_gd",
     "cyclic_repetition",
+    "cyclic_schedule",
     "delay_adaptive",
     "diana",
     "dynamic_clusters",
@@ -150,6 +156,7 @@ __all__ = [
     "short_code",
     "short_gc",
     "sr_sgc",
+    "staircase_schedule",
     "stochastic_gc",
     "worst_condition",
 ]

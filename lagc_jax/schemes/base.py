@@ -10,22 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import (
-    as_leaf,
-    check_part,
-    hashable,
-    not_negative,
-    positive,
-    shaped,
-    whole_number,
-)
+from lagc_jax._checks import as_leaf, check_part, hashable, not_negative, shaped, whole_number
 from lagc_jax._pytree import converted, pytree
 from lagc_jax.schemes.decoding import Decoding, Fastest
+from lagc_jax.schemes.loads import check_tasks, known_load
 from lagc_jax.schemes.rulebook import RULES, as_rule
 from lagc_jax.schemes.rules import Always, Rule
 
@@ -90,7 +82,7 @@ class Scheme:
             )
         whole_number("trigger.gradients", self.trigger.gradients)
         if self.fixed_load is not None:
-            object.__setattr__(self, "fixed_load", self._known_load(self.fixed_load))
+            object.__setattr__(self, "fixed_load", known_load(self.fixed_load, self.group_size))
         if not callable(self.optimizer):
             raise ValueError(
                 f"optimizer={self.optimizer!r} is no function of the step size; give optax.amsgrad "
@@ -109,18 +101,6 @@ class Scheme:
         shaped("xi", self.xi, [(), (self.memory,)], remedy)
         not_negative("xi", self.xi)
 
-    def _known_load(self, load: Any) -> float | tuple[float, ...]:
-        """A load, checked; a tuple of equal ones as one."""
-        if not isinstance(load, tuple | list):
-            return _amount("fixed_load", load)
-        each = tuple(_amount("fixed_load", one) for one in load)
-        if len(each) != self.group_size:
-            raise ValueError(
-                f"fixed_load has {len(each)} entries; give one a worker of a group, "
-                f"{self.group_size}"
-            )
-        return each if len(set(each)) > 1 else each[0]
-
     def _check_decoding(self, decoding: Decoding) -> None:
         check_part("decoding", decoding, Decoding, "a Decoding")
         if jax.tree_util.all_leaves([decoding]):
@@ -129,6 +109,7 @@ class Scheme:
                 f"jax.tree_util.register_dataclass"
             )
         decoding.check(self.group_size, self.redundancy)
+        check_tasks(decoding, self.loads)
         if self.trigger.needs_whole and not decoding.exact:
             raise ValueError(
                 f"trigger={str(self.trigger)!r} needs workers that know their group's gradient, "
@@ -216,11 +197,3 @@ class Scheme:
         trigger = self.trigger if self.trigger.everyone_works else Always()
         sizes = self.num_workers, self.num_groups, self.redundancy
         return Scheme(*sizes, trigger=trigger, decoding=self.decoding, fixed_load=self.loads)
-
-
-def _amount(name: str, value: Any) -> float:
-    """A number of gradients, an int where it is whole; raise ValueError for others."""
-    if not isinstance(value, float | np.floating):
-        return whole_number(name, value)
-    positive(name, value)
-    return int(value) if float(value).is_integer() else float(value)

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.schemes.adaptive import adaptive_k, dynamic_clusters
+from lagc_jax.schemes.anytime import anytime
 from lagc_jax.schemes.asynchronous import ASYNCHRONOUS
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.codes import (
@@ -35,6 +36,7 @@ from lagc_jax.schemes.messages import (
 )
 from lagc_jax.schemes.rulebook import Laq, as_rule
 from lagc_jax.schemes.rules import Rule
+from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
 from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import amsgrad
 
@@ -360,5 +362,8 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "GC in rounds": round_gc,
     "SR-SGC": sr_sgc,
     "M-SGC": m_sgc,
+    "cyclic schedule": cyclic_schedule,
+    "staircase schedule": staircase_schedule,
+    "anytime minibatch": anytime,
     **ASYNCHRONOUS,
 }

@@ -118,7 +118,13 @@ def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:
 def weights(decoding: Decoding, taken: Array, weigh: Callable[[Array], Array]) -> Array:
     """What `Decoding.weigher` made of messages, of any real type."""
     found = weigh(taken)
-    _check(found, taken.shape, None, f"`weights` of decoding={type(decoding).__name__}")
+    weighed = taken.shape[-1] if decoding.pooled else taken.shape[-1] // decoding.tasks
+    _check(
+        found,
+        (*taken.shape[:-1], weighed),
+        None,
+        f"`weights` of decoding={type(decoding).__name__}",
+    )
     return found
 
 

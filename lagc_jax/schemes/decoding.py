@@ -60,6 +60,22 @@ class Decoding(Protocol):
         """Vectors that a message is made of."""
         return 1
 
+    @property
+    def tasks(self) -> int:
+        """`p`, equal parts of a worker's load, done one after another, each with a message.
+
+        What is (..., n) by message below is then (..., n p), a worker's messages side by side.
+        """
+        return 1
+
+    @property
+    def pooled(self) -> bool:
+        """Whether tasks are minibatches of their own, with weights (..., n p) of their own.
+
+        A worker then sends the sum of those taken in one message, and only they are charged.
+        """
+        return False
+
     def check(self, group_size: int, redundancy: int) -> None:
         """Raise ValueError unless it fits groups of `n` workers that store `r` partitions each."""
         return None

@@ -258,7 +258,7 @@ def make_parser() -> argparse.ArgumentParser:
     option(group, "--for", text, dest="targets", type=listed(TARGETS), default="tpu-v5e,h100")
     option(group, "--precision", "likewise", type=listed(PRECISIONS), default=",".join(PRECISIONS))
     option(group, "--only", "programs with this in 'group: name'", default="", metavar="TEXT")
-    option(group, "--limit", "processor seconds for one program", type=real, default=60.0)
+    option(group, "--limit", "processor seconds for one program", type=real, default=120.0)
     option(group, "--out", "table to write", type=Path, metavar="FILE.csv")
     return parser
 

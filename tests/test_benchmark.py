@@ -16,7 +16,7 @@ def test_a_small_benchmark_of_the_engine_runs(tmp_path, capsys):
     checks = table[table.index.str.startswith("check")]
     # Against itself.
     assert (checks["difference"] == 0).all()
-    assert len(checks) == 7
+    assert len(checks) == 8
     timed = table.drop(checks.index)
     assert (timed["a second"] > 0).all()
     assert "points of a grid of 4" in timed.index
@@ -38,6 +38,25 @@ def test_a_device_that_computes_something_else_is_found(spoil, words, monkeypatc
     monkeypatch.setattr(on_device, "answers", lambda *_: next(found))
     with pytest.raises(RuntimeError, match=f"path in float64 {words}.* from the CPU on"):
         list(on_device.check(jax.devices()[0], QUICK, "float64"))
+
+
+@pytest.mark.device
+@pytest.mark.skipif(jax.default_backend() == "cpu", reason="no accelerator is here")
+@pytest.mark.parametrize("precision", on_device.TOLERANCES)
+def test_means_selections_and_words_of_a_device_are_those_of_the_cpu(precision):
+    device = jax.devices()[0]
+    sizes = on_device.SIZES[device.platform]
+    if precision not in sizes.precisions:
+        pytest.skip(f"{precision} is not supported on a {device.platform}")
+    found = {row["work"] for row in on_device.check(device, sizes, precision)}
+    assert {"check: random words", "check: clock, trace, r = 2", "check: path, LAG"} <= found
+
+
+def test_random_words_that_differ_are_found():
+    word = np.array([7], np.uint32)
+    assert on_device.differences({"words": (word,)}, {"words": (word + 1,)}) == {
+        "words": (0, False)
+    }
 
 
 def test_what_would_take_too_long_is_left_out(monkeypatch, capsys):

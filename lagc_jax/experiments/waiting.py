@@ -1,4 +1,4 @@
-"""How event-driven servers compare, beside what their papers claim.
+"""How servers that do not wait for all compare, beside what their papers claim.
 
 All schemes learn the same regression from minibatches, under the same computing times of the same
 workers; each takes the step size that serves it best. What is compared is the time to a gap, and
@@ -19,6 +19,7 @@ from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import gaussian_linear_regression
 from lagc_jax.problems.stochastic import minibatch
+from lagc_jax.schemes.anytime import anytime
 from lagc_jax.schemes.asynchronous import (
     asynchronous,
     delay_adaptive,
@@ -31,6 +32,8 @@ from lagc_jax.schemes.asynchronous import (
     ringmaster,
 )
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.catalogue import gc, gd
+from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
 from lagc_jax.targets import Gap, Iterate, Several
 
 M = 12  # workers
@@ -81,6 +84,15 @@ CLAIMS = (
         *("Maranjyan, Omar, Richtarik 2025", "MindFlayer beats ASGD where tails are heavy"),
         *("heavy tail", "MindFlayer", "ASGD"),
     ),
+    Claim("Ozfatura et al. 2020", "every gradient sent beats a coded sum", "equal", "cyclic", "GC"),
+    Claim(
+        *("Amiri, Gunduz 2019", "gradients in staircase order beat a coded sum"),
+        *("heavy tail", "staircase", "GC"),
+    ),
+    Claim(
+        *("Ferdinand et al. 2019", "what is done in a time beats minibatches of all workers"),
+        *("unequal", "anytime", "minibatch SGD"),
+    ),
 )
 
 
@@ -94,7 +106,10 @@ def laws() -> dict[str, TimeSource]:
 
 
 def schemes() -> dict[str, Scheme]:
-    """Every way to wait, with batches of the number of workers where there is one."""
+    """Every way to wait, with batches of the number of workers where there is one.
+
+    From "minibatch SGD" on a gradient is of a partition, before it of the whole problem.
+    """
     allotted = 2.0
     success = 1 - float(Pareto(1.0, 1.05).survival(allotted))
     return {
@@ -108,6 +123,11 @@ def schemes() -> dict[str, Scheme]:
         "Rennala": rennala(M, M),
         "Ringmaster": ringmaster(M, M),
         "MindFlayer": mindflayer(M, 2, allotted, success),
+        "minibatch SGD": gd(M),
+        "GC": gc(M, 3),
+        "cyclic": cyclic_schedule(M, 3),
+        "staircase": staircase_schedule(M, 3),
+        "anytime": anytime(M, allotted, 8),
     }
 
 

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import finite, not_negative, one_axis, positive
 from lagc_jax.delays.base import Delays, Exponential
 from lagc_jax.delays.contract import check_source
-from lagc_jax.delays.families import Scaled
+from lagc_jax.delays.scaled import Scaled
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.unequal import moments
 from lagc_jax.schemes.base import Scheme

@@ -17,7 +17,7 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.contract import as_source, check_draws
 from lagc_jax.delays.drawn import law_of, tabulated
-from lagc_jax.delays.families import Scaled
+from lagc_jax.delays.scaled import Scaled
 from lagc_jax.doors import check_ends
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance

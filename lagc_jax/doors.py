@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -31,9 +30,9 @@ def enter(
 
 
 def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
-    """`theta^0` as a vector (d,), zeros by default."""
+    """`theta^0` as a vector (d,), by default the problem's own."""
     if theta0 is None:
-        return np.zeros(problem.num_parameters, problem.minimizer.dtype)
+        return problem.start
     return problem.flatten(theta0)
 
 

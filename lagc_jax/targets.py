@@ -130,7 +130,9 @@ class Iterate(Target):
         check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return self.levels, np.ones(np.shape(self.levels), bool)  # type: ignore[return-value]
+        xp = np if isinstance(gap, np.ndarray) else jnp
+        levels = xp.asarray(self.levels)
+        return levels, xp.ones(levels.shape, bool)  # type: ignore[return-value]
 
 
 @pytree()

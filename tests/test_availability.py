@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats as st
 
 import lagc_jax as lj
-from lagc_jax.delays import Bursty, OnOff, Roster
+from lagc_jax.delays import Bursty, Diurnal, Drift, Failures, OnOff, Roster, Tabulated
 from lagc_jax.energy import energy
-from lagc_jax.experiments.grid import parse_grid
+from lagc_jax.experiments import Points, parse_grid
+from lagc_jax.experiments import run as execute
 
 M, C, KEY = 4, 256, jax.random.key(0)
 EXPONENTIAL = lj.Exponential(1.0)
@@ -64,6 +66,49 @@ def test_a_grid_has_workers_that_come_and_go():
     assert made.make(rate=1.0, leave=0.1, come=0.5) == OnOff(EXPONENTIAL, 0.1, 0.5)
     (schemes,) = grid.experiment.schemes["EF21"]
     assert schemes.values["compressor"] == ("top-k(4)", "sign")
+
+
+def test_a_grid_has_a_roster_from_a_file_or_in_place(tmp_path):
+    present = np.array([[1, 0, 1, 1], [1, 1, 1, 0]])
+    np.savetxt(tmp_path / "who.csv", present, fmt="%d", delimiter=",")
+    tables = {
+        "iterations": 3,
+        "problem": [{"num_features": 5}],
+        "scheme": [{"name": "GC", "num_workers": 4, "redundancy": 2}],
+    }
+    for roster in ({"file": "who.csv"}, {"present": present.tolist()}):
+        delays = {"family": "exponential", "rate": [1.0, 2.0], "roster": roster}
+        experiment = parse_grid(tables | {"delays": [delays]}, tmp_path).experiment
+        points = list(Points(experiment))
+        assert len(points) == 2
+        assert points[0].delays.value == Roster(EXPONENTIAL, present)
+    table = execute(experiment, progress=False)
+    assert np.isfinite(table.time_mean).sum() == (table.reached > 0).sum()
+    for wrong, message in {"missing.csv": "cannot be read", "who.txt": "cannot be read"}.items():
+        (tmp_path / "who.txt").write_text("here, away")
+        bad = {"family": "exponential", "rate": 1.0, "roster": {"file": wrong}}
+        with pytest.raises(ValueError, match=message):
+            parse_grid(tables | {"delays": [bad]}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda law: OnOff(law, 0.1, 0.3),
+        lambda law: Roster(law, [[1, 0]]),
+        lambda law: Drift(law, 1.1),
+        lambda law: Diurnal(law, 0.5, 10.0),
+        lambda law: Bursty(law, 2.0, 0.1, 0.1),
+        lambda law: Failures(law, 0.1),
+    ],
+)
+def test_every_wrapper_takes_a_law_of_scipys(wrapped):
+    """Laws that are equal are tabulated once: the wrapped one is the very same object."""
+    inside = wrapped(st.fisk(2.5)).delays
+    assert isinstance(inside, Tabulated)
+    assert wrapped(st.fisk(c=2.5)).delays == inside
+    assert wrapped(st.fisk(2.5)).delays is inside
+    assert wrapped(st.fisk(2.0)).delays != inside
 
 
 def test_energy_is_the_sum_over_workers():

@@ -14,7 +14,7 @@ from lagc_jax import schemes
 from lagc_jax._pytree import pytree
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
-from lagc_jax.delays.families import Scaled
+from lagc_jax.delays.scaled import Scaled
 from lagc_jax.schemes.decoding import Decoding, FirstBlocks, LeastSquares, Rescaled, first
 from lagc_jax.theory import iteration_bound, iteration_costs
 

@@ -11,7 +11,7 @@ from lagc_jax.clock import clock_of
 from lagc_jax.delays import Bursty, Gamma, ShiftedGamma
 from lagc_jax.delays import drawn as module
 from lagc_jax.delays.drawn import Drawn, law_of, tabulated
-from lagc_jax.delays.families import Scaled
+from lagc_jax.delays.scaled import Scaled
 from lagc_jax.timeline import job_table
 
 KEY, M, K, R = jax.random.key(0), 4, 5, 3

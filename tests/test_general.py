@@ -1,11 +1,14 @@
 """Problems from a loss function against the regressions in closed form."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lagc_jax as lj
+from lagc_jax.problems._arrays import draw_samples
 
 M, N, D = 6, 5, 3
 
@@ -19,6 +22,11 @@ def data():
 def squares(theta, part):
     X, y = part
     return 0.5 * jnp.sum((X @ theta - y) ** 2)
+
+
+def weighted(part, key, batch_size):
+    (X, y), weights = draw_samples(key, part[:2], part[2], batch_size)
+    return X, y, weights
 
 
 def affine_squares(parameters, part):
@@ -159,3 +167,47 @@ def test_start_of_another_structure_is_refused(general):
         lj.descend(general, lj.gd(M), num_iterations=1, theta0={"w": jnp.zeros(D)})
     with pytest.raises(ValueError, match=r"theta0\[1\]=nan is not finite"):
         lj.descend(general, lj.gd(M), num_iterations=1, theta0=jnp.array([0.0, jnp.nan, 0.0]))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Model:
+    """Parameters as equinox or flax keep them: nested, some of them lists."""
+
+    layers: list
+    head: dict
+
+
+def test_a_nested_model_learns_from_partitions_of_unequal_size():
+    """Filling has weight zero; gradients are those of the samples that there are, by hand."""
+    rng = np.random.default_rng(0)
+    sizes = [4, 1, 3]
+    X = [rng.normal(size=(n, 2)) for n in sizes]
+    y = [rng.normal(size=n) for n in sizes]
+    padded = np.zeros((3, 4, 2)), np.full((3, 4), 9.0), np.zeros((3, 4))
+    for m, n in enumerate(sizes):
+        for array, own in zip(padded, (X[m], y[m], np.ones(n)), strict=True):
+            array[m, :n] = own
+    start = Model([rng.normal(size=(2, 2)), np.zeros(2)], {"out": {"w": rng.normal(size=2)}})
+
+    def loss(model, part):
+        X, y, weights = part
+        hidden = X @ model.layers[0] + model.layers[1]
+        return 0.5 * jnp.sum(weights * (hidden @ model.head["out"]["w"] - y) ** 2)
+
+    problem = lj.problems.general_problem(
+        loss, padded, start, optimum=0.0, smoothness=np.ones(3), sampler=weighted
+    )
+    W, b, w = start.layers[0], start.layers[1], start.head["out"]["w"]
+    for m, found in enumerate(problem.group_gradients(3)(problem.flatten(start))):
+        error = (X[m] @ W + b) @ w - y[m]
+        model = problem.unflatten(found)
+        np.testing.assert_allclose(model.layers[0], np.outer(X[m].T @ error, w), rtol=1e-12)
+        np.testing.assert_allclose(model.layers[1], error.sum() * w, rtol=1e-12)
+        np.testing.assert_allclose(
+            model.head["out"]["w"], (X[m] @ W + b).T @ error, rtol=1e-12, atol=1e-14
+        )
+    noisy = lj.problems.minibatch(problem, 2, jax.random.key(0))
+    path = lj.descend(noisy, lj.gd(3), num_iterations=200, step_size=0.02, theta0=start)
+    assert path.gap[-1] < path.gap[0]
+    assert isinstance(path.theta, Model)

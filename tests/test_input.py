@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lagc_jax as lj
+from lagc_jax.delays.contract import check_draws
 from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs
 
 NAN, INF = float("nan"), float("inf")
@@ -388,6 +389,17 @@ def test_times_of_ones_own_are_checked(small, delays, words):
     simulate(small, delays=OwnTimes(1.0))
     with pytest.raises(ValueError, match=words):
         simulate(small, delays=delays)
+
+
+def test_times_of_ones_own_are_looked_at_once_an_object(monkeypatch):
+    asked, draw = [], OwnTimes.sample_chunk
+    count = lambda self, *arguments: asked.append(self.value) or draw(self, *arguments)  # noqa: E731
+    monkeypatch.setattr(OwnTimes, "sample_chunk", count)
+    one, other = OwnTimes(1.0), OwnTimes(2.0)
+    for delays in (one, one, other, one):
+        check_draws(delays, 4)
+    check_draws(one, 5)
+    assert asked == [1.0, 2.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete
+from lagc_jax._checks import concrete
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.contract import check_source
 from lagc_jax.delays.stragglers import Bursty, Wrapper, check_chain
 
 
@@ -46,9 +45,7 @@ class OnOff(Wrapper):
     come: ArrayLike
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
-        for name in ("leave", "come"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+        super().__post_init__()
         check_chain(leave=self.leave, come=self.come)
 
     @property
@@ -88,7 +85,7 @@ class Roster(Wrapper):
     present: Any
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
+        super().__post_init__()
         if (known := concrete(self.present)) is None:
             return
         if known.ndim != 2 or not known.size or not np.isin(known, (0, 1)).all():

@@ -1,5 +1,8 @@
 """What a user gives as computing times, checked before anything is traced."""
 
+import weakref
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -23,9 +26,42 @@ def as_source(delays: Any) -> Any:
             "scale a worker"
         )
     if is_distribution(delays) and not hasattr(type(delays), "sample_chunk"):
-        return tabulate(delays)
+        return _tabulated(delays)
     check_source(delays)
     return delays
+
+
+def _tabulated(distribution: Any) -> Any:
+    """`tabulate`, once for equal frozen distributions of scipy's own."""
+    law = getattr(distribution, "dist", None)
+    if type(law).__module__ != "scipy.stats._continuous_distns" or hasattr(law, "_hpdf"):
+        return tabulate(distribution)
+    values = (*distribution.args, *sorted(distribution.kwds.items()))
+    key = type(law), law.a, law.b, values
+    try:
+        hash(key)
+    except TypeError:  # arrays, which `tabulate` refuses
+        return tabulate(distribution)
+    return _tabulate_once(_Alike(key, distribution))
+
+
+class _Alike:
+    """A distribution that equals those of the same key."""
+
+    def __init__(self, key: Any, distribution: Any) -> None:
+        """Keep both."""
+        self.key, self.distribution = key, distribution
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Alike) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@lru_cache(maxsize=64)
+def _tabulate_once(alike: _Alike) -> Any:
+    return tabulate(alike.distribution)
 
 
 def check_source(delays: Any, family: bool = False) -> None:
@@ -64,11 +100,27 @@ def check_source(delays: Any, family: bool = False) -> None:
         )
 
 
+# Sources that `check_draws` has looked at, by object and number of workers.
+_LOOKED_AT: dict[tuple[int, int], weakref.ref] = {}
+
+
 def check_draws(delays: TimeSource, num_workers: int) -> None:
-    """Draw a chunk from a class of the user's own; raise ValueError for what are no times."""
-    kind = type(delays)
+    """Draw a chunk from a class of the user's own; raise ValueError for what are no times.
+
+    An object is looked at once for a number of workers.
+    """
+    kind, place = type(delays), (id(delays), num_workers)
     if kind.__module__.partition(".")[0] == "lagc_jax":
         return
+    if place in _LOOKED_AT and _LOOKED_AT[place]() is delays:
+        return
+    _look_at_draws(delays, num_workers)
+    with suppress(TypeError):  # with slots it cannot be told from a later object in its place
+        _LOOKED_AT[place] = weakref.ref(delays, lambda _: _LOOKED_AT.pop(place, None))
+
+
+def _look_at_draws(delays: TimeSource, num_workers: int) -> None:
+    kind = type(delays)
     shape = (2, 1, num_workers)
     asked = f"`sample_chunk(key, chunk, shape={shape})` of delays={kind.__name__}"
     try:

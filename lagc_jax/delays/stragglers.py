@@ -28,6 +28,13 @@ class Wrapper(TimeSource, Protocol):
 
     delays: TimeSource
 
+    def __post_init__(self) -> None:
+        """Take a distribution of scipy's as well, and lists as arrays."""
+        object.__setattr__(self, "delays", as_source(self.delays))
+        for name, value in vars(self).items():
+            if name != "delays":
+                object.__setattr__(self, name, as_leaf(value))
+
     @property
     def dtype(self) -> np.dtype:
         return self.delays.dtype
@@ -102,9 +109,7 @@ class Bursty(Wrapper):
     leave: ArrayLike
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delays", as_source(self.delays))
-        for name in ("slowdown", "enter", "leave"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+        super().__post_init__()
         positive("slowdown", self.slowdown)
         check_chain(enter=self.enter, leave=self.leave)
 
@@ -215,9 +220,8 @@ class Failures(Wrapper):
     forever: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delays", as_source(self.delays))
+        super().__post_init__()
         for name in ("once", "forever"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
             probability(name, getattr(self, name))
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:

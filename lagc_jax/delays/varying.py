@@ -10,11 +10,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, concrete, finite, positive
+from lagc_jax._checks import concrete, finite, positive
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.delays.contract import check_source
 from lagc_jax.delays.stragglers import Wrapper
 
 
@@ -57,8 +56,7 @@ class Drift(Varying):
     growth: ArrayLike
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
-        object.__setattr__(self, "growth", as_leaf(self.growth))
+        super().__post_init__()
         positive("growth", self.growth)
 
     def factor(self, iteration: Array) -> Array:
@@ -92,9 +90,7 @@ class Diurnal(Varying):
     phase: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        check_source(self.delays)
-        for name in ("amplitude", "period", "phase"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+        super().__post_init__()
         positive("period", self.period)
         finite("phase", self.phase)
         finite("amplitude", self.amplitude)

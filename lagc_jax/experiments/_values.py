@@ -143,6 +143,8 @@ PARAMETERS: dict[str, Reader] = {
     "num_features": whole_number,
     "num_rows": whole_number,
     "batch_size": whole_number,
+    "loss_samples": whole_number,
+    "alpha": _positive,
     "growth": _positive,
     "spread": _positive,
     "noise": _not_negative,

@@ -1,8 +1,8 @@
-"""Problems that a grid file describes: generated ones, and tables."""
+"""Problems that a grid file describes: generated ones, tables, and images."""
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import jax
 from lagc_jax._keys import fold_in, make_key
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.data import load_csv
+from lagc_jax.problems.images import image_problem, load_images
 from lagc_jax.problems.linear import (
     gaussian_linear_regression,
     linear_regression,
@@ -56,36 +57,91 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class CsvProblem:
-    """The regression of a column of a table on the others; a change of the file is refused."""
+class _OfFile:
+    """A problem of a file's samples; a change of the file is refused."""
 
     folder: Path = field(compare=False)
     file: str
-    target: str | None
     sha256: str = field(init=False)
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
-        X, _ = load_csv(self.folder / self.file, 1, self.target)
+        object.__setattr__(self, "rows", self._count())
         object.__setattr__(self, "sha256", self._digest())
-        object.__setattr__(self, "rows", X.shape[1])
+
+    def _count(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / self.file
 
     def _digest(self) -> str:
-        return hashlib.sha256((self.folder / self.file).read_bytes()).hexdigest()
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def __call__(
-        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None
-    ) -> Problem:
+    def check(self) -> None:
+        """Raise ValueError where the file is another one by now."""
         if self._digest() != self.sha256:
-            raise ValueError(
-                f"{self.folder / self.file} has changed since the grid was read; start anew"
-            )
-        problem = linear_regression(*load_csv(self.folder / self.file, num_workers, self.target))
-        return _sampled(problem, batch_size, make_key(seed))
+            raise ValueError(f"{self.path} has changed since the grid was read; start anew")
 
     def misfit(self, *, num_workers: int, **_: Any) -> str | None:
         """Why it cannot be cut into `M` partitions, None where it can."""
         return "the file has fewer rows than num_workers" if self.rows < num_workers else None
+
+
+@dataclass(frozen=True)
+class CsvProblem(_OfFile):
+    """The regression of a column of a table on the others."""
+
+    target: str | None = None
+
+    def _count(self) -> int:
+        return load_csv(self.path, 1, self.target)[0].shape[1]
+
+    def __call__(
+        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None
+    ) -> Problem:
+        self.check()
+        problem = linear_regression(*load_csv(self.path, num_workers, self.target))
+        return _sampled(problem, batch_size, make_key(seed))
+
+
+@dataclass(frozen=True)
+class ImageProblem(_OfFile):
+    """A convolutional network on images of a file (`load_images`), of `image_problem`."""
+
+    def _count(self) -> int:
+        return len(load_images(self.path).y_train)
+
+    def __call__(
+        self,
+        *,
+        num_workers: int,
+        seed: int = 0,
+        channels: Sequence[int] = (8, 16),
+        hidden: Sequence[int] = (),
+        size: int = 3,
+        activation: str = "relu",
+        l2: float = 0.0,
+        alpha: float | None = None,
+        batch_size: int | None = None,
+        loss_samples: int | None = None,
+    ) -> Problem:
+        self.check()
+        return image_problem(
+            load_images(self.path),
+            num_workers,
+            make_key(seed),
+            channels=channels,
+            hidden=hidden,
+            size=size,
+            activation=activation,
+            l2=l2,
+            alpha=alpha,
+            batch_size=batch_size,
+            loss_samples=loss_samples,
+        )
 
 
 def _sampled(problem: Problem, batch_size: int | None, key: jax.Array) -> Problem:

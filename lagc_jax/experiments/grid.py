@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lagc_jax._checks import finite, positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
-from lagc_jax.delays.availability import OnOff
+from lagc_jax.delays.availability import OnOff, Roster
 from lagc_jax.delays.families import FAMILIES
 from lagc_jax.delays.reading import Reading
 from lagc_jax.delays.stragglers import Bursty, Failures
@@ -37,7 +39,7 @@ from lagc_jax.experiments._values import (
     read_values,
 )
 from lagc_jax.experiments.experiment import STEP_UNITS, Experiment, Vary
-from lagc_jax.experiments.files import CsvProblem, Generated
+from lagc_jax.experiments.files import CsvProblem, Generated, ImageProblem
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.targets import Accuracy, Gap, Iterate, Several, Target
 
@@ -48,6 +50,7 @@ LEFT = ("key", "num_workers", "code", "assignment", "encoding")
 WRAPPERS = {
     "bursty": Bursty,
     "on_off": OnOff,
+    "roster": Roster,
     "failures": Failures,
     "drift": Drift,
     "diurnal": Diurnal,
@@ -252,13 +255,18 @@ def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str,
     kind = table.get("kind", "synthetic")
     given = {k: v for k, v in table.items() if k not in ("kind", "name")}
     if not isinstance(kind, str) or ":" not in kind:
-        read_choice((*Generated.KINDS, "csv"), f"{where} kind", kind)
+        read_choice((*Generated.KINDS, "csv", "images"), f"{where} kind", kind)
     name = read_text(f"{where} name", table.get("name", kind))
-    if kind == "csv":
+    if kind in ("csv", "images"):
         if "file" not in given:
-            raise ValueError(f"file is missing in {where}; give the path of a CSV file")
-        make = CsvProblem(folder, given["file"], given.pop("target", None))
-        return name, _family(where, make, {k: v for k, v in given.items() if k != "file"})
+            what = "a CSV file" if kind == "csv" else "an .npz file"
+            raise ValueError(f"file is missing in {where}; give the path of {what}")
+        file = read_text(f"{where} file", given.pop("file"))
+        if kind == "images":
+            make: Any = ImageProblem(folder, file)
+        else:
+            make = CsvProblem(folder, file, given.pop("target", None))
+        return name, _family(where, make, given)
     make = load_object(f"{where} kind", kind) if ":" in kind else Generated(kind)
     return name, _family(where, make, given)
 
@@ -289,9 +297,27 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
     make, lists = vary.make, dict(vary.values)
     for word, wrapper in WRAPPERS.items():
         if word in table:
-            outer = _family(f"{where} {word}", wrapper, table[word], ("delays",))
+            inner = table[word]
+            if word == "roster":
+                inner = _who_is_there(folder, f"{where} roster", inner)
+            outer = _family(f"{where} {word}", wrapper, inner, ("delays",))
             make, lists = _Around(wrapper, tuple(outer.values), make), lists | outer.values
     return read_text(f"{where} name", table.get("name", family)), Vary(make, **lists)
+
+
+def _who_is_there(folder: Path, where: str, table: dict[str, Any]) -> dict[str, Any]:
+    """The table of a roster as one value, from a file of rows of 0 and 1 if it names one."""
+    given = dict(table)
+    if "file" in given:
+        path = folder / read_text(f"{where} file", given.pop("file"))
+        try:
+            given["present"] = np.loadtxt(path, delimiter=",", ndmin=2).tolist()
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{where} file={path} cannot be read ({error}); give rows of 0 and 1, separated by "
+                f"commas, a row an iteration and a column a worker"
+            ) from None
+    return given | ({"present": [given["present"]]} if "present" in given else {})
 
 
 READING = ("header", *Reading.__annotations__)

@@ -67,7 +67,7 @@ def problems_of(problem: Any, num_workers: int, key: Array) -> dict[str, Problem
 
 def start_gap(problem: Problem, accuracy: float) -> float:
     """Gap at the start; raise ValueError for an accuracy that is not below it."""
-    start = float(jax.jit(problem.gap)(jnp.zeros_like(problem.minimizer)))
+    start = float(jax.jit(problem.gap)(problem.start))
     if not accuracy < start:
         raise ValueError(
             f"accuracy={accuracy} is not below the gap at the start, {start:.6g}; give a smaller "

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from lagc_jax._checks import as_leaf, finite, shaped
@@ -46,6 +47,11 @@ class Problem(Protocol):
     def num_parameters(self) -> int:
         """`d`."""
         return self.minimizer.shape[-1]
+
+    @property
+    def start(self) -> Any:
+        """`theta^0` (d,) of runs that are given none: zeros."""
+        return np.zeros(self.num_parameters, self.minimizer.dtype)
 
     def flatten(self, theta: Any) -> Array:
         """Return parameters in the user's form as a vector (d,); raise ValueError for others."""

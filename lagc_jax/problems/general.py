@@ -34,6 +34,12 @@ class GeneralProblem(Problem):
     minimizer: Array
     optimum: Array
     sampler: Callable[[Any, Array, int], Any] | None = None
+    measured: Any = None  # data that the loss is computed from, where not from all
+    initial: Array | None = None  # where runs start, zeros by default
+
+    @property
+    def start(self) -> Any:
+        return super().start if self.initial is None else self.initial
 
     def flatten(self, theta: Any) -> Array:
         expected = jax.tree.map(np.shape, jax.eval_shape(self.unravel, self.minimizer))
@@ -69,6 +75,11 @@ class GeneralProblem(Problem):
         data = jax.vmap(lambda part, own: sampler(part, own, batch_size))(self.data, keys)
         return replace(self, data=data)
 
+    def few(self, num_samples: int) -> Any:
+        """The data of so many samples of every partition, always the same ones."""
+        draw = jax.jit(lambda problem, key: problem.sample(key, num_samples).data)
+        return draw(self, _keys.make_key(0))
+
     def group_smoothness(self, num_groups: int) -> Array:
         return sum_groups(self.smoothness, num_groups)
 
@@ -76,7 +87,8 @@ class GeneralProblem(Problem):
         return self.loss(theta) - self.optimum
 
     def loss(self, theta: Array) -> Array:
-        return _sum_of_losses(self.loss_fn, self.unravel, theta, self.data)
+        data = self.data if self.measured is None else self.measured
+        return _sum_of_losses(self.loss_fn, self.unravel, theta, data)
 
 
 def general_problem(
@@ -88,6 +100,7 @@ def general_problem(
     strong_convexity: float = math.nan,
     optimum: float | None = None,
     sampler: Callable[[Any, Array, int], Any] | None = None,
+    loss_samples: int | None = None,
 ) -> GeneralProblem:
     """Build a problem from a loss function; its parameters may be any pytree of floats.
 
@@ -103,6 +116,9 @@ def general_problem(
         sampler: pure function from (data of one partition, JAX random key, batch size) to its data
             on a minibatch, whose loss must have the mean of the partition's: let it weigh the
             samples of a uniform minibatch by their number over the batch size.
+        loss_samples: samples of every partition that loss and gap along a path are estimated from,
+            drawn once by the sampler, the same in all runs; all samples by default. Gradients and
+            constants stay those of all.
 
     Constants of groups and the total are sums of the partitions'. The gap is a difference of two
     losses, resolved to their rounding.
@@ -135,7 +151,10 @@ def general_problem(
     # Put, not made by JAX, whose `jax_debug_nans` would stop at one that is not known.
     mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))
     known = constants, constants.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
-    return GeneralProblem(loss, unravel, data, *known, sampler)
+    problem = GeneralProblem(loss, unravel, data, *known, sampler)
+    if loss_samples is None:
+        return problem
+    return replace(problem, measured=problem.few(whole_number("loss_samples", loss_samples)))
 
 
 def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> int:

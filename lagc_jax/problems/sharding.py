@@ -17,7 +17,7 @@ class Shards(NamedTuple):
     """A data set as M partitions of N rows, the shorter ones filled up with rows of zeros.
 
     Attributes:
-        X: (M, N, d) features.
+        X: (M, N, d) features, or images (M, N, h, w, c).
         y: (M, N) targets or labels.
         weights: (M, N) 1 for a row, 0 for filling.
     """
@@ -41,7 +41,7 @@ def shard(
     every precision.
 
     Args:
-        X: features, (S, d).
+        X: features, (S, d), or images (S, h, w, c).
         y: targets or labels, (S,).
         num_workers: `M`, at most S.
         key: a JAX random key.
@@ -63,7 +63,7 @@ def shard(
     finite_data("X", X)
     finite_data("y", y)
     features, targets = np.asarray(X), np.asarray(y)
-    if features.ndim != 2 or targets.shape != features.shape[:1]:
+    if features.ndim < 2 or targets.shape != features.shape[:1]:
         raise ValueError(
             f"X has shape {features.shape} and y has shape {targets.shape}; give (S, d) and (S,)"
         )

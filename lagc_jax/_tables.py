@@ -15,7 +15,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 COUNTS = ("point", "accuracy", "iterations", "communication", "computation", "diverged")
-RESULTS = (*COUNTS, "bits", "timeouts", "reached", "iterate", "gap", "recorded")
+RESULTS = (*COUNTS, "bits", "timeouts", "energy", "reached", "iterate", "gap", "recorded")
 QUANTILE = re.compile(r"(iterations|communication|computation|bits|timeouts)_q[0-9.e+-]+")
 REQUIRED = (*COUNTS, "problem", "scheme", "num_workers", "delays", "time_mean")
 # What a user chooses, and `scheme_*`; the other parameters are the conditions under which it is
@@ -37,6 +37,11 @@ DESIGN = (
 CATEGORIES = ("problem", "delays", "scheme")
 MANY = 0.6  # of the most points of a value that have finite costs
 COSTS: tuple[str, ...] = ("time", "communication", "computation")
+
+
+def costs_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """The costs that figures of a table show: energy too, where it has prices."""
+    return (*COSTS, "energy") if "energy" in table.columns else COSTS
 
 
 def select(

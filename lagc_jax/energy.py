@@ -1,12 +1,50 @@
 """What a run costs its workers in energy: a price of a gradient and one of a message each."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import concrete, not_negative, one_or_each
+from lagc_jax._checks import concrete, not_negative, one_or_each, scalar
 from lagc_jax.costs import accumulate
 from lagc_jax.records import Trajectory
 from lagc_jax.schemes.base import Scheme
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Prices that are the same for all workers: the column `energy` of an experiment's table.
+
+    Args:
+        per_gradient: of a partition gradient.
+        per_message: of a message to or from a worker, of whatever size.
+        per_bit: of a bit that a worker sends.
+
+    Raises:
+        ValueError: for prices that are not single numbers from 0 on.
+
+    >>> float(Energy(per_gradient=2.0, per_message=0.5).of(6.0, 4.0, 128.0))
+    14.0
+    """
+
+    per_gradient: float = 0.0
+    per_message: float = 0.0
+    per_bit: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, price in vars(self).items():
+            not_negative(name, price)
+            scalar(name, price)
+
+    def of(self, computation: Any, communication: Any, bits: Any) -> np.ndarray:
+        """Energy of numbers of gradients, messages and bits; infinite where one is."""
+        priced = zip(vars(self).values(), (computation, communication, bits), strict=True)
+        terms = [(price, np.asarray(count, float)) for price, count in priced]
+        lost = np.any([np.isinf(count) for _, count in terms], axis=0)
+        # A price of 0 times an infinite count is no number.
+        spent = sum(price * np.where(np.isinf(count), 0.0, count) for price, count in terms)
+        return np.where(lost, np.inf, spent)
 
 
 def energy(

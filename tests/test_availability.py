@@ -69,7 +69,7 @@ def test_a_grid_has_workers_that_come_and_go():
 
 
 def test_a_grid_has_a_roster_from_a_file_or_in_place(tmp_path):
-    present = np.array([[1, 0, 1, 1], [1, 1, 1, 0]])
+    present = np.array([[1, 0, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]])
     np.savetxt(tmp_path / "who.csv", present, fmt="%d", delimiter=",")
     tables = {
         "iterations": 3,
@@ -136,6 +136,39 @@ def test_energy_is_the_sum_over_workers():
     loads = lj.schemes.heterogeneous_gc(M, (1.0, 1.0, 2.0, 2.0), 1)
     spent = energy(loads, run(loads), gradient, 0.0)
     np.testing.assert_allclose(spent[1:], np.arange(1, 21) * (gradient @ loads.loads))
+
+
+def test_energy_is_a_column_of_a_table():
+    """Means over the realisations, infinite where a level is not reached; in grids as well."""
+    tables = {
+        "iterations": 30,
+        "realisations": 4,
+        "accuracies": [1.0, 1e-12],
+        "problem": [{"num_features": 5}],
+        "scheme": [
+            {"name": "GD", "num_workers": 4},
+            {"name": "fastest-k", "num_workers": 4, "num_waited": 3},
+        ],
+        "delays": [{"family": "exponential", "rate": 1.0}],
+    }
+    plain = execute(parse_grid(tables).experiment, progress=False)
+    assert "energy" not in plain.columns
+    prices = {"per_gradient": 2.0, "per_message": 0.5, "per_bit": 0.001}
+    grid = parse_grid(tables | {"energy": prices})
+    assert grid.source["energy"] == prices
+    table = execute(grid.experiment, progress=False)
+    expected = 2 * plain.computation + 0.5 * plain.communication + 0.001 * plain.bits
+    np.testing.assert_allclose(table.energy, expected, rtol=1e-12)
+    assert np.isfinite(table.energy[table.reached > 0]).all()
+    assert np.isinf(table.energy[table.reached == 0]).all()
+    for wrong, message in {
+        "much": "energy='much' is no table",
+        (("per_gram", 1.0),): "unknown key 'per_gram' in energy; did you mean 'per_gra",
+        (("per_bit", -1.0),): "per_bit=-1.0 must be",
+    }.items():
+        given = wrong if isinstance(wrong, str) else dict(wrong)
+        with pytest.raises(ValueError, match=message):
+            parse_grid(tables | {"energy": given})
 
 
 def test_bad_input_is_refused():

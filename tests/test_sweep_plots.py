@@ -224,6 +224,21 @@ def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
     assert labels == ["smallest", "diverged", "no point"]
 
 
+def test_energy_has_a_panel_where_it_has_prices(lagc):
+    priced = lagc.assign(energy=2 * lagc["computation"])
+    assert tables.parameters(priced) == tables.parameters(lagc)
+    for figure in (
+        plot_lines(priced, "redundancy"),
+        plot_heat_map(priced, "num_groups", "redundancy"),
+    ):
+        assert len([axis for axis in figure.axes if axis.get_subplotspec()]) % 4 == 0
+    lines = plot_lines(priced, "redundancy").axes[3]
+    assert lines.get_ylabel() == "Energy"
+    shown = np.concatenate([line.get_ydata() for line in lines.lines])
+    finite = priced["energy"][np.isfinite(priced["energy"])]
+    assert np.isin(finite, shown).all()
+
+
 def test_more_than_six_lines_over_one_number_have_a_bar_of_colours(lagc):
     many = pd.concat([lagc.assign(xi=xi, point=1000 * i) for i, xi in enumerate(range(1, 9))])
     many["point"] += np.arange(len(many))

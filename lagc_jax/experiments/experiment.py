@@ -15,6 +15,7 @@ from jax import Array
 
 from lagc_jax._checks import one_axis, positive, probability, whole_number
 from lagc_jax._keys import make_key, one_key
+from lagc_jax.energy import Energy
 from lagc_jax.targets import Gap, Target
 
 
@@ -102,6 +103,7 @@ class Experiment:
         starts: `theta^0` by the name of the problem; zeros by default.
         quantiles: (Q,) levels.
         sampler: as for `simulate`.
+        energy: prices of gradients, messages and bits, for a column of energy; none by default.
         key: a JAX random key, by default that of seed 0.
 
     Raises:
@@ -120,6 +122,7 @@ class Experiment:
     starts: Mapping[str, Any] = field(default_factory=dict)
     quantiles: Sequence[float] = (0.05, 0.5, 0.95)
     sampler: str | None = None
+    energy: Energy | None = None
     key: Array | None = None
 
     def __post_init__(self) -> None:
@@ -130,6 +133,8 @@ class Experiment:
                 raise ValueError(f"{name}={getattr(self, name)!r}; give a dict from names to them")
         one_axis("step_sizes", self.step_sizes, 1)
         positive("step_sizes", self.step_sizes)
+        if not isinstance(self.energy, Energy | None):
+            raise ValueError(f"energy={self.energy!r} is none; give lagc_jax.energy.Energy(..)")
         one_axis("quantiles", self.quantiles)
         probability("quantiles", self.quantiles)
         if self.step_unit not in STEP_UNITS:
@@ -149,4 +154,5 @@ class Experiment:
         return [
             *(self.num_iterations, self.num_realisations, self.target, self.step_unit),
             *(dict(self.starts), tuple(self.quantiles), self.sampler, self.key),
+            *(() if self.energy is None else (self.energy,)),
         ]

@@ -7,6 +7,7 @@ each a value or a list of values; a file may name constructors of its user's by 
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lagc_jax._checks import finite, positive, probability, whole_number
+from lagc_jax._checks import finite, not_negative, positive, probability, whole_number
 from lagc_jax._keys import make_key
 from lagc_jax.clock import SAMPLERS
 from lagc_jax.cluster import Cluster, Link
@@ -24,6 +25,7 @@ from lagc_jax.delays.reading import Reading
 from lagc_jax.delays.stragglers import Bursty, Failures
 from lagc_jax.delays.traces import Trace
 from lagc_jax.delays.varying import Diurnal, Drift
+from lagc_jax.energy import Energy
 from lagc_jax.experiments._values import (
     PARAMETERS,
     Reader,
@@ -73,6 +75,14 @@ class Grid(NamedTuple):
     source: dict[str, Any]
 
 
+def _read_energy(name: str, value: Any) -> Energy:
+    """Prices of a table."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}={value!r} is no table; give {name} = {{ per_gradient = 1.0 }}")
+    _check_keys(name, value, [price.name for price in fields(Energy)])
+    return Energy(**{key: read_number(not_negative, key, price) for key, price in value.items()})
+
+
 SETTINGS: dict[str, tuple[Reader, Any]] = {
     "seed": (read_seed, 0),
     "iterations": (whole_number, inspect.Parameter.empty),
@@ -86,6 +96,7 @@ SETTINGS: dict[str, tuple[Reader, Any]] = {
     "starts": (read_starts, {}),
     "quantiles": (partial(read_number, probability), [0.05, 0.5, 0.95]),
     "sampler": (partial(read_choice, SAMPLERS), None),
+    "energy": (_read_energy, None),
     "points_per_block": (whole_number, 256),
 }
 
@@ -95,11 +106,11 @@ def read_grid(path: str | Path) -> Grid:
 
     Args:
         path: the file: settings (`seed`, `iterations`, `realisations`, `precision`, `step_unit`,
-            `quantiles`, `sampler`, `points_per_block`; what is to be reached: `accuracies`, that is
-            gaps, `levels` of what a function `record = "module:name"` gives, `iterates`; `starts`,
-            a table of import paths or lists by the names of problems) and any number of
-            `[[problem]]`, `[[scheme]]`, `[[delays]]` and `[[cluster]]`, in which every parameter is
-            a value or a list of them.
+            `quantiles`, `sampler`, `points_per_block`; `energy`, a table of prices; what is to be
+            reached: `accuracies`, that is gaps, `levels` of what a function
+            `record = "module:name"` gives, `iterates`; `starts`, a table of import paths or lists
+            by the names of problems) and any number of `[[problem]]`, `[[scheme]]`, `[[delays]]`
+            and `[[cluster]]`, in which every parameter is a value or a list of them.
 
     Raises:
         ValueError: for a file that is missing or no TOML, an unknown key (the nearest right name is
@@ -169,6 +180,7 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
         starts=settings["starts"],
         quantiles=settings["quantiles"],
         sampler=settings["sampler"],
+        energy=settings["energy"],
         key=make_key(settings["seed"]),
     )
     source = {
@@ -176,7 +188,7 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
         for name, value in settings.items()
         if name in tables or value not in (None, (), {})
     }
-    as_written = (*TABLES, "record", "starts")
+    as_written = (*TABLES, "record", "starts", "energy")
     source |= {name: tables[name] for name in as_written if name in tables}
     return Grid(experiment, settings["precision"], settings["points_per_block"], source)
 

@@ -19,6 +19,7 @@ def result_columns(experiment: Experiment) -> list[str]:
     names += ["reached", *COUNTS, "time_mean", "time_standard_error"]
     names += [f"time_{q}" for q in quantiles] + ["time_expected", "time_variance"]
     names += [f"{cost}_{q}" for cost in COUNTS for q in quantiles] + ["diverged"]
+    names += ["energy"] if experiment.energy is not None else []
     names += ["gap"] if _shows_gap(target) else []
     return names + (["recorded"] if target.record is not None else [])
 
@@ -34,6 +35,9 @@ def result_rows(experiment: Experiment, outcome: Outcome) -> dict[str, np.ndarra
         *(each for name in COUNTS for each in np.asarray(getattr(costs, name).quantiles).T),
         np.full(np.shape(target.levels), outcome.diverged),
     ]
+    if experiment.energy is not None:
+        spent = (costs.computation.mean, costs.communication.mean, costs.bits.mean)
+        columns.append(experiment.energy.of(*spent))
     columns += [outcome.gap] if _shows_gap(target) else []
     columns += [outcome.recorded] if target.record is not None else []
     named = zip(result_columns(experiment), columns, strict=True)

@@ -36,7 +36,7 @@ NAMES = {
     "scheme_bits": "Bits b of a coordinate",
 }
 MARKS = "os^vDPX*"
-LABELS: dict[str, str] = dict(zip(COSTS, COST_NAMES.values(), strict=True))
+LABELS: dict[str, str] = dict(zip(COSTS, COST_NAMES.values(), strict=True)) | {"energy": "Energy"}
 
 
 def groups_of(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:

@@ -71,11 +71,11 @@ def gaps(column: pd.Series) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def make_panels(rows: int, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure of the width of a page and its axes (rows, 3)."""
+def make_panels(rows: int, height: float, columns: int = len(COSTS)) -> tuple[Figure, np.ndarray]:
+    """A figure of the width of a page and its axes (rows, columns)."""
     size = (PAGE_WIDTH, 0.8 + height * rows)
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, len(COSTS), squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def set_scale(axis: Axis, values: np.ndarray, ticks: bool = False) -> None:

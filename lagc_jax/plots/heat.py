@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from lagc_jax._tables import COSTS, free_parameters, show, values_of
+from lagc_jax._tables import costs_of, free_parameters, show, values_of
 from lagc_jax.plots._names import axis_name, cost_label, groups_of
 from lagc_jax.plots._panels import (
     MAX_ROWS,
@@ -67,8 +67,9 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
         rows, notes = drawable(groups_of(table, others), (x, y))
         table = pd.concat([cells for _, cells in rows])
         ticks = values_of(table[x]), values_of(table[y])
-        figure, panels = make_panels(len(rows), 1.5)
-        for column, cost in zip(panels.T, COSTS, strict=True):
+        costs = costs_of(table)
+        figure, panels = make_panels(len(rows), 1.5, len(costs))
+        for column, cost in zip(panels.T, costs, strict=True):
             norm, extend = _norm(table[cost])
             for axis, (name, cells) in zip(column, rows, strict=True):
                 found |= _draw_map(axis, cells, (x, y), ticks, cost, norm)

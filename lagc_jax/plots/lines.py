@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from lagc_jax._tables import (
-    COSTS,
+    costs_of,
     count_combinations,
     free_parameters,
     is_choice,
@@ -77,15 +77,16 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
     rows, notes = drawable(rows)
     found = set()
     with matplotlib.rc_context(STYLE):
-        figure, panels = make_panels(len(rows), 1.9)
+        costs = costs_of(table)
+        figure, panels = make_panels(len(rows), 1.9, len(costs))
         for panel, (name, world) in zip(panels, rows, strict=True):
             lines = [
                 (_extend(line, world[x], x), styles[label])
                 for label, line in groups_of(world, by_series)
             ]
-            marks = _draw_lines(panel, lines, x, band=bar is None)
+            marks = _draw_lines(panel, lines, x, costs, band=bar is None)
             found |= set(marks)
-            for axis, cost in zip(panel, COSTS, strict=True):
+            for axis, cost in zip(panel, costs, strict=True):
                 columns = ["middle", "low", "high", "mean"] if cost == "time" else [cost]
                 set_scale(axis.yaxis, world[columns].to_numpy(float))
                 set_scale(axis.xaxis, world[x].to_numpy(float), ticks=True)
@@ -171,13 +172,17 @@ def _extend(line: pd.DataFrame, everywhere: pd.Series, x: str) -> pd.DataFrame:
 
 
 def _draw_lines(
-    panel: np.ndarray, lines: Sequence[tuple[pd.DataFrame, dict[str, Any]]], x: str, band: bool
+    panel: np.ndarray,
+    lines: Sequence[tuple[pd.DataFrame, dict[str, Any]]],
+    x: str,
+    costs: Sequence[str],
+    band: bool,
 ) -> dict[str, int]:
     """Draw all lines of a row of panels; return the states of their gaps and the marks' height."""
     heights: dict[str, int] = {}
     for line, style in lines if band else ():
         _draw_band(panel[0], line, x, style["color"])
-    for axis, cost in zip(panel, ("middle", *COSTS[1:]), strict=True):
+    for axis, cost in zip(panel, ("middle", *costs[1:]), strict=True):
         above: Counter[float] = Counter()
         drawn = [pd.Series(gaps(line[cost]), line[x]) for line, _ in lines]
         for i, (line, style) in enumerate(lines):

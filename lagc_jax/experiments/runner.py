@@ -64,12 +64,12 @@ def run(
         `redundancy`, `xi`, `memory`, `trigger`, arguments of a `Vary`, `step_size`, `delays` and
         its parameters, `cluster` and its, `problem_*`. The level: `accuracy` or `iterate`. What it
         took to reach it, `inf` where it was not: means over the realisations of `iterations`,
-        `communication`, `computation`, `bits` and `timeouts`, and of `energy` if it has prices; of the
-        time `time_mean`, `time_standard_error`, quantiles `time_q*`, and exactly, NaN where they
-        are not known, `time_expected` and `time_variance`; quantiles of the other costs but energy. `reached` and `diverged`
-        are shares of the realisations. With `Iterate` there is `gap`, with a record `recorded`:
-        means over the realisations that reach the level, NaN where none does. Of `Several` targets
-        each has its column of levels, NaN in the rows of the others.
+        `communication`, `computation`, `bits` and `timeouts`, and of `energy` if it has prices; of
+        the time `time_mean`, `time_standard_error`, quantiles `time_q*`, and exactly, NaN where
+        they are not known, `time_expected` and `time_variance`; quantiles of the counts.
+        `reached` and `diverged` are shares of the realisations. With `Iterate` there is `gap`, with
+        a record `recorded`: means over the realisations that reach the level, NaN where none does.
+        Of `Several` targets each has its column of levels, NaN in the rows of the others.
 
     Raises:
         ValueError: for what `simulate_batch` refuses, no possible combination, more memory than

@@ -33,7 +33,7 @@ def as_source(delays: Any) -> Any:
 
 def _tabulated(distribution: Any) -> Any:
     """`tabulate`, once for equal frozen distributions of scipy's own."""
-    law = getattr(distribution, "dist", None)
+    law: Any = getattr(distribution, "dist", None)
     if type(law).__module__ != "scipy.stats._continuous_distns" or hasattr(law, "_hpdf"):
         return tabulate(distribution)
     values = (*distribution.args, *sorted(distribution.kwds.items()))

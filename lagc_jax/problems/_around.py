@@ -33,9 +33,12 @@ class Around(Problem):
     strong_convexity = _inner("strong_convexity")
     minimizer = _inner("minimizer")
     optimum = _inner("optimum")
-    start = _inner("start")
     num_partitions = _inner("num_partitions")
     num_parameters = _inner("num_parameters")
+
+    @property
+    def start(self) -> Any:
+        return self.problem.start
 
     def flatten(self, theta: Any) -> Array:
         return self.problem.flatten(theta)

@@ -1,12 +1,13 @@
 """Compare servers that do not wait for all, beside what their papers claim.
 
-A regression with minibatches, twelve workers, three laws of their times; every scheme with the step
-size that serves it best.
+A regression with minibatches, twelve workers, three laws of their times, and two more for codes
+over rounds; every scheme with the step size that serves it best.
 """
 
 from pathlib import Path
 
 import jax
+import pandas as pd
 from common import Parser, Run, configure_jax, count, option, run_script, whole
 
 from lagc_jax import _tables as tables
@@ -37,19 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(str(error))
     key, sizes = jax.random.key(args.seed), (args.iterations, args.realisations)
-    chosen = waiting.schemes(), waiting.laws()
-    found = run(waiting.experiment(key, *chosen, ACCURACY, *sizes))
-    table = waiting.table_frame(found)
+    parts = (
+        (waiting.schemes(), waiting.laws()),
+        (waiting.coded_schemes(), waiting.bursty_laws()),
+    )
+    found = [run(waiting.experiment(key, *chosen, ACCURACY, *sizes)) for chosen in parts]
+    table = pd.concat([waiting.table_frame(each) for each in found], ignore_index=True)
     claims = waiting.claims_frame(table)
     paths = [args.out / name for name in ("waiting.csv", "waiting_claims.csv", "waiting.md")]
     table.to_csv(paths[0], index=False)
     claims.to_csv(paths[1], index=False)
     by_law = table.pivot(index="scheme", columns="delays", values="time")
-    by_law = by_law.loc[list(chosen[0]), list(chosen[1])].round(1).reset_index()
+    shown_times = [by_law.loc[list(one), list(laws)].round(1).reset_index() for one, laws in parts]
     shown = claims.drop(columns=["value", "other value"])
     shown["ratio"] = shown["ratio"].map("{:.2g}".format)
     shown["holds"] = claims["holds"].map(verdict)
-    text = f"{tables.markdown(by_law)}\n{tables.markdown(shown)}"
+    text = "\n".join(map(tables.markdown, (*shown_times, shown)))
     paths[2].write_text(text)
     print(text)
     this.report(paths)

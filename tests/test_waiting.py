@@ -23,7 +23,8 @@ def test_the_table_takes_the_best_step_size_and_the_final_gap_of_one():
 
 
 def test_every_claim_is_about_schemes_and_laws_that_are_run():
-    names, laws = waiting.schemes(), waiting.laws()
+    names = waiting.schemes() | waiting.coded_schemes()
+    laws = waiting.laws() | waiting.bursty_laws()
     for claim in waiting.CLAIMS:
         assert {claim.scheme, claim.than} <= names.keys()
         assert claim.law in laws

@@ -14,6 +14,8 @@ from jax import Array
 
 from lagc_jax._keys import fold_in
 from lagc_jax.delays.base import Exponential, Pareto, TimeSource
+from lagc_jax.delays.families import ShiftedExponential
+from lagc_jax.delays.stragglers import Bursty
 from lagc_jax.experiments.claims import claims_table, decide
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.problems.base import Problem
@@ -34,6 +36,7 @@ from lagc_jax.schemes.asynchronous import (
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gc, gd
 from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
+from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.targets import Gap, Iterate, Several
 
 M = 12  # workers
@@ -93,6 +96,16 @@ CLAIMS = (
         *("Ferdinand et al. 2019", "what is done in a time beats minibatches of all workers"),
         *("unequal", "anytime", "minibatch SGD"),
     ),
+    *(
+        Claim("Krishnan et al. 2023", f"{text} {than}", law, scheme, than)
+        for law in ("bursts", "independent")
+        for scheme, than, text in (
+            ("SR-SGC", "GC in rounds", "selective repetition is no slower than the same load of"),
+            ("SR-SGC", "GC of 2", "selective repetition is no slower than the same load of"),
+            ("M-SGC", "GC of 2", "multiplexed coding, of a lower load, is no slower than"),
+            ("M-SGC", "minibatch SGD", "multiplexed coding is no slower than"),
+        )
+    ),
 )
 
 
@@ -128,6 +141,26 @@ def schemes() -> dict[str, Scheme]:
         "cyclic": cyclic_schedule(M, 3),
         "staircase": staircase_schedule(M, 3),
         "anytime": anytime(M, allotted, 8),
+    }
+
+
+def bursty_laws() -> dict[str, TimeSource]:
+    """Times of workers that are slow for two iterations on average, and of independent ones."""
+    good = ShiftedExponential(1.0, 10.0)
+    return {
+        "bursts": Bursty(good, slowdown=5.0, enter=0.04, leave=0.5),
+        "independent": Exponential(1.0),
+    }
+
+
+def coded_schemes() -> dict[str, Scheme]:
+    """Codes over rounds, and codes of single rounds of their load."""
+    return {
+        "minibatch SGD": gd(M),
+        "GC of 2": gc(M, 2),
+        "GC in rounds": round_gc(M, 2),
+        "SR-SGC": sr_sgc(M, burst=2, window=3, num_stragglers=2),
+        "M-SGC": m_sgc(M, burst=2, window=5, num_stragglers=4),
     }
 
 

@@ -1,11 +1,12 @@
 """Checks made once, at the public door: each names the argument, its value and the remedy."""
 
+import inspect
 import math
 import operator
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -165,6 +166,29 @@ def check_part(name: str, part: Any, kind: type, remedy: str) -> None:
         raise ValueError(f"{name}={part!r} is no {kind.__name__} ({why}); give {remedy}")
 
 
+def takes(name: str, function: Callable, *arguments: str) -> None:
+    """Raise ValueError unless a function of the user's own can be called with these arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        if callable(function):
+            return  # compiled code does not tell
+        raise ValueError(f"{name}={function!r} is no function; give one") from None
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        wanted = ", ".join(arguments)
+        raise ValueError(f"{name} takes {signature}; let it take ({wanted})") from None
+
+
+def takes_as(name: str, own: Any, kind: type, *methods: str) -> None:
+    """Raise ValueError unless an object's methods take what those of its protocol do."""
+    for method in methods:
+        promised = list(inspect.signature(getattr(kind, method)).parameters.values())[1:]
+        needed = (each.name for each in promised if each.default is each.empty)
+        takes(f"`{method}` of {name}", getattr(own, method), *needed)
+
+
 def hashable(name: str, value: T, remedy: str) -> T:
     """Return `value`, on which programs are keyed; raise ValueError if it has no hash."""
     try:
@@ -185,4 +209,6 @@ def check_record(record: Any) -> None:
     """Raise ValueError unless `record` is a function, or None."""
     if record is not None and not callable(record):
         raise ValueError(f"record={record!r} is no function; give one of an iterate to arrays")
+    if record is not None:
+        takes("record", record, "theta")
     hashable("record", record, "give a function")

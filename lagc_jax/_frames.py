@@ -32,6 +32,16 @@ def frame(columns: Mapping[str, Any], leading: bool, index: str) -> "pd.DataFram
     return pd.DataFrame(numbers | {name: spread(values) for name, values in arrays.items()})
 
 
+def path_frame(gap: Any, selected: Any) -> "pd.DataFrame":
+    """A row an iterate: its gap (.., K+1), and how often groups (.., K, G) have uploaded.
+
+    Of vmapped paths `run` counts.
+    """
+    sent = np.cumsum(np.asarray(selected).sum(-1), axis=-1)
+    uploads = np.concatenate([np.zeros_like(sent[..., :1]), sent], axis=-1)
+    return frame({"gap": gap, "uploads": uploads}, np.ndim(gap) > 1, "iterate")
+
+
 def save(record: Any, path: str | Path) -> None:
     """Write a NamedTuple of arrays, and of nested dicts, lists and tuples of them, as `.npz`."""
     arrays: dict[str, np.ndarray] = {}

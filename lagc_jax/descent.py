@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import check_record, positive
 from lagc_jax._display import readable
+from lagc_jax._frames import path_frame
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
@@ -230,6 +231,10 @@ class Path(NamedTuple):
     theta: Any
     diverged: Array
     recorded: Any = None
+
+    def to_frame(self) -> Any:
+        """A `pandas.DataFrame`, a row an iterate: its gap, and groups that have uploaded."""
+        return path_frame(self.gap, self.selected)
 
 
 def descend(

@@ -12,13 +12,16 @@ server knows as well, and uploads the few largest entries of what is missing:
 
 # %% The rule.
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from common import configure_jax, run_script
+from matplotlib.figure import Figure
 
 import lagc_jax
+from lagc_jax.plots.paper import save_drawing
 from lagc_jax.schemes.rules import FLOAT_BITS, Gradients, Proposal, Round, Rule
 
 
@@ -54,7 +57,10 @@ def ef21(num_workers: int, kept: int) -> lagc_jax.Scheme:
 
 # %% Beside gradient descent: four entries of fifty, the same path length, a fraction of the bits.
 def main() -> None:
-    """Run both and print what they took."""
+    """Run both, print what they took, and draw the gap against what was sent."""
+    figure = Figure(figsize=(3.5, 2.6), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xscale="log", yscale="log", xlabel="Bits sent to the server", ylabel="Optimality gap")
     problem = lagc_jax.synthetic_linear_regression(jax.random.key(0), num_workers=12)
     step_size = 0.25 / float(problem.total_smoothness)
     for name, scheme in {"GD": lagc_jax.gd(12), "EF21": ef21(12, kept=4)}.items():
@@ -66,8 +72,13 @@ def main() -> None:
             num_iterations=4000,
             step_size=step_size,
         )
+        axis.plot(run.bits[1:], run.gap[1:], label=name)
         cost = lagc_jax.complexity(run, 1e-4)
         print(f"{name}: {cost.iterations:g} iterations, {cost.bits:.3g} bits to a gap of 1e-4")
+    axis.legend()
+    out = Path("results")
+    out.mkdir(exist_ok=True)
+    print("Drawn:", *save_drawing(figure, out / "own_scheme"))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,10 @@ def test_steps_one_at_a_time_make_the_same_path(name):
     scheme, data = SCHEMES[name], PROBLEMS["linear, gram"](1)
     problem, expected = make_problem(data), reference_path(data, scheme)
     whole, gap = lj.descend(problem, scheme, num_iterations=K), jax.jit(problem.gap)
+    frame = whole.to_frame()
+    assert frame["iterate"].tolist() == list(range(K + 1))
+    np.testing.assert_array_equal(frame["gap"], whole.gap)
+    np.testing.assert_array_equal(np.diff(frame["uploads"], prepend=0)[1:], whole.selected.sum(-1))
     state = lj.init(problem, scheme)
     for k in range(K):
         state = STEPPING(problem, scheme, state)

@@ -380,7 +380,10 @@ class NoChunk(OwnTimes):
     ("delays", "words"),
     [
         (OwnTimes(-1.0), r"OwnTimes holds -1.0; give times that are not negative"),
-        (NoChunk(1.0), r"NoChunk fails .*define it with these arguments"),
+        (
+            NoChunk(1.0),
+            r"`sample_chunk` of .*NoChunk takes \(key\); let it take \(key, chunk, shape\)",
+        ),
         (OwnTimes(np.nan), r"OwnTimes holds nan; give"),
         (OwnTimes(1.0, (3,)), r"OwnTimes has shape \(3,\); give \(2, 1, 4\)"),
     ],
@@ -412,6 +415,10 @@ def test_times_of_ones_own_are_looked_at_once_an_object(monkeypatch):
         (lambda p: lj.simulate(p, lj.gd(4), lj.Exponential(1), KEY, num_iterations=1, cluster=1.0),
          "cluster=1.0 is no Cluster; give"),
         (lambda p: lj.Vary("lag", xi=1.0), "make='lag' cannot be called; give a constructor"),
+        (lambda p: lj.Vary(lj.lag, num_workers=4, x=1.0),
+         "'x' is no argument of lag; did you mean 'xi'"),
+        (lambda p: lj.descend(p, lj.gd(4), num_iterations=1, record=lambda: 0),
+         r"record takes \(\); let it take \(theta\)"),
         (lambda p: lj.Experiment(problems={"p": p}, schemes={"s": lj.gd(4)}, num_iterations=1,
                                  delays={"d": lj.Exponential(1)}, target=1e-3),
          r"target=0.001 is none; give Gap"),

@@ -343,6 +343,26 @@ WRONG = [
 ]  # fmt: skip
 
 
+def test_methods_of_ones_own_that_take_other_arguments_are_refused():
+    class Short(Own):
+        def propose(self, gradients, round):
+            return None
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Early(lj.Decoding):
+        def wait(self):
+            return None
+
+    words = r"`propose` of trigger='Short' takes .*; let it take \(gradients, round, notes\)"
+    with pytest.raises(ValueError, match=words):
+        descend(lj.lag(M, trigger=Short()), PROBLEM, ALPHA)
+    scheme = lj.Scheme(M, 1, 1, decoding=Early())
+    words = r"`wait` of decoding=Early takes \(\); let it take \(arrival\)"
+    with pytest.raises(ValueError, match=words):
+        lj.simulate(PROBLEM, scheme, EXPONENTIAL, jax.random.key(0), num_iterations=K)
+
+
 @pytest.mark.parametrize(("parts", "message"), WRONG)
 def test_a_rule_that_gives_the_wrong_thing_is_told_what_to_give(parts, message):
     with pytest.raises(ValueError, match=message):
@@ -404,6 +424,13 @@ def test_bad_input_is_refused():
         lj.schemes.cada(M, 1.0, trigger="cada3")
     assert Laq(UniformGrid(3)) == Laq(UniformGrid(3))
     assert CadaSnapshot() == CadaSnapshot()
+
+
+def test_the_page_on_a_scheme_of_ones_own_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own_scheme.main()
+    assert capsys.readouterr().out.count("bits to a gap") == 2
+    assert sorted(path.suffix for path in (tmp_path / "results").iterdir()) == [".pdf", ".png"]
 
 
 def test_the_page_on_a_scheme_of_ones_own_is_ef21():

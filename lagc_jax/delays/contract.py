@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from lagc_jax._checks import concrete
+from lagc_jax._checks import concrete, takes_as
 from lagc_jax._keys import make_key
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.tabulated import is_distribution, tabulate
@@ -98,6 +98,9 @@ def check_source(delays: Any, family: bool = False) -> None:
             f"delays is a {kind.__name__}, which lacks {', '.join(missing)}; define what "
             f"lagc_jax.delays.{'Delays' if has_law else 'TimeSource'} asks for"
         )
+    if not _ours(kind):
+        methods = ("check", "sample_chunk", *(FAMILY[1:] if has_law else ()))
+        takes_as(f"delays={kind.__name__}", delays, Delays, *methods)
 
 
 # Sources that `check_draws` has looked at, by object and number of workers.
@@ -110,7 +113,7 @@ def check_draws(delays: TimeSource, num_workers: int) -> None:
     An object is looked at once for a number of workers.
     """
     kind, place = type(delays), (id(delays), num_workers)
-    if kind.__module__.partition(".")[0] == "lagc_jax":
+    if _ours(kind):
         return
     if place in _LOOKED_AT and _LOOKED_AT[place]() is delays:
         return
@@ -123,10 +126,7 @@ def _look_at_draws(delays: TimeSource, num_workers: int) -> None:
     kind = type(delays)
     shape = (2, 1, num_workers)
     asked = f"`sample_chunk(key, chunk, shape={shape})` of delays={kind.__name__}"
-    try:
-        drawn = delays.sample_chunk(make_key(0), np.uint32(0), shape)
-    except TypeError as error:
-        raise ValueError(f"{asked} fails ({error}); define it with these arguments") from error
+    drawn = delays.sample_chunk(make_key(0), np.uint32(0), shape)
     if np.shape(drawn) != shape:
         raise ValueError(f"{asked} has shape {np.shape(drawn)}; give {shape}")
     known = concrete(drawn)
@@ -134,6 +134,11 @@ def _look_at_draws(delays: TimeSource, num_workers: int) -> None:
         raise ValueError(
             f"{asked} holds {known[~(known >= 0)][0]}; give times that are not negative"
         )
+
+
+def _ours(kind: type) -> bool:
+    """Whether a class is of this package."""
+    return kind.__module__.partition(".")[0] == "lagc_jax"
 
 
 def _only_promised(kind: type, name: str) -> bool:

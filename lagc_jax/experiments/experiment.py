@@ -4,9 +4,11 @@ An `Experiment` names things; a `Vary` names a whole family of them, every combi
 of a constructor's arguments. Whatever a grid file can say is an experiment as well.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
@@ -29,7 +31,7 @@ class Vary:
             stands in a list, as one value.
 
     Raises:
-        ValueError: for an empty list.
+        ValueError: for an empty list, or an argument that the function does not take.
 
     >>> from lagc_jax import lag
     >>> family = Vary(lag, num_workers=12, xi=[0.1, 1.0])
@@ -43,6 +45,7 @@ class Vary:
             raise ValueError(
                 f"make={make!r} cannot be called; give a constructor: lagc_jax.lag, say"
             )
+        _check_arguments(make, values)
         self.make = make
         self.values = {name: _as_values(name, value) for name, value in values.items()}
 
@@ -56,6 +59,24 @@ class Vary:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={list(value)}" for name, value in self.values.items())
         return f"Vary({getattr(self.make, '__name__', self.make)}, {arguments})"
+
+
+def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """Raise ValueError for an argument that a function does not take."""
+    try:
+        takes = inspect.signature(make).parameters
+    except ValueError:
+        return  # compiled code does not tell
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values()):
+        return
+    for name in values:
+        if name not in takes:
+            near = get_close_matches(name, takes, n=1, cutoff=0.0)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            raise ValueError(
+                f"{name!r} is no argument of {getattr(make, '__name__', make)}{hint} It takes "
+                f"{', '.join(takes)}"
+            )
 
 
 def _as_values(name: str, value: Any) -> tuple:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from lagc_jax._tables import COSTS, count_combinations, numeric, parameters, show, values_of
 from lagc_jax.plots._names import describe
 from lagc_jax.plots._style import PAGE_WIDTH
-from lagc_jax.plots._ticks import label_values, thin_ticks
+from lagc_jax.plots._ticks import label_values, thin_ticks, tick_labels
 
 MAX_SERIES, MAX_ORDERED, MAX_ROWS = 6, 24, 6
 CHARACTERS = 22  # on an axis of a third of a page
@@ -90,7 +90,7 @@ def set_scale(axis: Axis, values: np.ndarray, ticks: bool = False) -> None:
     rescale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     rescale(**scale)
     if ticks:
-        label_values(axis, finite.tolist(), [show(value) for value in finite], CHARACTERS)
+        label_values(axis, finite.tolist(), tick_labels(finite.tolist()), CHARACTERS)
     elif scale["value"] != "symlog":
         thin_ticks(axis, log=scale["value"] == "log")
         if scale["value"] == "log" and finite[-1] > SPAN * finite[0]:

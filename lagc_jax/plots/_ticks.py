@@ -83,6 +83,20 @@ def thin_ticks(axis: Axis, room: int = ROOM, log: bool = True) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Labels of given values: whole numbers whole, others to the 3 to 6 digits that tell them.
+
+    >>> tick_labels([0.0774264, 0.129155, 12345]), tick_labels([1.0001, 1.0002])
+    (['0.0774', '0.129', '12345'], ['1.0001', '1.0002'])
+    """
+    labels: list[str] = []
+    for digits in range(3, 7):
+        labels = [f"{v:.{6 if v == round(v) else digits}g}" for v in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
+
+
 def label_values(axis: Axis, places: Sequence[float], labels: Sequence[str], room: float) -> None:
     """Label some places, leaving out those for which there is no room.
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from lagc_jax._tables import costs_of, free_parameters, show, values_of
+from lagc_jax._tables import costs_of, free_parameters, values_of
 from lagc_jax.plots._names import axis_name, cost_label, groups_of
 from lagc_jax.plots._panels import (
     MAX_ROWS,
@@ -30,7 +30,7 @@ from lagc_jax.plots._panels import (
     states_of,
 )
 from lagc_jax.plots._style import STYLE
-from lagc_jax.plots._ticks import label_values, thin_ticks
+from lagc_jax.plots._ticks import label_values, thin_ticks, tick_labels
 
 MAP_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False}
 RING: dict[str, Any] = dict(marker="o", markersize=5, markerfacecolor="none", markeredgewidth=1.0)
@@ -115,10 +115,9 @@ def _draw_map(
     best = np.isclose(value, np.nanmin(value, initial=np.inf), rtol=1e-9)
     if not best.all():
         axis.plot(i[best], j[best], color="w", linestyle="", path_effects=OUTLINE, **RING)
-    label_values(axis.xaxis, range(len(ticks[0])), [show(t) for t in ticks[0]], CHARACTERS)
+    label_values(axis.xaxis, range(len(ticks[0])), tick_labels(ticks[0]), CHARACTERS)
     step = -(-len(ticks[1]) // LINES)
-    shown = range(0, len(ticks[1]), step)
-    axis.yaxis.set_ticks(shown, labels=[show(ticks[1][k]) for k in shown])
+    axis.yaxis.set_ticks(range(0, len(ticks[1]), step), labels=tick_labels(ticks[1])[::step])
     return set(states) & set(STATES)
 
 

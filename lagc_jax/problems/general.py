@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite, finite_data, positive, shaped, whole_number
+from lagc_jax._checks import finite, finite_data, positive, shaped, takes, whole_number
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._arrays import partition_keys, sum_groups
 from lagc_jax.problems._optimum import minimize_lbfgs
@@ -124,8 +124,9 @@ def general_problem(
     losses, resolved to their rounding.
 
     Raises:
-        ValueError: if the leading axes of `data` differ, `smoothness` is not M positive numbers,
-            the loss is not a finite scalar at `theta0`, or no optimum is found.
+        ValueError: if the leading axes of `data` differ, `theta0` is not of floats, `smoothness` is
+            not M positive numbers, the loss takes other arguments, fails or is not a finite scalar
+            at `theta0`, or no optimum is found.
 
     >>> data = jnp.array([[1.0], [3.0]])
     >>> problem = general_problem(lambda t, x: jnp.sum((t - x) ** 2), data, jnp.zeros(1))
@@ -166,8 +167,18 @@ def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> in
         )
     for leaf in jax.tree.leaves(data):
         finite_data("data", leaf)
-    start = loss(theta0, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], data))
-    if np.shape(start) != () or not np.isfinite(start):
+    for leaf in jax.tree.leaves(theta0):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise ValueError(f"theta0 holds {leaf!r}, which is no float; give floats, 0.0 say")
+    takes("loss", loss, "theta", "part")
+    try:
+        start = loss(theta0, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], data))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"loss(theta0, partition 0) fails ({error}); give data and a theta0 that fit the loss"
+        ) from error
+    number = isinstance(start, jax.Array | np.ndarray | np.number | float | int)
+    if not number or np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
     return sizes.pop()[0]
 

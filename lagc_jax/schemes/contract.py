@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lagc_jax._checks import not_negative, shaped
+from lagc_jax._checks import not_negative, shaped, takes_as
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
 from lagc_jax.schemes.rules import FLOAT_BITS, Proposal, Rule
@@ -19,6 +19,7 @@ from lagc_jax.schemes.rules import FLOAT_BITS, Proposal, Rule
 
 def start(rule: Rule, theta: Array, num_groups: int) -> Any:
     """`Rule.start` as a pytree of arrays."""
+    takes_as(f"trigger={str(rule)!r}", rule, Rule, "start", "propose", "remember")
     return as_arrays(rule.start(theta, num_groups), f"`start` of trigger={str(rule)!r}")
 
 
@@ -106,7 +107,9 @@ def upload_size(scheme: Scheme, num_parameters: int | None) -> float:
 
 def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:
     """`Decoding.wait`."""
-    source = f"`wait` of decoding={type(decoding).__name__}"
+    name = f"decoding={type(decoding).__name__}"
+    takes_as(name, decoding, Decoding, "wait", "weights")
+    source = f"`wait` of {name}"
     found = decoding.wait(arrival)
     if not isinstance(found, tuple) or len(found) != 2:
         raise ValueError(f"{source} gives {type(found).__name__}; give (times, taken)")

@@ -167,13 +167,16 @@ def write_csv(path, rows=40):
     return path
 
 
+# The two runs below share their programs.
+SMALL = ("--workers", 6, "--groups", 2, "--realisations", 8, "--memory", 4, "--iterations", 600)
+
+
 def test_the_study_runs_on_a_users_table_and_reports_infinite_means(tmp_path, capsys):
     csv = write_csv(tmp_path / "data.csv")
     out = tmp_path / "out"
-    sizes = ("--workers", 6, "--groups", 2, "--realisations", 8, "--memory", 4)
     options = ("--csv", csv, "--target", "b", "--accuracy", 1e-6, "--pareto-shape", 0.9)
     with pytest.warns(RuntimeWarning, match=r"r \* shape = 0.9 <= 1"):
-        assert run_script(*options, "--out", out, *sizes) == 0
+        assert run_script(*options, "--out", out, *SMALL) == 0
     text = capsys.readouterr().out
     assert "d=4 parameters" in text  # three features and the intercept
     assert "XLA compilations" in text
@@ -185,8 +188,8 @@ def test_the_study_runs_on_a_users_table_and_reports_infinite_means(tmp_path, ca
 
 
 def test_an_accuracy_out_of_reach_is_infinite_and_the_status_is_still_0(tmp_path):
-    sizes = ("--workers", 4, "--groups", 2, "--realisations", 8, "--iterations", 3)
-    assert run_script("--out", tmp_path, *sizes) == 0
+    data = ("--csv", write_csv(tmp_path / "data.csv"), "--target", "b", "--step-size", 1e-9)
+    assert run_script(*data, "--out", tmp_path, *SMALL) == 0
     table = pd.read_csv(tmp_path / "table1.csv", index_col="scheme")
     assert np.isinf(table["iterations"]).all()
     assert pd.read_csv(tmp_path / "claims.csv")["holds"].isna().all()  # undecided

@@ -15,6 +15,7 @@ from common import (
     REDRAW,
     Parser,
     Run,
+    compile_quickly,
     configure_jax,
     data_options,
     option,
@@ -205,5 +206,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    compile_quickly()
     configure_jax()
     run_script(main)

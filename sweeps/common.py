@@ -171,7 +171,7 @@ def compile_quickly() -> None:
     gives the same numbers. A process that names a flag that its XLA does not know is ended, so only
     versions are asked on which this has been tried.
     """
-    if jax.lib.__version__.startswith("0.10."):
+    if jax.__version__.startswith("0.10."):
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {given}".strip()
 

@@ -40,11 +40,12 @@ def read_table(
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Without index_col=False, rows longer than the header would lose their first field.
             names: dict[str, Any] = {"header": None} if header is False else {}
+            if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
+                names["float_precision"] = "round_trip"  # newer ones read to the last digit anyway
             table = pd.read_csv(
                 path,
                 skipinitialspace=True,
                 index_col=False,
-                float_precision="round_trip",  # to the last digit, whatever the version of pandas
                 **_separators(path),
                 **names,
             )

@@ -70,7 +70,7 @@ def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> Non
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values()):
         return
     for name in values:
-        if name not in takes:
+        if name not in takes and name != "step_size":  # which an experiment gives to all schemes
             near = get_close_matches(name, takes, n=1, cutoff=0.0)
             hint = f"; did you mean {near[0]!r}?" if near else ";"
             raise ValueError(

@@ -1,6 +1,7 @@
 """The scripts of `sweeps/` as one command: `lagc paper`, `lagc grid`, or `python -m lagc_jax`."""
 
 import ast
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> None:
     folder = scripts()
     sys.path.insert(0, str(folder))
     sys.argv = sys.argv[1:]
+    os.environ["LAGC_COMMAND"] = f"lagc {name}"  # by which the script calls itself
     runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
 
 

@@ -77,6 +77,8 @@ def make_parser() -> Parser:
     option(group, "--price-bit", "of a bit of them", type=real, default=0.0, metavar="P")
 
     group = parser.add_argument_group("realisations and files")
+    text = "longest path (default: thrice the iterations of gradient descent)"
+    option(group, "--iterations", text, type=whole, metavar="K")
     text = "of the times, where no exact mean is known"
     option(group, "--realisations", text, type=whole, default=200, metavar="R")
     option(group, "--seed", "of the times and the synthetic data", type=whole, default=0)
@@ -86,6 +88,13 @@ def make_parser() -> Parser:
     return parser
 
 
+# Arguments of the library whose options have other names.
+OTHERWISE = {
+    "num_workers": "--workers",
+    "num_iterations": "--iterations",
+    "num_realisations": "--realisations",
+    "problem": "--csv",
+}
 CLUSTER = ("startup", "timeout", "latency", "bandwidth", "download_size", "upload_size", "shared")
 
 
@@ -164,6 +173,7 @@ def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
         cluster=find_cluster(args, given),
         schemes=own,
         resample=args.resample,
+        num_iterations=args.iterations,
         num_realisations=args.realisations,
         key=jax.random.key(args.seed),
         progress=partial(tqdm, disable=None),
@@ -257,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
         advice, found, fits = advise(args)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.error(parser.as_options(str(error), **OTHERWISE))
     paths = write(advice, found, args.out)
     shown = advice.table.head(NUM_SHOWN).to_string(float_format="{:.5g}".format, na_rep="-")
     print(fits, shown, "", advice.reason, sep="\n")

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import jax
 
@@ -19,7 +20,25 @@ REDRAW = "draw the figures in --out again from the numbers beside them, and run 
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line on stderr and exit status 2."""
+    """A parser whose errors are one line on stderr and exit status 2.
+
+    Run as `lagc NAME`, it is called so.
+    """
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        """Take the name of the script's file."""
+        super().__init__(prog=os.environ.get("LAGC_COMMAND", prog), **settings)
+
+    def as_options(self, text: str, **others: str) -> str:
+        """A message of the library with the options of the script in place of its arguments.
+
+        Others are options that are called otherwise than the argument.
+        """
+        names = {action.dest: action.option_strings[-1] for action in self._actions} | others
+        for name, option in names.items():
+            bare = "" if "_" in name else "(?==)"  # a plain word may be meant as one
+            text = re.sub(rf"(?<![\w.\-'\[]){name}\b{bare}", option, text)
+        return text
 
     def error(self, message: str) -> NoReturn:
         if isinstance(sys.exc_info()[1], BrokenPipeError):
@@ -109,8 +128,7 @@ def read_problem(
 
     Workers that neither the options nor the samples tell are so many as by default.
     """
-    import lagc_jax
-    from lagc_jax.problems.data import load_data
+    from lagc_jax.problems.data import load_data, problem_of
 
     if args.csv is None:
         for name in ("target", "partition"):
@@ -123,16 +141,11 @@ def read_problem(
         args.csv[0] if len(args.csv) == 1 else args.csv, workers, args.target, loss=args.loss,
         worker=args.partition, standardise=not args.raw, header=args.names,
     )  # fmt: skip
-    if args.loss == "linear":
-        return lagc_jax.linear_regression(data.X, data.y)
-    values = (-1, 1) if args.loss == "logistic" else range(len(data.classes))
-    coded = (f"{label!r} is {y}" for label, y in zip(data.classes, values, strict=True))
-    print(f"Labels: {', '.join(coded)}")
-    kinds = {
-        "logistic": lagc_jax.logistic_regression,
-        "multinomial": lagc_jax.problems.multinomial_regression,
-    }
-    return kinds[args.loss](data.X, data.y, l2=args.l2, weights=data.weights)
+    if data.classes:
+        values = (-1, 1) if args.loss == "logistic" else range(len(data.classes))
+        coded = (f"{label!r} is {y}" for label, y in zip(data.classes, values, strict=True))
+        print(f"Labels: {', '.join(coded)}")
+    return problem_of(data, args.loss, args.l2)
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:

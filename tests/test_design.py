@@ -330,6 +330,8 @@ def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error()
         (["--delays", "pareto:scale=1,shape=-2"], "shape=-2.0 must be positive"),
         (["--workers", "4"], "the computing times are unknown; give --trace"),
         ([*KNOWN, "--price-time", "0"], "all prices are zero"),
+        ([*KNOWN, "--price-message", "-1"], "--price-message=-1.0"),
+        ([*KNOWN, "--realisations", "1"], "--realisations=1 is too small"),
         ([*KNOWN, "--storage", "0"], "storage=0"),
         (["--trace", "none.csv"], "none.csv does not exist"),
         ([*KNOWN, "--target", "y"], "give --csv as well"),

@@ -314,3 +314,28 @@ def test_files_are_checked(tmp_path):
     data.write_text("a,b\n1,2\n2,1\n3,5\n4,3\n")
     with pytest.raises(ValueError, match="has changed"):
         point.problem.value(2)
+
+
+def test_table_of_a_grid_may_be_classified(tmp_path):
+    path, data = tmp_path / "grid.toml", tmp_path / "data.csv"
+    data.write_text("a,b\n1,yes\n2,no\n3,yes\n4,no\n5,yes\n6,maybe\n")
+    text = (
+        'iterations = 5\n[[problem]]\nkind = "csv"\nfile = "data.csv"\nloss = "multinomial"\n'
+        'l2 = [0.1, 0.2]\n[[scheme]]\nname = "GD"\nnum_workers = 2\n'
+        '[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
+    )
+    path.write_text(text)
+    points = list(Points(read_grid(path).experiment))
+    assert [point.problem.parameters["problem_l2"] for point in points] == [0.1, 0.2]
+    table = lagc_jax.problems.load_data(data, 2, loss="multinomial")
+    known = lagc_jax.problems.multinomial_regression(
+        table.X, table.y, l2=0.2, weights=table.weights
+    )
+    assert points[1].problem.value(2).optimum == known.optimum
+    for wrong, message in (
+        (text.replace("multinomial", "logistic"), "3 labels"),
+        (text.replace("multinomial", "hinge"), "loss='hinge' is unknown"),
+    ):
+        path.write_text(wrong)
+        with pytest.raises(ValueError, match=message):
+            read_grid(path)

@@ -11,13 +11,9 @@ import jax
 
 from lagc_jax._keys import fold_in, make_key
 from lagc_jax.problems.base import Problem
-from lagc_jax.problems.data import load_csv
+from lagc_jax.problems.data import load_data, problem_of
 from lagc_jax.problems.images import image_problem, load_images
-from lagc_jax.problems.linear import (
-    gaussian_linear_regression,
-    linear_regression,
-    synthetic_linear_regression,
-)
+from lagc_jax.problems.linear import gaussian_linear_regression, synthetic_linear_regression
 from lagc_jax.problems.stochastic import minibatch
 
 
@@ -92,19 +88,31 @@ class _OfFile:
 
 @dataclass(frozen=True)
 class CsvProblem(_OfFile):
-    """The regression of a column of a table on the others."""
+    """The regression of a column of a table on the others.
+
+    The loss is one of `problems.data.LOSSES`: a classification has a penalty `l2`, too.
+    """
 
     target: str | None = None
+    loss: str = "linear"
 
     def _count(self) -> int:
-        return load_csv(self.path, 1, self.target)[0].shape[1]
+        return load_data(self.path, 1, self.target, loss=self.loss).X.shape[1]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What may vary: a linear regression has no penalty."""
+        defaults = {"seed": 0, "batch_size": None} | ({} if self.loss == "linear" else {"l2": 1e-3})
+        kind = inspect.Parameter.KEYWORD_ONLY
+        given = [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
+        return inspect.Signature([inspect.Parameter("num_workers", kind), *given])
 
     def __call__(
-        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None
+        self, *, num_workers: int, seed: int = 0, batch_size: int | None = None, l2: float = 1e-3
     ) -> Problem:
         self.check()
-        problem = linear_regression(*load_csv(self.path, num_workers, self.target))
-        return _sampled(problem, batch_size, make_key(seed))
+        data = load_data(self.path, num_workers, self.target, loss=self.loss)
+        return _sampled(problem_of(data, self.loss, l2), batch_size, make_key(seed))
 
 
 @dataclass(frozen=True)

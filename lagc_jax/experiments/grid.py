@@ -42,6 +42,7 @@ from lagc_jax.experiments._values import (
 )
 from lagc_jax.experiments.experiment import STEP_UNITS, Experiment, Vary
 from lagc_jax.experiments.files import CsvProblem, Generated, ImageProblem
+from lagc_jax.problems.data import LOSSES
 from lagc_jax.schemes.catalogue import CATALOGUE
 from lagc_jax.targets import Accuracy, Gap, Iterate, Several, Target
 
@@ -277,7 +278,8 @@ def _read_problem(folder: Path, where: str, table: dict[str, Any]) -> tuple[str,
         if kind == "images":
             make: Any = ImageProblem(folder, file)
         else:
-            make = CsvProblem(folder, file, given.pop("target", None))
+            loss = read_choice(LOSSES, f"{where} loss", given.pop("loss", "linear"))
+            make = CsvProblem(folder, file, given.pop("target", None), loss)
         return name, _family(where, make, given)
     make = load_object(f"{where} kind", kind) if ":" in kind else Generated(kind)
     return name, _family(where, make, given)

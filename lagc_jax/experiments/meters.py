@@ -254,7 +254,7 @@ def longest_answer(scheme: Scheme, cluster: Cluster | None, rows: np.ndarray) ->
     """When the last worker that answers at all would have, in the slowest iteration measured."""
     answered = np.where(np.isfinite(rows), rows, -np.inf)
     everyone = np.ones((len(rows), scheme.num_groups), bool)
-    last = replace(scheme, redundancy=1, decoding=None, trigger="always", fixed_load=scheme.load)
+    last = replace(scheme, redundancy=1, decoding=None, trigger="always", fixed_load=scheme.loads)
     if is_shared(cluster):
         slow = np.maximum(answered, 0)
         return float(through_link(last, cast(Cluster, cluster), slow, everyone).max())

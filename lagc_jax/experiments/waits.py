@@ -1,6 +1,9 @@
 """What iterations take, from the times of all workers, in NumPy for many candidates at once.
 
-It is the time of `cluster.collect` for schemes whose server takes the `F` fastest of a group.
+It is the time of `cluster.collect` for schemes whose server takes the `F` fastest of a group, said
+twice because that is a program for every size and number waited for: advice on many workers meets
+hundreds, each used once, and compiling one takes longer than all its times here. A test holds both
+together, shared links, timeouts and unequal loads included.
 """
 
 from collections.abc import Hashable

@@ -10,6 +10,9 @@ from jax import Array
 from lagc_jax._checks import whole_number
 from lagc_jax._display import readable
 from lagc_jax._files import natural
+from lagc_jax.problems.base import Problem
+from lagc_jax.problems.linear import linear_regression
+from lagc_jax.problems.logistic import logistic_regression, multinomial_regression
 from lagc_jax.problems.sharding import gather, generator
 from lagc_jax.problems.tables import read_samples
 
@@ -132,6 +135,14 @@ def load_csv(
 ) -> tuple[np.ndarray, np.ndarray]:
     """X (M, N, d) and y (M, N) of `load_data` for a linear regression."""
     return load_data(path, whole_number("num_workers", num_workers), target)[:2]
+
+
+def problem_of(data: Data, loss: str, l2: float) -> Problem:
+    """The regression of a data set that was read for one of `LOSSES`; a linear one has no `l2`."""
+    if loss == "linear":
+        return linear_regression(data.X, data.y)
+    make = {"logistic": logistic_regression, "multinomial": multinomial_regression}[loss]
+    return make(data.X, data.y, l2=l2, weights=data.weights)
 
 
 def _standardised(where: str, names: Sequence[str], numbers: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def test_the_scripts_are_one_command():
 
     listed = lagc().stdout
     assert all(f"  {name} " in listed for name in NAMES)
-    assert lagc("plot", "--help").stdout.startswith("usage: plot.py")
+    assert lagc("plot", "--help").stdout.startswith("usage: lagc plot")
     unknown = lagc("papers")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
     assert "'papers' is unknown; give one of" in unknown.stderr

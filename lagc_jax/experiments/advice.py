@@ -145,15 +145,14 @@ def design(
     workers' trigger (LAQ too if bits have a price; LASG, CADA and G-CADA too on minibatches), and
     the user's own `schemes` by name, of any kind. On a problem that is given (not its constants
     alone) codes that are not exact and, where workers can store all of it, servers that do not wait
-    are simulated where a bound says that they may be the cheapest. `xi` and
-    step sizes (in units of 1/L) are searched until a change saves less than 1 %, or as given. A
-    trace is drawn in blocks whose length comes from its data unless it or `resample` says
-    otherwise; where workers differ, the order in which they take their places is searched. Missing
-    entries are waited for until the cluster's timeout, or one that is chosen. Where a timeout
-    matters the first candidates are simulated with paths of their own. Prices are of a unit of
-    time, a message, a partition gradient, a message to the server and a bit of it. A problem has
-    `M` partitions or is given by their smoothness constants (M,). Paths have thrice the iterations
-    of gradient descent unless given. `progress` wraps sequences, as `tqdm.tqdm` does.
+    are simulated where a bound says that they may be the cheapest. `xi` and step sizes (in units of
+    1/L) are searched until a change saves less than 1 %, or as given. A trace is drawn in blocks
+    whose length comes from its data unless it or `resample` says otherwise; where workers differ,
+    the order in which they take their places is searched. Missing entries are waited for until the
+    cluster's timeout, or one that is chosen. Where a timeout matters the first candidates are
+    simulated with paths of their own. Prices are of a unit of time, a message, a partition
+    gradient, a message to the server and a bit of it. A problem has `M` partitions or is given by
+    their constants (M,). Paths have thrice descent's iterations by default. `progress`: `tqdm.tqdm`.
 
     Raises:
         ValueError: for delays that are no source of times, prices that are negative or all zero, a
@@ -169,7 +168,7 @@ def design(
     prices = prices_of(price_time, price_message, price_gradient, price_upload, price_bit)
     _check_search(xi, step_sizes, memory, accuracy, num_realisations)
     drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
-    key = _keys.make_key(0) if key is None else _keys.one_key(key)
+    key = _keys.one_key(_keys.make_key(0) if key is None else key)
     own, problems = own_schemes(M, schemes), problems_of(problem, M, key)
     found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
     known = problem is not None, hasattr(problem, "num_partitions")

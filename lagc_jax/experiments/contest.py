@@ -275,10 +275,7 @@ def measure(
     low, high, error = run_low, run_high, 0.0
     if statistic == "mean" and np.isfinite(mean):
         error = NORMAL * float(row["time_standard_error"].iloc[0])
-        low, high = mean - error, mean + error
-        if trace is not None:
-            seen = _proxy(one.scheme, filled(np.asarray(trace.times, float)))
-            low, high = (float(each) for each in widened(np.array(mean), low, high, seen))
+        low, high = _interval(one.scheme, trace, mean, error)
     down = row["computation"] / row["load"]
     limit = None if cluster is None else cluster.timeout
     row = row.assign(
@@ -314,3 +311,13 @@ def told(scheme: Scheme) -> str:
     names = ("num_waited", "batch", "threshold", "trials", "deadline")
     known = ((name, getattr(scheme.decoding, name, None)) for name in names)
     return ", ".join(f"{n}={v}" for n, v in known if isinstance(v, int | float))
+
+
+def _interval(scheme: Scheme, trace: Any, mean: float, error: float) -> tuple[float, float]:
+    """The interval of a mean, with the uncertainty of the trace where there is one."""
+    low, high = mean - error, mean + error
+    if trace is None:
+        return low, high
+    seen = _proxy(scheme, filled(np.asarray(trace.times, float)))
+    low, high = (float(each) for each in widened(np.array(mean), low, high, seen))
+    return low, high

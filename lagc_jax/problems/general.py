@@ -117,8 +117,7 @@ def general_problem(
             on a minibatch, whose loss must have the mean of the partition's: let it weigh the
             samples of a uniform minibatch by their number over the batch size.
         loss_samples: samples of every partition that loss and gap along a path are estimated from,
-            drawn once by the sampler, the same in all runs; all samples by default. Gradients and
-            constants stay those of all.
+            drawn once by the sampler, the same in all runs; all by default, as for gradients.
 
     Constants of groups and the total are sums of the partitions'. The gap is a difference of two
     losses, resolved to their rounding.
@@ -136,26 +135,35 @@ def general_problem(
     M = _check_data(loss, data, theta0)
     data = jax.tree.map(jnp.asarray, data)
     flat0, unravel = ravel_pytree(theta0)
-    minimizer, points = flat0, [0.0]
+    minimizer = flat0
     if optimum is None:
-        total = partial(_sum_of_losses, loss, unravel, data=data)
-        minimizer, found = minimize_lbfgs(total, flat0)
-        optimum, points = float(found), [0.0, 0.5, 1.0]
+        minimizer, found = minimize_lbfgs(partial(_sum_of_losses, loss, unravel, data=data), flat0)
+        optimum = float(found)
     if smoothness is None:
-        between = [unravel(flat0 + s * (minimizer - flat0)) for s in points]
-        estimates = [estimate_smoothness(loss, data, point) for point in between]
-        smoothness = jnp.max(jnp.stack(estimates), axis=0)
+        smoothness = _largest_smoothness(loss, data, unravel, flat0, minimizer)
     finite("optimum", optimum)
     positive("smoothness", smoothness)
     shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
     constants = jnp.asarray(smoothness, flat0.dtype)
-    # Put, not made by JAX, whose `jax_debug_nans` would stop at one that is not known.
-    mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))
+    mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))  # made by JAX, NaN might stop it
     known = constants, constants.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
     problem = GeneralProblem(loss, unravel, data, *known, sampler)
     if loss_samples is None:
         return problem
     return replace(problem, measured=problem.few(whole_number("loss_samples", loss_samples)))
+
+
+def _largest_smoothness(
+    loss: Callable[[Any, Any], Array],
+    data: Any,
+    unravel: Callable[[Array], Any],
+    first: Array,
+    last: Array,
+) -> Array:
+    """The largest of the estimates at the first point, the last and between, (M,)."""
+    shares = [0.0] if last is first else [0.0, 0.5, 1.0]
+    points = [unravel(first + share * (last - first)) for share in shares]
+    return jnp.max(jnp.stack([estimate_smoothness(loss, data, point) for point in points]), axis=0)
 
 
 def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> int:

@@ -220,38 +220,35 @@ def network_problem(
     >>> problem.num_partitions, problem.num_parameters
     (2, 10)
     """
-    shape = np.shape(X)
-    flat = X if len(shape) != 5 else np.asarray(X).reshape(*shape[:2], -1)
-    features, classes, dtype = partitioned(flat, y)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is unknown; give one of {list(ACTIVATIONS)}")
     not_negative("l2", l2)
-    _check_inputs(network, shape[2:])
-    labels, w, _ = check_classes(classes, weights, network[-1][0].shape[1])
-    M, N = labels.shape
-    data = (
-        jnp.asarray(features, dtype).reshape(shape),
-        jnp.asarray(labels),
-        jnp.asarray(w, dtype),
-        jnp.full(M, l2, dtype),
-    )
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), network)
+    data = _samples(X, y, network, weights, l2)
+    M, N = data[1].shape
+    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, data[0].dtype), network)
     loss, sampled = _LOSSES[activation], smoothness is None and N > MANY
-    problem = general_problem(
-        loss,
-        data,
-        start,
-        smoothness=np.ones(M) if sampled else smoothness,
-        optimum=0.0,
-        sampler=_minibatch,
-        loss_samples=loss_samples,
-    )
+    options = dict(optimum=0.0, sampler=_minibatch, loss_samples=loss_samples)
+    given = np.ones(M) if sampled else smoothness
+    problem = general_problem(loss, data, start, smoothness=given, **options)
     problem = replace(problem, initial=problem.minimizer)
     if sampled:
         few = problem.few(CURVATURE_SAMPLES)
         found = estimate_smoothness(loss, few, start, CURVATURE_STEPS)
         problem = replace(problem, smoothness=found, total_smoothness=found.sum())
     return problem
+
+
+def _samples(
+    X: ArrayLike, y: ArrayLike, network: Network, weights: ArrayLike | None, l2: float
+) -> tuple[Array, Array, Array, Array]:
+    """The data of the loss, checked: inputs, classes, weights (M, N) and penalties (M,)."""
+    shape = np.shape(X)
+    flat = X if len(shape) != 5 else np.asarray(X).reshape(*shape[:2], -1)
+    features, classes, dtype = partitioned(flat, y)
+    _check_inputs(network, shape[2:])
+    labels, w, _ = check_classes(classes, weights, network[-1][0].shape[1])
+    inputs = jnp.asarray(features, dtype).reshape(shape)
+    return inputs, jnp.asarray(labels), jnp.asarray(w, dtype), jnp.full(len(labels), l2, dtype)
 
 
 def _check_inputs(network: Network, sample: tuple[int, ...]) -> None:

@@ -152,7 +152,7 @@ def design(
     cluster's timeout, or one that is chosen. Where a timeout matters the first candidates are
     simulated with paths of their own. Prices are of a unit of time, a message, a partition
     gradient, a message to the server and a bit of it. A problem has `M` partitions or is given by
-    their constants (M,). Paths have thrice descent's iterations by default. `progress`: `tqdm.tqdm`.
+    their constants (M,). Paths have thrice descent's iterations by default. `progress`: as `tqdm`.
 
     Raises:
         ValueError: for delays that are no source of times, prices that are negative or all zero, a

@@ -107,8 +107,9 @@ def survey():
 
 def test_a_survey_is_drawn_by_family_with_gd_and_the_best_behind(survey):
     curves, table = survey
+    (summary,) = plots.plot_costs(table, "high tail").get_axes()
     figure = plots.plot_survey(curves, table, "high tail")
-    summary, *panels = figure.get_axes()
+    panels = figure.get_axes()
     assert len(panels) == 2 * 2
     assert not figure.legends
     assert {text.get_text() for text in summary.texts} == {"GD", "G-LAG", "mine"}
@@ -126,7 +127,7 @@ def test_a_survey_is_drawn_by_family_with_gd_and_the_best_behind(survey):
             points = np.column_stack(line.get_data())
             numbers = curves[(curves["delays"] == "high tail")][[cost, "accuracy"]].to_numpy()
             assert (np.abs(points[:, None] - numbers).sum(-1).min(1) == 0).all()
-    with pytest.raises(ValueError, match="delays='none' is not in the curves; give one of low"):
+    with pytest.raises(ValueError, match="delays='none' is not in the frame; give one of low"):
         plots.plot_survey(curves, table, "none")
 
 

@@ -15,6 +15,7 @@ from lagc_jax.experiments import (
     Iterate,
     Several,
     bits,
+    contenders,
     literature,
     run,
     survey,
@@ -34,14 +35,13 @@ def first_parameter(theta):
 @pytest.fixture(scope="module")
 def task(problem):
     step_size = 1 / float(problem.total_smoothness)
-    weights = dict(lasg_xi=1.0, lasg_server_xi=1.0, cada_xi=1.0, g_cada_xi=1.0)
-    return survey.Task(problem, None, first_parameter, 0.5, step_size, 0.01, **weights)
+    return contenders.Task(problem, None, first_parameter, 0.5, step_size, free_problem=problem)
 
 
 @pytest.fixture(scope="module")
 def found(task):
     """What two schemes took, one of which loses gradients."""
-    everyone = survey.contenders(task, 2, 3, 4)
+    everyone = contenders.choose(contenders.candidates(task, 2, 3, 4))
     few = {name: everyone[name] for name in ("LAG-WK", "fastest-k", "CADA1")}
     plan = survey.experiments({"small": task}, {"small": few}, LAWS, KEY, K, R)
     assert [list(each.schemes) for each in plan] == [["LAG-WK", "fastest-k"], ["CADA1"]]
@@ -87,10 +87,37 @@ def test_the_middle_is_a_realisation_of_the_lower_half_exactly():
 
 
 def test_there_is_a_contender_for_every_claim_and_a_family_for_every_contender(task):
-    names = set(survey.contenders(task, 2, 3, 4))
+    names = set(contenders.candidates(task, 2, 3, 4))
     assert {claim.scheme for claim in literature.CLAIMS} <= names
     assert {claim.than for claim in literature.CLAIMS} <= names
     assert OTHERS not in families_of(names)
+
+
+def test_the_candidate_of_the_least_bits_is_chosen(task):
+    everyone = contenders.candidates(task, 2, 3, 4)
+    everyone = {name: everyone[name] for name in ("GD", "QSGD", "LASG-WK2", "AMSGrad")}
+    names = list(contenders.contested(everyone))
+    assert len(names) == len(contenders.STEPS) + len(contenders.WEIGHTS) + len(
+        contenders.ADAM_STEPS
+    )
+    table = pd.DataFrame({"scheme": names[::-1], "bits": np.inf, "final": 0.1})
+    table = table.set_index("scheme", drop=False)
+    table.loc["QSGD | 2", "bits"], table.loc["QSGD | 1", "bits"] = 5.0, 7.0
+    table.loc["LASG-WK2 | 3", "final"], table.loc["LASG-WK2 | 4", "final"] = 0.2, np.nan
+    chosen = contenders.choose(everyone, table.reset_index(drop=True))
+    assert list(chosen) == list(everyone)
+    assert chosen["QSGD"].step_size == contenders.STEPS[2] * task.step_size
+    frame = contenders.chosen_frame(chosen).set_index("scheme")
+    assert frame.loc["LASG-WK2", "xi"] == contenders.WEIGHTS[3]
+    assert frame.loc["AMSGrad", "step_size"] == contenders.ADAM_STEPS[0]
+    assert contenders.choose(everyone)["GD"] == everyone["GD"][0]
+
+
+def test_final_is_of_the_last_tenth_of_a_schemes_own_updates():
+    long = made_up("ASGD", 1.0, 1.0, [0.0] * 20 + [0.6, 0.8])
+    rows = pd.concat([made_up("GD", 1.0, 1.0, [0, 0.5, 0.7]), long])
+    final = survey.table_frame(rows).set_index("scheme")["final"]
+    assert final.to_dict() == pytest.approx({"GD": 0.7, "ASGD": 0.7})
 
 
 def made_up(scheme, hit, reached, accuracy):
@@ -160,20 +187,25 @@ def test_a_claim_about_what_nobody_reached_is_undecided():
 
 
 def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, capsys):
-    everyone = survey.contenders
+    everyone = contenders.candidates
     few = "GD", "CADA1"
     laws = {name: schemes.LAWS[name] for name in ("low tail", "high tail")}
     monkeypatch.setattr(schemes, "LAWS", laws)
     claim = literature.Claim("a paper", "a claim", "CADA1", "GD", "bits")
     monkeypatch.setattr(literature, "CLAIMS", (claim,))
     monkeypatch.setattr(bits, "compressors", lambda kept: [Sign()])
-    monkeypatch.setattr(survey, "contenders", lambda *a: {n: everyone(*a)[n] for n in few})
+    monkeypatch.setattr(contenders, "ADAM_STEPS", (0.01, 0.02))
+    monkeypatch.setattr(contenders, "WEIGHTS", (1e3,))
+    monkeypatch.setattr(schemes, "candidates", lambda *a: {n: everyone(*a)[n] for n in few})
     assert schemes.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "schemes.csv")
     assert set(table["scheme"]) == set(few)
     assert len(table) == len(laws) * len(few)
     assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == len(laws)
+    chosen = pd.read_csv(tmp_path / "schemes_chosen.csv").set_index("scheme")
+    assert chosen.loc["CADA1", "step_size"] in (0.01, 0.02)
+    assert chosen.loc["CADA1", "xi"] == 1e3
     sent = pd.read_csv(tmp_path / "schemes_bits.csv")
     assert list(sent["mechanism"]) == ["GD", *bits.MECHANISMS]
     for name in ("schemes.md", "schemes_accuracy.pdf", "schemes_bits.png"):
@@ -234,7 +266,7 @@ def test_bits_are_those_of_the_best_step_size(task):
         row, own = frame.loc[(mechanism, compressor)], task.problem
         M, schemes = own.num_partitions, {"GD": lambda M, _: lagc_jax.gd(M), **bits.MECHANISMS}
         spent = []
-        for step in bits.STEPS:
+        for step in contenders.STEPS:
             scheme = schemes[mechanism](M, compressor)
             alone = lagc_jax.simulate(
                 own, scheme, LAWS["low"], KEY, num_iterations=K, step_size=step * task.step_size,

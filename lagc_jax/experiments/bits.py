@@ -7,8 +7,8 @@ import pandas as pd
 from jax import Array
 
 from lagc_jax.delays.base import Exponential
+from lagc_jax.experiments.contenders import STEPS, Task, few
 from lagc_jax.experiments.experiment import Experiment
-from lagc_jax.experiments.survey import Task, few
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
 from lagc_jax.schemes.compressors import Compressor, as_compressor
@@ -21,7 +21,6 @@ MECHANISMS: dict[str, Callable[[int, Compressor], Scheme]] = {
     "EF21": ef21,
     "CLAG": lambda num_workers, compressor: clag(num_workers, compressor, xi=1.0),
 }
-STEPS = (0.125, 0.25, 0.5, 1.0)  # of the task's
 
 
 def compressors(num_kept: int) -> list[Compressor]:

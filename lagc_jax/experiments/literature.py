@@ -112,6 +112,42 @@ CLAIMS = (
     Claim("Chen et al. 2021", "CADA is as accurate as Adam", "CADA2", "AMSGrad", "final", 0.02),
     Claim("Zhu et al. 2022", "G-CADA beats CADA in time", "G-CADA", "CADA2", "time"),
     Claim("Zhu et al. 2022", "G-CADA beats CADA in bits", "G-CADA", "CADA2", "bits"),
+    Claim(
+        "Kas Hanna et al. 2020",
+        "waiting for more as progress stalls beats a fixed number in time",
+        "adaptive k",
+        "fastest-k",
+        "time",
+    ),
+    Claim(
+        "Buyukates et al. 2020",
+        "clusters dealt anew beat one code in time",
+        "dynamic clusters",
+        "GC",
+        "time",
+    ),
+    Claim("Krishnan et al. 2022", "coding over rounds saves time", "M-SGC", "GC", "time"),
+    Claim(
+        "Glasgow, Wootters 2021",
+        "regular graphs come close to the accuracy of all gradients",
+        "regular graph GC",
+        "GD",
+        "final",
+        0.02,
+    ),
+    Claim("Mishchenko et al. 2019", "DIANA saves bits over descent", "DIANA", "GD", "bits"),
+    Claim("Gorbunov et al. 2021", "MARINA saves bits over DIANA", "MARINA", "DIANA", "bits"),
+    Claim("Dutta et al. 2018", "asynchrony beats waiting for all in time", "ASGD", "GD", "time"),
+    Claim("Dutta et al. 2018", "K-async is no slower than K-sync", "K-async", "K-sync", "time"),
+    Claim(
+        "Mishchenko et al. 2022",
+        "steps that fit the delays beat a constant one",
+        "delay-adaptive ASGD",
+        "ASGD",
+        "time",
+    ),
+    Claim("Tyurin, Richtarik 2023", "Rennala beats waiting for all", "Rennala", "GD", "time"),
+    Claim("Maranjyan et al. 2025", "Ringmaster beats ASGD", "Ringmaster", "ASGD", "time"),
 )
 
 
@@ -120,7 +156,8 @@ def claims_frame(table: pd.DataFrame, minibatches: bool) -> pd.DataFrame:
 
     Args:
         table: of one task.
-        minibatches: whether it has minibatches; claims about them alone are left out otherwise.
+        minibatches: whether it has minibatches; claims about them alone are left out otherwise, and
+            so are those about schemes that the table has not.
 
     Columns: the claim, the two values compared, and whether it holds in this run: no claim on the
     way to an accuracy holds for a scheme that misses it, and it is undecided where both do.
@@ -129,7 +166,8 @@ def claims_frame(table: pd.DataFrame, minibatches: bool) -> pd.DataFrame:
     for law, block in table.groupby("delays", sort=False):
         values = block.set_index("scheme")
         for claim in CLAIMS:
-            if claim.minibatches and not minibatches:
+            known = {claim.scheme, claim.than} <= set(values.index)
+            if not known or (claim.minibatches and not minibatches):
                 continue
             mine = float(values.loc[claim.scheme, claim.column])  # type: ignore[arg-type]
             other = float(values.loc[claim.than, claim.column])  # type: ignore[arg-type]

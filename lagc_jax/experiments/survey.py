@@ -6,160 +6,21 @@ communication, computation and bits side by side, and next to them what the pape
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jax import Array
 
 from lagc_jax.delays.base import TimeSource
+from lagc_jax.experiments.contenders import Contender, Task
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.literature import claims_frame
-from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
-from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.catalogue import (
-    approximate_gc,
-    cada,
-    erasure_head,
-    fastest_k,
-    first_decodable,
-    g_cada,
-    g_lag,
-    gc,
-    gd,
-    grouping,
-    lag,
-    lagc,
-    laq,
-    lasg,
-    stochastic_gc,
-)
-from lagc_jax.schemes.coding import bernoulli_gc, short_gc
-from lagc_jax.schemes.compressors import TopK
-from lagc_jax.schemes.messages import (
-    clag,
-    compressed_gd,
-    diana,
-    ef21,
-    error_feedback,
-    local_sgd,
-    marina,
-)
-from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.targets import Accuracy, Iterate, Several
 
 COSTS = ("time", "communication", "computation", "bits")
 NUM_SHOWN = 100  # iterates of a curve
-
-
-class Task(NamedTuple):
-    """What is learnt.
-
-    Attributes:
-        problem: loss over M partitions, perhaps on minibatches.
-        theta0: start.
-        test_accuracy: function of the parameters to the share of the test data that is right, ();
-            static.
-        target: test accuracy to reach.
-        step_size: `alpha` of gradient descent at the server.
-        adam_step_size: that of AMSGrad.
-        lasg_xi: weights `c/D` of LASG's worker rule, in the scale of the loss.
-        lasg_server_xi: those of its server rule.
-        cada_xi: those of CADA.
-        g_cada_xi: those of G-CADA.
-        grouped_problem: the problem for G-CADA, with minibatches of which those of a group's
-            partitions are as large together as one of `problem`; None for full gradients, of which
-            a group takes one a partition.
-    """
-
-    problem: Problem
-    theta0: Any
-    test_accuracy: Callable[[Any], Array]
-    target: float
-    step_size: float
-    adam_step_size: float
-    lasg_xi: float
-    lasg_server_xi: float
-    cada_xi: float
-    g_cada_xi: float
-    grouped_problem: Problem | None = None
-
-
-class Contender(NamedTuple):
-    """A scheme as it is run on a task.
-
-    Attributes:
-        scheme: of the package.
-        step_size: `alpha`.
-        problem: in place of the task's, if it is one of its own.
-    """
-
-    scheme: Scheme
-    step_size: float
-    problem: Problem | None = None
-
-
-def contenders(
-    task: Task, num_groups: int, redundancy: int, num_waited: int
-) -> dict[str, Contender]:
-    """Every scheme by name, as `Contender`; LAG and LAQ with the weights of their papers.
-
-    MARINA is for full gradients, and left out with minibatches.
-
-    Args:
-        task: its number of partitions is `M`.
-        num_groups: `G`, of the grouped schemes.
-        redundancy: `r`, of the coded ones.
-        num_waited: workers that schemes which lose gradients wait for.
-    """
-    M, G, r, k = task.problem.num_partitions, num_groups, redundancy, num_waited
-    top = TopK(few(task.problem))
-    at_alpha = {
-        "GD": gd(M),
-        "GC": gc(M, r),
-        "first decodable": first_decodable(M, r),
-        "grouping": grouping(M, G),
-        "fastest-k": fastest_k(M, k),
-        "stochastic GC": stochastic_gc(M, r, k),
-        "approximate GC": approximate_gc(M, r, num_waited=k),
-        "ErasureHead": erasure_head(M, r, num_waited=k),
-        "LAG-PS": lag(M, xi=1.0),
-        "LAG-WK": lag(M, xi=0.1, trigger="worker"),
-        "LAGC": lagc(M, G, r, xi=1.0),
-        "G-LAG": g_lag(M, G, xi=1.0),
-        "LAQ": laq(M),
-        "LASG-PS": lasg(M, task.lasg_server_xi, trigger="lasg-server"),
-        "LASG-WK2": lasg(M, task.lasg_xi),
-        "short GC": short_gc(M, min(r + 1, M), pieces=2),
-        "Bernoulli GC": bernoulli_gc(M, r, num_waited=k),
-        "QSGD": compressed_gd(M, "dithering(4)"),
-        "error feedback": error_feedback(M, "sign"),
-        "EF21": ef21(M, top),
-        "CLAG": clag(M, top, xi=1.0),
-        "DIANA": diana(M, "natural", rate=8 / 9),
-        "FedAvg": local_sgd(M, 4, participants=k),
-    }
-    if not isinstance(task.problem, MinibatchProblem):
-        at_alpha["MARINA"] = marina(M, "natural", probability=0.1)
-    adaptive = {
-        "AMSGrad": replace(gd(M), optimizer=amsgrad),
-        "CADA1": cada(M, task.cada_xi, trigger="cada1"),
-        "CADA2": cada(M, task.cada_xi),
-    }
-    load = M // G if task.grouped_problem is None else 1
-    grouped = g_cada(M, G, task.g_cada_xi, load=load)
-    return {
-        **{name: Contender(s, task.step_size) for name, s in at_alpha.items()},
-        **{name: Contender(s, task.adam_step_size) for name, s in adaptive.items()},
-        "G-CADA": Contender(grouped, task.adam_step_size, task.grouped_problem),
-    }
-
-
-def few(problem: Problem) -> int:
-    """Entries that a sparse message keeps: one of twenty."""
-    return max(problem.num_parameters // 20, 1)
 
 
 def experiments(
@@ -170,36 +31,33 @@ def experiments(
     num_iterations: int,
     num_realisations: int,
 ) -> list[Experiment]:
-    """A survey as experiments, one for all contenders of a task with one problem and step size.
+    """A survey as experiments, one for all contenders of a task that differ in the scheme alone.
 
     Args:
         tasks: by name.
-        schemes: of `contenders`, by task.
+        schemes: of `contenders.choose` or `contenders.contested`, by task.
         laws: of the times.
         key: a JAX random key; realisation `i` of everything uses `fold_in(key, i)`.
-        num_iterations: `K`.
+        num_iterations: `K`, times the updates that a contender makes in one.
         num_realisations: `R`.
     """
     everything = []
     for name, task in tasks.items():
         alike: dict[Hashable, dict[str, Contender]] = {}
         for each, contender in schemes[name].items():
-            group = id(contender.problem), contender.step_size
+            group = id(contender.problem), contender.step_size, contender.updates
             alike.setdefault(group, {})[each] = contender
-        target = Several(
-            (
-                Accuracy(np.array([task.target]), task.test_accuracy),
-                Iterate(_levels(num_iterations), task.test_accuracy),
-            )
-        )
         for members in alike.values():
             first = next(iter(members.values()))
+            length = num_iterations * first.updates
+            reach = Accuracy(np.array([task.target]), task.test_accuracy)
+            target = Several((reach, Iterate(_levels(length), task.test_accuracy)))
             everything.append(
                 Experiment(
                     problems={name: task.problem if first.problem is None else first.problem},
                     schemes={each: contender.scheme for each, contender in members.items()},
                     delays=laws,
-                    num_iterations=num_iterations,
+                    num_iterations=length,
                     num_realisations=num_realisations,
                     target=target,
                     step_sizes=[first.step_size],
@@ -239,13 +97,23 @@ def _last(num_iterations: int) -> np.ndarray:
     return np.arange(count - max(count // 10, 1), count)
 
 
+def _among(found: pd.DataFrame, iterates: Callable[[int], np.ndarray]) -> pd.DataFrame:
+    """The rows at the iterates that a function of its scheme's length names."""
+    lengths = found.groupby(["problem", "scheme"], sort=False)["iterate"].transform("max")
+    each = [
+        (lengths == length) & found["iterate"].isin(iterates(int(length)))
+        for length in lengths.unique()
+    ]
+    return found[np.logical_or.reduce(each)]
+
+
 def curve_frame(found: pd.DataFrame) -> pd.DataFrame:
     """Means over the realisations: a row a (task, delays, scheme, iterate).
 
     Args:
         found: the tables of all `experiments`, one below the other.
     """
-    rows = found[found["iterate"].isin(_shown(_length(found)))]
+    rows = _among(found, _shown)
     columns = {"problem": "task", "recorded": "accuracy", "time_mean": "time"}
     names = ["task", "delays", "scheme", "iterate", "accuracy", *COSTS]
     curves = rows.rename(columns=columns | {"accuracy": "level"})[names]
@@ -267,14 +135,9 @@ def table_frame(found: pd.DataFrame) -> pd.DataFrame:
     level = next(name for name in found.columns if name.startswith("time_q")).removeprefix("time")
     medians = {f"{cost}{level}": cost for cost in ("iterations", *COSTS)}
     hits = found[found["accuracy"].notna()].set_index(names)
-    late = found[found["iterate"].isin(_last(_length(found)))]
-    final = late.groupby(names, sort=False)["recorded"].mean()
+    final = _among(found, _last).groupby(names, sort=False)["recorded"].mean()
     table = hits[list(medians)].rename(columns=medians).assign(reached=hits["reached"], final=final)
     return table.rename_axis(["task", *names[1:]]).reset_index()
-
-
-def _length(found: pd.DataFrame) -> int:
-    return int(found["iterate"].max())
 
 
 def relative_frame(table: pd.DataFrame, task: str, law: str) -> pd.DataFrame:

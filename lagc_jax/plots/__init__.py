@@ -14,7 +14,7 @@ from lagc_jax.plots.paper import (
     save_drawing,
     save_figure,
 )
-from lagc_jax.plots.survey import plot_survey
+from lagc_jax.plots.survey import plot_costs, plot_survey
 from lagc_jax.plots.sweep import Picture, draw
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Picture",
     "draw",
     "plot_bits",
+    "plot_costs",
     "plot_curves",
     "plot_design",
     "plot_frontier",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-RADII = (3, 6, 11, 18, 27)  # points between a mark and its label
+RADII = (3, 6, 11, 18, 27, 38)  # points between a mark and its label
 ANGLES = np.deg2rad([20, -20, 160, -160, 55, -55, 125, -125, 90, -90])
 PAD, STEP = 1.5, 4.0  # pixels around a label, and between what lies along a line
 

@@ -1,4 +1,4 @@
-"""The figure of a survey: what schemes take to an accuracy, and their way there by family."""
+"""The figures of a survey: what schemes take to an accuracy, and their way there by family."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,41 @@ from lagc_jax.plots._ticks import thin_ticks
 
 AXES = {"time": "Time", "bits": "Bits"}
 LEVELS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
-MOST = 5  # schemes of a family in one row of panels
+MOST, HEIGHT = 5, 0.8  # schemes of a family in one row of panels, and its inches
 NUM_PLACES = 24  # along a curve, at which its name may stand
 GREY, DARKER = "0.75", 0.7
 
 
-def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = None) -> Figure:
-    """Time and bits to a test accuracy, a dot a scheme; below, accuracy on the way, by family.
+def plot_costs(table: pd.DataFrame, delays: str | None = None) -> Figure:
+    """Time and bits to a test accuracy, a dot a scheme, a panel a task; lines go through GD.
 
-    A row of panels for every family, with the curves of GD and of the scheme that costs least to
-    the accuracy in grey. A scheme of no known family stands under others.
+    Args:
+        table: of `survey.table_frame`.
+        delays: law of the times that is shown, one of the table's; the first by default.
+
+    Raises:
+        ValueError: if the table has no such law.
+    """
+    table = _under(table, delays)
+    tasks = list(table["task"].unique())
+    styles = scheme_styles(table["scheme"].unique())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 4.5), layout="constrained")
+        axes = figure.subplots(1, len(tasks), squeeze=False)[0]
+        blocks = [table[table["task"] == task] for task in tasks]
+        for axis, task, block in zip(axes, tasks, blocks, strict=True):
+            _frame_summary(axis, block, f"{task}, {block['delays'].iloc[0]}")
+        settle(figure)
+        for axis, block in zip(axes, blocks, strict=True):
+            _draw_summary(axis, block, styles)
+    return figure
+
+
+def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = None) -> Figure:
+    """Accuracy against time and bits, by family, with GD and the cheapest scheme in grey.
+
+    A row of panels for every family, two where it is large; cheapest is what costs least to the
+    accuracy. A scheme of no known family stands under others.
 
     Args:
         curves: of `survey.curve_frame`.
@@ -37,41 +62,56 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
     Raises:
         ValueError: if the frames have no such law.
     """
-    laws = list(curves["delays"].unique())
-    law = laws[0] if delays is None else delays
-    if law not in laws:
-        raise ValueError(f"delays={delays!r} is not in the curves; give one of {', '.join(laws)}")
-    curves, table = (frame[frame["delays"] == law] for frame in (curves, table))
+    curves, table = _under(curves, delays), _under(table, delays)
     tasks = [str(task) for task in table["task"].unique()]
     rows = [
-        (family, members[i : i + MOST])
+        (family, [str(name) for name in part])
         for family, members in families_of(curves["scheme"].unique()).items()
-        for i in range(0, len(members), MOST)
+        for part in np.array_split(members, -(-len(members) // MOST))
     ] or [("", [])]
     styles = scheme_styles(curves["scheme"].unique())
     with matplotlib.rc_context(STYLE):
-        size = (PAGE_WIDTH, 3.1 + 1.25 * len(rows))
-        figure = Figure(figsize=size, layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=[2.7, 0.4 + 1.25 * len(rows)])
-        top, bottom = parts
-        summary = top.subplots(1, len(tasks), squeeze=False)[0]
-        grid = bottom.subplots(len(rows), len(tasks) * len(AXES), squeeze=False)
-        for axis, task in zip(summary, tasks, strict=True):
-            _frame_summary(axis, table[table["task"] == task], f"{task}, {law}")
+        figure = Figure(figsize=(PAGE_WIDTH, 0.6 + HEIGHT * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), len(tasks) * len(AXES), squeeze=False)
         columns = [(task, cost) for task in tasks for cost in AXES]
-        for (_, names), row in zip(rows, grid, strict=True):
-            for (task, cost), axis in zip(columns, row, strict=True):
+        panels = [
+            (axis, _ways(curves, table, task, cost, names), names)
+            for (_, names), row in zip(rows, grid, strict=True)
+            for (task, cost), axis in zip(columns, row, strict=True)
+        ]
+        for (task, cost), column in zip(columns, grid.T, strict=True):
+            for axis in column:
                 _frame_curves(axis, curves[curves["task"] == task], cost)
-                _draw_curves(axis, _ways(curves, table, task, cost, names), names, styles)
         _name_panels(grid, columns, [family for family, _ in rows])
-        bottom.supylabel("Test accuracy (%)", fontsize="medium")
+        for axis, ways, names in panels:
+            if names and not ways.keys() & set(names):
+                _empty(axis)
+            else:
+                _draw_curves(axis, ways, names, styles)
+        figure.supylabel("Test accuracy (%)", fontsize="medium")
         settle(figure)
-        for axis, task in zip(summary, tasks, strict=True):
-            _draw_summary(axis, table[table["task"] == task], styles)
-        for (_, names), row in zip(rows, grid, strict=True):
-            for (task, cost), axis in zip(columns, row, strict=True):
-                _label_curves(axis, _ways(curves, table, task, cost, names), names, styles)
+        for axis, ways, names in panels:
+            if not names or ways.keys() & set(names):
+                _label_curves(axis, ways, names, styles)
     return figure
+
+
+def _under(frame: pd.DataFrame, delays: str | None) -> pd.DataFrame:
+    """The rows of a law, by default the first."""
+    laws = list(frame["delays"].unique())
+    law = laws[0] if delays is None else delays
+    if law not in laws:
+        raise ValueError(f"delays={delays!r} is not in the frame; give one of {', '.join(laws)}")
+    return frame[frame["delays"] == law]
+
+
+def _empty(axis: Axes) -> None:
+    """Say that a family has no part in a task."""
+    axis.tick_params(which="both", length=0, labelleft=False, labelbottom=False)
+    axis.grid(False)
+    axis.spines[["left", "bottom"]].set_visible(False)
+    look = dict(fontsize=6, color="0.5", ha="center", va="center")
+    axis.text(0.5, 0.5, "not run", transform=axis.transAxes, **look)
 
 
 def _name_panels(
@@ -86,7 +126,9 @@ def _name_panels(
         if cost != next(iter(AXES)):
             for axis in column:
                 axis.tick_params(labelleft=False)
-    for family, axis in zip(families, grid[:, 0], strict=False):
+    for i, (family, axis) in enumerate(zip(families, grid[:, 0], strict=False)):
+        if family in families[:i]:
+            continue
         axis.set_ylabel(textwrap.fill(family, 14), fontweight="bold")
 
 
@@ -94,7 +136,8 @@ def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:
     """Scales, ticks and the title of a panel with a dot a scheme."""
     shown = _reached(table)
     missed = [str(name) for name in table["scheme"] if name not in set(shown["scheme"])]
-    axis.set_title(f"{title}; not reached: {', '.join(missed)}" if missed else title, loc="left")
+    words = f"{title}; not reached: {', '.join(missed)}" if missed else title
+    axis.set_title(textwrap.fill(words, 62), loc="left")
     axis.set(xlabel="Time to the accuracy (unit of the delays)", ylabel="Bits to the accuracy")
     for which, cost in ((axis.xaxis, "time"), (axis.yaxis, "bits")):
         positive = shown[cost][shown[cost] > 0]
@@ -117,7 +160,7 @@ def _draw_summary(axis: Axes, table: pd.DataFrame, styles: Mapping[str, Any]) ->
     dots = [along(axis, *place.T) for place in places.values()]
     square = np.array([[i, j] for i in (-6, 0, 6) for j in (-6, 0, 6)])
     taken = np.concatenate([dot + square for dot in dots]) if dots else np.zeros((0, 2))
-    place_labels(axis, places.items(), taken, fontsize=6.5)
+    place_labels(axis, places.items(), taken, fontsize=6)
 
 
 def _reached(table: pd.DataFrame) -> pd.DataFrame:

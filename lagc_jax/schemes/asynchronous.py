@@ -31,7 +31,7 @@ from lagc_jax.schemes.policies import (
 )
 
 
-def event_driven(num_workers: int, policy: Policy, load: int = 1) -> Scheme:
+def event_driven(num_workers: int, policy: Policy, load: float = 1) -> Scheme:
     """A scheme of a policy, perhaps one of your own.
 
     >>> event_driven(4, BatchAsync(2)).event_driven
@@ -40,7 +40,7 @@ def event_driven(num_workers: int, policy: Policy, load: int = 1) -> Scheme:
     return Scheme(num_workers, 1, num_workers, decoding=policy, fixed_load=load)
 
 
-def k_sync(num_workers: int, num_waited: int, load: int = 1) -> Scheme:
+def k_sync(num_workers: int, num_waited: int, load: float = 1) -> Scheme:
     """K-sync SGD: wait for the first `K` workers, stop the others (arXiv 1803.01113).
 
     >>> k_sync(4, num_waited=3).load
@@ -49,7 +49,7 @@ def k_sync(num_workers: int, num_waited: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, KSync(num_waited), load)
 
 
-def k_batch_sync(num_workers: int, batch: int, load: int = 1) -> Scheme:
+def k_batch_sync(num_workers: int, batch: int, load: float = 1) -> Scheme:
     """K-batch-sync SGD: the first `K` gradients, whoever sends them (arXiv 1803.01113).
 
     >>> k_batch_sync(4, batch=8).decoding.batch
@@ -58,7 +58,7 @@ def k_batch_sync(num_workers: int, batch: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, BatchSync(batch), load)
 
 
-def k_async(num_workers: int, num_waited: int, load: int = 1) -> Scheme:
+def k_async(num_workers: int, num_waited: int, load: float = 1) -> Scheme:
     """K-async SGD: wait for the first `K` workers, let the others go on (arXiv 1803.01113).
 
     >>> k_async(4, num_waited=2).decoding.batch
@@ -67,7 +67,7 @@ def k_async(num_workers: int, num_waited: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, KAsync(num_waited), load)
 
 
-def k_batch_async(num_workers: int, batch: int, load: int = 1) -> Scheme:
+def k_batch_async(num_workers: int, batch: int, load: float = 1) -> Scheme:
     """K-batch-async SGD: an update of any `K` gradients (arXiv 1803.01113).
 
     >>> k_batch_async(4, batch=2).decoding.batch
@@ -76,7 +76,7 @@ def k_batch_async(num_workers: int, batch: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, BatchAsync(batch), load)
 
 
-def asynchronous(num_workers: int, load: int = 1) -> Scheme:
+def asynchronous(num_workers: int, load: float = 1) -> Scheme:
     """Fully asynchronous SGD: every gradient makes an update (arXiv 1803.01113).
 
     >>> asynchronous(4).decoding.batch
@@ -85,7 +85,7 @@ def asynchronous(num_workers: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, BatchAsync(), load)
 
 
-def delay_adaptive(num_workers: int, load: int = 1) -> Scheme:
+def delay_adaptive(num_workers: int, load: float = 1) -> Scheme:
     """Asynchronous SGD with steps of `M / max(M, delay)` (arXiv 2206.07638).
 
     >>> float(delay_adaptive(4).decoding.weight(8, 4))
@@ -94,7 +94,7 @@ def delay_adaptive(num_workers: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, DelayAdaptive(), load)
 
 
-def rennala(num_workers: int, batch: int, load: int = 1) -> Scheme:
+def rennala(num_workers: int, batch: int, load: float = 1) -> Scheme:
     """Rennala SGD: the first `B` gradients at the present iterate (arXiv 2305.12387).
 
     >>> rennala(4, batch=8).decoding.batch
@@ -103,7 +103,7 @@ def rennala(num_workers: int, batch: int, load: int = 1) -> Scheme:
     return event_driven(num_workers, Rennala(batch), load)
 
 
-def ringmaster(num_workers: int, threshold: int, stops: bool = False, load: int = 1) -> Scheme:
+def ringmaster(num_workers: int, threshold: int, stops: bool = False, load: float = 1) -> Scheme:
     """Ringmaster ASGD: no gradient of a delay of `threshold` or more (arXiv 2501.16168).
 
     With `stops` such a worker is stopped, otherwise its gradient is thrown away when it arrives.
@@ -120,7 +120,7 @@ def mindflayer(
     trials: int | Sequence[int],
     allotted: ArrayLike,
     success: ArrayLike = 1.0,
-    load: int = 1,
+    load: float = 1,
 ) -> Scheme:
     """MindFlayer SGD: trials of an allotted time (arXiv 2410.04285).
 

@@ -22,6 +22,7 @@ from lagc_jax.experiments import (
 )
 from lagc_jax.plots._style import OTHERS, families_of
 from lagc_jax.schemes import Sign
+from lagc_jax.schemes.catalogue import CATALOGUE
 
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
@@ -87,7 +88,13 @@ def test_the_middle_is_a_realisation_of_the_lower_half_exactly():
 
 
 def test_there_is_a_contender_for_every_claim_and_a_family_for_every_contender(task):
-    names = set(contenders.candidates(task, 2, 3, 4))
+    sampled = task._replace(problem=lagc_jax.problems.minibatch(task.problem, 1, KEY))
+    full, random = (set(contenders.candidates(each, 2, 3, 4)) for each in (task, sampled))
+    assert full ^ random == {"MARINA", "anytime minibatch"}
+    names = full | random
+    short = {"LAG": "LAG-PS", "LASG": "LASG-PS", "CADA": "CADA2"}
+    short |= {"compressed GD": "QSGD", "local SGD": "FedAvg"}
+    assert {short.get(name, name) for name in CATALOGUE} <= names
     assert {claim.scheme for claim in literature.CLAIMS} <= names
     assert {claim.than for claim in literature.CLAIMS} <= names
     assert OTHERS not in families_of(names)

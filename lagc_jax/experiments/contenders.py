@@ -19,6 +19,7 @@ from jax import Array
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.adaptive import adaptive_k, dynamic_clusters
+from lagc_jax.schemes.anytime import anytime
 from lagc_jax.schemes.asynchronous import (
     asynchronous,
     delay_adaptive,
@@ -59,7 +60,8 @@ from lagc_jax.schemes.messages import (
     local_sgd,
     marina,
 )
-from lagc_jax.schemes.sequential import m_sgc, sr_sgc
+from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
+from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
 
 STEPS = (0.125, 0.25, 0.5, 1.0)  # of the task's
@@ -117,8 +119,8 @@ def candidates(
 ) -> dict[str, list[Contender]]:
     """Every scheme by name, with all that it may be run with.
 
-    MARINA is for full gradients, and left out with minibatches. So are event-driven schemes where
-    the task has no problem for them.
+    MARINA is for full gradients and left out with minibatches, anytime minibatches without, and
+    event-driven schemes where the task has no problem for them.
 
     Args:
         task: its number of partitions is `M`.
@@ -158,6 +160,9 @@ def _coded(M: int, G: int, r: int, k: int) -> dict[str, Scheme]:
         "short GC": short_gc(M, min(r + 1, M), pieces=2),
         "heterogeneous GC": heterogeneous_gc(M, (1.0,) * M, r - 1),
         "dynamic clusters": dynamic_clusters(M, M // r // 2 or 1, r),
+        "cyclic schedule": cyclic_schedule(M, r),
+        "staircase schedule": staircase_schedule(M, r),
+        "GC in rounds": round_gc(M, r),
         "SR-SGC": sr_sgc(M, burst=2, window=3, num_stragglers=max(M // 4, 1)),
         "M-SGC": m_sgc(M, burst=1, window=2, num_stragglers=max(M // 4, 1)),
         "fastest-k": fastest_k(M, k),
@@ -192,7 +197,7 @@ def _sampled(task: Task) -> dict[str, list[Contender]]:
 
 
 def _compressed(task: Task, k: int) -> dict[str, Scheme]:
-    """What sends less for a gradient, or after several steps, and momentum."""
+    """What sends less for a gradient, or after several of them, and momentum."""
     M, top = task.problem.num_partitions, TopK(few(task.problem))
     schemes = {
         "QSGD": compressed_gd(M, "dithering(4)"),
@@ -203,9 +208,9 @@ def _compressed(task: Task, k: int) -> dict[str, Scheme]:
         "FedAvg": local_sgd(M, 4, participants=k),
         "momentum": replace(gd(M), optimizer=Momentum()),
     }
-    if not isinstance(task.problem, MinibatchProblem):
-        schemes["MARINA"] = marina(M, "natural", probability=0.1)
-    return schemes
+    if isinstance(task.problem, MinibatchProblem):
+        return {**schemes, "anytime minibatch": anytime(M, allotted=2.0, most=3)}
+    return {**schemes, "MARINA": marina(M, "natural", probability=0.1)}
 
 
 def _adaptive(task: Task, num_groups: int) -> dict[str, list[Contender]]:

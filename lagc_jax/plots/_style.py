@@ -71,6 +71,10 @@ STYLES: dict[str, dict[str, Any]] = {
         ("dynamic clusters", "#0072B2", "p", DASHED),
         ("SR-SGC", "#117733", "<", SHORT),
         ("M-SGC", "#117733", ">", SOLID),
+        ("cyclic schedule", "#D55E00", "s", DASH_DOT),
+        ("staircase schedule", "#7F5200", "D", SHORT),
+        ("GC in rounds", "#E69F00", "o", DASHED),
+        ("anytime minibatch", "#D55E00", "P", DASHED),
         ("adaptive k", "#0072B2", "*", SHORT),
         ("regular graph GC", "#882255", "p", SOLID),
         ("LASG-WK1", "#B8A000", "x", DASHED),
@@ -88,7 +92,14 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Coded and grouped": ("GC", "first decodable", "grouping", "short GC", "heterogeneous GC"),
-    "Coded over time": ("dynamic clusters", "SR-SGC", "M-SGC"),
+    "Coded over time": (
+        "dynamic clusters",
+        "cyclic schedule",
+        "staircase schedule",
+        "GC in rounds",
+        "SR-SGC",
+        "M-SGC",
+    ),
     "With fewer gradients": (
         "fastest-k",
         "adaptive k",
@@ -97,6 +108,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "ErasureHead",
         "Bernoulli GC",
         "regular graph GC",
+        "anytime minibatch",
     ),
     "Lazy": ("LAG", "LAG-PS", "LAG-WK", "LAGC", "G-LAG"),
     "Lazy, rounded or sampled": ("LAQ", "LASG", "LASG-PS", "LASG-WK1", "LASG-WK2"),

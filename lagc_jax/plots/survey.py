@@ -18,7 +18,7 @@ from lagc_jax.plots._ticks import thin_ticks
 
 AXES = {"time": "Time", "bits": "Bits"}
 LEVELS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
-MOST, HEIGHT = 5, 0.8  # schemes of a family in one row of panels, and its inches
+MOST, HEIGHT = 6, 0.82  # schemes of a family in one row of panels, and its inches
 NUM_PLACES = 24  # along a curve, at which its name may stand
 GREY, DARKER = "0.75", 0.7
 

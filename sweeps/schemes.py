@@ -2,8 +2,8 @@
 
 Scikit-learn's digits are dealt over the workers, skewed by label. Every scheme meets the same
 computing times, under a low tail (exponential), a high tail (Pareto) and in bursts. Step sizes and
-weights are chosen on another seed by one rule: the least bits to the accuracy. By estimate a run takes
-an hour or more on two cores, most of it compilation that the next is spared; --quick takes minutes.
+weights are chosen on another seed by one rule: the least bits to the accuracy. By estimate a run
+takes an hour or more on two cores, most of it compilation; --quick takes minutes.
 """
 
 import argparse

@@ -110,7 +110,7 @@ def _empty(axis: Axes) -> None:
     axis.tick_params(which="both", length=0, labelleft=False, labelbottom=False)
     axis.grid(False)
     axis.spines[["left", "bottom"]].set_visible(False)
-    look = dict(fontsize=6, color="0.5", ha="center", va="center")
+    look: dict[str, Any] = dict(fontsize=6, color="0.5", ha="center", va="center")
     axis.text(0.5, 0.5, "not run", transform=axis.transAxes, **look)
 
 

@@ -108,6 +108,8 @@ class Cluster:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "startup", as_leaf(self.startup))
+        if isinstance(self.link, int | float):
+            raise ValueError(f"link={self.link} is no Link; give lagc_jax.Link(latency=..)")
         if self.startup is not None:
             not_negative("startup", self.startup)
         if self.timeout is not None:

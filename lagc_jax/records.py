@@ -127,9 +127,14 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
     trajectory made under `vmap` its leading axes come first.
 
     Raises:
-        ValueError: if an accuracy is not positive and finite.
+        ValueError: if an accuracy is not positive and finite, or for no trajectory.
     """
     positive("accuracy", accuracy)
+    if not isinstance(trajectory, Trajectory):
+        raise ValueError(
+            f"trajectory is a {type(trajectory).__name__}; give one of simulate, or read the costs "
+            f"of a batch off its `costs`"
+        )
     if trajectory.gap.ndim > 1:
         return jax.vmap(complexity, in_axes=(0, None))(trajectory, accuracy)
     hit = first_hit(trajectory.gap, accuracy)

@@ -422,6 +422,11 @@ def test_times_of_ones_own_are_looked_at_once_an_object(monkeypatch):
         (lambda p: lj.Experiment(problems={"p": p}, schemes={"s": lj.gd(4)}, num_iterations=1,
                                  delays={"d": lj.Exponential(1)}, target=1e-3),
          r"target=0.001 is none; give Gap"),
+        (lambda p: lj.Cluster(link=0.1), r"link=0.1 is no Link; give lagc_jax.Link"),
+        (lambda p: lj.complexity(p, 0.1),
+         r"trajectory is a LinearRegression; give one of simulate"),
+        (lambda p: lj.problems.minibatch(lj.gd(4), 1, KEY),
+         r"problem is a Scheme .*; give a problem"),
     ],
 )  # fmt: skip
 def test_what_is_of_another_kind_is_refused(small, call, words):

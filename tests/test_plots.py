@@ -18,7 +18,7 @@ from lagc_jax import plots
 from lagc_jax.plots import _style
 from lagc_jax.plots._labels import along, place_labels, settle
 from lagc_jax.plots._panels import STATES
-from lagc_jax.plots._ticks import LogTicks, label_values, short_numbers
+from lagc_jax.plots._ticks import LogTicks, label_values, short_numbers, tick_labels
 
 FIGURES = Path(__file__).parents[1] / "figures"
 UNITS = {"k": 1e3, "M": 1e6, "": 1.0}
@@ -53,6 +53,18 @@ def test_labels_of_values_do_not_touch():
     axis.figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
     assert 3 <= len(boxes) < 8
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_values_of_a_geometric_range_have_labels_that_fit():
+    axis = Figure(figsize=(1.9, 1.5)).subplots()
+    values = np.geomspace(1e-3, 1.0, 20)
+    axis.set_xscale("log")
+    axis.set_xlim(values[0], values[-1])
+    label_values(axis.xaxis, values.tolist(), tick_labels(values.tolist()), room=22)
+    axis.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert len(boxes) >= 3
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 

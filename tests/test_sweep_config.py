@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -339,3 +340,19 @@ def test_table_of_a_grid_may_be_classified(tmp_path):
         path.write_text(wrong)
         with pytest.raises(ValueError, match=message):
             read_grid(path)
+
+
+def test_import_paths_name_modules_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    text = "import lagc_jax\nfrom lagc_jax.schemes import rules\n\nMine = rules.Always\n"
+    (tmp_path / "rules_beside_the_grid.py").write_text(text)
+    (tmp_path / "grid.toml").write_text(
+        'iterations = 20\nrealisations = 2\naccuracies = [1.0]\n[[problem]]\nkind = "synthetic"\n'
+        '[[scheme]]\nname = "LAG"\nnum_workers = 4\ntrigger = "rules_beside_the_grid:Mine"\n'
+        '[[delays]]\nfamily = "exponential"\nrate = 1.0\n'
+    )
+    before = list(sys.path)
+    grid = read_grid(Path(tmp_path.name) / "grid.toml")
+    assert sys.path == before
+    (point,) = Points(grid.experiment)
+    assert type(point.scheme.trigger).__name__ == "Always"

@@ -1,9 +1,12 @@
 """The values that a grid file may hold: each read by itself, and refused where it is wrong."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lagc_jax._checks import not_negative, positive, probability, whole_number
@@ -56,6 +59,17 @@ def read_named(choices: Mapping[str, Any], name: str, value: Any) -> Any:
     if isinstance(value, str) and ":" in value:
         return load_object(name, value)
     return choices[read_choice(choices, name, value)]
+
+
+@contextmanager
+def modules_beside(folder: Path) -> Iterator[None]:
+    """Let import paths name modules of a folder, first, as Python does for those of a script."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
 
 
 def load_object(name: str, path: str) -> Any:

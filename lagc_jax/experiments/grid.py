@@ -30,6 +30,7 @@ from lagc_jax.experiments._values import (
     PARAMETERS,
     Reader,
     load_object,
+    modules_beside,
     read_choice,
     read_named,
     read_number,
@@ -128,10 +129,11 @@ def read_things(path: str | Path) -> dict[str, dict[str, list[Any]]]:
     """
     tables, folder = _load(Path(path)), Path(path).parent
     _check_keys("the file", tables, (*SETTINGS, *TABLES))
-    return {
-        name: _read_all(tables, name, partial(read, folder), required=False)
-        for name, read in READERS.items()
-    }
+    with modules_beside(folder):
+        return {
+            name: _read_all(tables, name, partial(read, folder), required=False)
+            for name, read in READERS.items()
+        }
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
 
     Args:
         tables: as `tomllib` reads them.
-        folder: where the relative paths of files start.
+        folder: where the relative paths of files start and modules of import paths may lie.
 
     Raises:
         ValueError: as for `read_grid`.
@@ -164,11 +166,12 @@ def parse_grid(tables: Mapping[str, Any], folder: Path = Path()) -> Grid:
     ((0.1, 1.0), 'float64')
     """
     _check_keys("the file", tables, (*SETTINGS, *TABLES))
-    settings = {name: _setting(tables, name, *each) for name, each in SETTINGS.items()}
-    things = {
-        name: _read_all(tables, name, partial(read, folder), required=name != "cluster")
-        for name, read in READERS.items()
-    }
+    with modules_beside(folder):
+        settings = {name: _setting(tables, name, *each) for name, each in SETTINGS.items()}
+        things = {
+            name: _read_all(tables, name, partial(read, folder), required=name != "cluster")
+            for name, read in READERS.items()
+        }
     experiment = Experiment(
         problems=things["problem"],
         schemes=things["scheme"],

@@ -56,10 +56,15 @@ def describe(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
         if name == "scheme"
         else str(value)
         if name in CATEGORIES
-        else f"{SYMBOLS.get(name, name.removeprefix('problem_'))} = {show(value)}"
+        else f"{SYMBOLS.get(name, plain_name(name))} = {show(value)}"
         for name, value in values.items()
         if not pd.isna(value)
     ]
+
+
+def plain_name(name: str) -> str:
+    """A column without the table that it comes from: "compressor" for "scheme_compressor"."""
+    return name.removeprefix("problem_").removeprefix("scheme_").replace("_", " ")
 
 
 def scheme_name(name: str) -> str:
@@ -82,7 +87,7 @@ def series_styles(table: pd.DataFrame, names: Sequence[str]) -> dict[str, dict[s
 
 def axis_name(name: str) -> str:
     """What to write on the axis of a parameter."""
-    return NAMES.get(name, name.replace("_", " ").capitalize())
+    return NAMES.get(name, plain_name(name).capitalize())
 
 
 def cost_label(table: pd.DataFrame, cost: str) -> str:

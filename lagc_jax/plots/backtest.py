@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lagc_jax.experiments.backtest import Backtest
@@ -31,22 +32,34 @@ def plot_backtest(found: Backtest) -> Figure:
         for kept, color in ((True, "C0"), (False, "C3")):
             some = (table["held"] == kept).to_numpy()
             name = f"second half, {'inside' if kept else 'outside'}"
-            left.plot(table["held_out"][some], place[some], "o", color=color, ms=4, label=name)
-        labels = [
-            f"{row.scheme}({row.num_groups}, {row.redundancy})"
-            + ("" if row.assignment == "as given" else f", {row.assignment}")
-            for row in table.itertuples()
-        ]
-        left.set_yticks(place, labels)
+            if some.any():
+                left.plot(table["held_out"][some], place[some], "o", color=color, ms=4, label=name)
+        left.set_yticks(place, _names(table))
         left.invert_yaxis()
-        left.set_xlabel("time to the accuracy")
+        left.set_xlabel("Time to the accuracy (unit of the trace)")
         left.legend(fontsize=6)
         right.axvspan(half - 0.5, len(rows) - 0.5, color="0.93")
         right.plot(slowest, ".", color="0.6", ms=2)
         parts = np.array_split(np.arange(len(rows)), min(SMOOTHED, len(rows)))
         means = [np.nanmean(slowest[part]) for part in parts]
         right.plot([part.mean() for part in parts], means, color="C0")
-        right.set_xlabel("row of the trace (second half shaded)")
-        right.set_ylabel("slowest worker")
-        right.set_title("scheme(groups, redundancy) on the left", loc="right", fontsize=6)
+        right.set_xlabel("Row (second half shaded)")
+        right.set_ylabel("Time of the slowest worker")
     return figure
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """Candidates by groups and redundancy; those that share them by `xi`, or by their step."""
+    names = [
+        f"{row.scheme}, G = {row.num_groups}, r = {row.redundancy}"
+        + ("" if row.assignment == "as given" else f", {row.assignment}")
+        for row in table.itertuples()
+    ]
+    parts = [
+        f"$\\alpha L$ = {step:.4g}" if np.isnan(xi) else f"$\\xi$ = {xi:.3g}"
+        for xi, step in table[["xi", "step_size"]].to_numpy(float)
+    ]
+    return [
+        f"{name}, {part}" if names.count(name) > 1 else name
+        for name, part in zip(names, parts, strict=True)
+    ]

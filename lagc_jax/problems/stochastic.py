@@ -66,5 +66,10 @@ def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem
     """
     size = whole_number("batch_size", batch_size)
     key = as_key(key)
+    if not hasattr(problem, "sample"):
+        raise ValueError(
+            f"problem is a {type(problem).__name__} without samples; give a problem, as "
+            f"lagc_jax.linear_regression makes one"
+        )
     jax.eval_shape(lambda key: problem.sample(key, size), key)  # raises where there are none
     return MinibatchProblem(problem, key, size)

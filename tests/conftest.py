@@ -2,13 +2,11 @@
 
 import gc
 import os
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import pytest
-from jax._src.interpreters import mlir
 
 import lagc_jax
 
@@ -32,22 +30,6 @@ collect_ignore = [
     "peers.py",
     "compiled.py",
 ]  # scripts that test_sweep_processes.py runs
-
-
-def _share_contexts():
-    """Lower a thread's programs in one MLIR context: making one takes a fifth of the time."""
-    make, kept = mlir.make_ir_context, threading.local()
-
-    def context():
-        if not hasattr(kept, "context"):
-            kept.context = make()
-        return kept.context
-
-    mlir.make_ir_context = context
-
-
-if hasattr(mlir, "make_ir_context"):  # no promise of JAX
-    _share_contexts()
 
 _COMPILED = []
 

@@ -227,7 +227,7 @@ def network_problem(
     M, N = data[1].shape
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, data[0].dtype), network)
     loss, sampled = _LOSSES[activation], smoothness is None and N > MANY
-    options = dict(optimum=0.0, sampler=_minibatch, loss_samples=loss_samples)
+    options: Any = dict(optimum=0.0, sampler=_minibatch, loss_samples=loss_samples)
     given = np.ones(M) if sampled else smoothness
     problem = general_problem(loss, data, start, smoothness=given, **options)
     problem = replace(problem, initial=problem.minimizer)

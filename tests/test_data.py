@@ -262,7 +262,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, write):
 
 @pytest.mark.parametrize("loss", ["linear", "logistic", "multinomial"])
 def test_scripts_build_the_problem_of_their_options(loss, write, capsys):
-    parser = common.Parser()
+    parser = common.Parser(prog="any.py")
     common.data_options(parser.add_argument_group("problem"))
     path = write(FRAME.assign(owner=[*"aaabbbbccccc"]).to_csv(index=False))
     given = ["--csv", str(path), "--target", "y", "--partition", "owner", "--loss", loss]

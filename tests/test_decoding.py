@@ -450,7 +450,7 @@ RUNS = [
     (lambda p: run_of(p, FASTEST, sampler="direct"),
      r"sampler='direct' does not say who arrives, as decoding=Rescaled needs; give sampler="),
     (lambda p: run_of(p, FASTEST, exact_recovery=False),
-     r"decoding=Rescaled has weights of its own; give exact_recovery=True"),
+     r"decoding=Rescaled has weights or messages of its own; give exact_recovery=True"),
     (lambda p: run_of(p, BLOCKS, exact_recovery=False, code=CYCLIC),
      r"code is given but the scheme's decoding has one; give code=None"),
     (lambda p: shared_link(p, lj.simulate), r"decoding=Rescaled needs messages that arrive"),

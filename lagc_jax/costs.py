@@ -116,13 +116,15 @@ def spend(
 def mean_bits(message_bits: Any, uploaded: Count, index: Any) -> Any:
     """Bits of a message, () or (K,), as means over those that have been sent at iterates (A,).
 
-    `uploaded` (K+1,) counts the groups that have uploaded. Bits that do not vary stay.
+    `uploaded` (K+1,) counts the groups that have uploaded. Bits that do not vary stay. Where none
+    has been sent a message counts one, for no bits times endless uploads would not be a number.
     """
     if np.ndim(message_bits) == 0:
         return message_bits
     xp = uploaded.__array_namespace__()
     sent = accumulate(xp.diff(uploaded) * xp.asarray(message_bits, dtype=jnp.result_type(float)))
-    return sent[index] / xp.maximum(uploaded[index], 1)
+    none = uploaded[index] == 0
+    return xp.where(none, 1.0, sent[index] / xp.maximum(uploaded[index], 1))
 
 
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:

@@ -249,6 +249,18 @@ def test_what_is_recorded_is_a_mean_over_the_realisations_that_reach_the_level(p
     assert table.xs(1e9, level="accuracy")[["recorded", "reached"]].isna().sum().tolist() == [2, 0]
 
 
+def test_bits_of_a_target_that_is_missed_are_endless_where_messages_vary(problem):
+    scheme = lagc_jax.schemes.marina(problem.num_partitions, "natural", probability=0.5)
+    row = run(
+        Experiment(
+            problems={"p": problem}, schemes={"MARINA": scheme}, delays={"low": LAWS["low"]},
+            target=lagc_jax.experiments.Gap([1e-30]), num_iterations=3, num_realisations=2,
+        ), progress=False
+    ).iloc[0]  # fmt: skip
+    assert row["reached"] == 0
+    assert np.isinf(row[["bits", "bits_q0.5"]].to_numpy(float)).all()
+
+
 def test_several_targets_that_do_not_go_together_are_refused():
     one, other = Accuracy([0.5], first_parameter), Iterate([1], np.sum)
     for targets, words in (((one, one), "columns"), ((one, other), "record"), ((), "columns")):

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -122,34 +122,17 @@ class ImageProblem(_OfFile):
     def _count(self) -> int:
         return len(load_images(self.path).y_train)
 
-    def __call__(
-        self,
-        *,
-        num_workers: int,
-        seed: int = 0,
-        channels: Sequence[int] = (8, 16),
-        hidden: Sequence[int] = (),
-        size: int = 3,
-        activation: str = "relu",
-        l2: float = 0.0,
-        alpha: float | None = None,
-        batch_size: int | None = None,
-        loss_samples: int | None = None,
-    ) -> Problem:
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What may vary: all that `image_problem` takes by name."""
+        kind = inspect.Parameter.KEYWORD_ONLY
+        takes = inspect.signature(image_problem).parameters.values()
+        own = (inspect.Parameter("num_workers", kind), inspect.Parameter("seed", kind, default=0))
+        return inspect.Signature([*own, *(each for each in takes if each.kind is kind)])
+
+    def __call__(self, *, num_workers: int, seed: int = 0, **options: Any) -> Problem:
         self.check()
-        return image_problem(
-            load_images(self.path),
-            num_workers,
-            make_key(seed),
-            channels=channels,
-            hidden=hidden,
-            size=size,
-            activation=activation,
-            l2=l2,
-            alpha=alpha,
-            batch_size=batch_size,
-            loss_samples=loss_samples,
-        )
+        return image_problem(load_images(self.path), num_workers, make_key(seed), **options)
 
 
 def _sampled(problem: Problem, batch_size: int | None, key: jax.Array) -> Problem:

@@ -101,12 +101,8 @@ class EveryRound(Decoding):
 
 
 @pytree(*SIZES)
-class Multiplexed(Adaptive):
-    """M-SGC: most of a round's work is repeated where it is lost, the rest is coded.
-
-    The data are cut into `W - 1` parts a worker that it alone holds, and `B` parts that a gradient
-    code spreads over all; a worker's message in a round has one vector for each of `W - 1 + B`
-    models. (arXiv 2211.13802, section 3.3.)
+class Windowed(Adaptive):
+    """What both codes have: bursts in a window, and rounds that keep to them.
 
     Args:
         burst: `B`, rounds that a worker straggles for; static.
@@ -134,6 +130,34 @@ class Multiplexed(Adaptive):
         if self.burst >= self.window:
             raise ValueError(f"burst={self.burst} fills window={self.window}; give a longer window")
 
+    def check(self, group_size: int, redundancy: int) -> None:
+        if self.num_stragglers > group_size:
+            raise ValueError(
+                f"num_stragglers={self.num_stragglers} exceeds the {group_size} workers; give fewer"
+            )
+
+    def nobody(self, group_size: int) -> Array:
+        """Stragglers of the rounds of a window before the first, newest first, (W-1, n)."""
+        return jnp.zeros((self.window - 1, group_size), bool)
+
+    def round(self, late: Array) -> Round:
+        """A round after those with these stragglers, (W-1, n)."""
+        barred = jnp.any(late[self.burst - 1 :], axis=0)
+        sizes = self.tolerance, self.num_stragglers, self.waits_for_all
+        return Round(jnp.any(late, axis=0), barred, *sizes)
+
+
+@pytree(*SIZES)
+class Multiplexed(Windowed):
+    """M-SGC: most of a round's work is repeated where it is lost, the rest is coded.
+
+    The data are cut into `W - 1` parts a worker that it alone holds, and `B` parts that a gradient
+    code spreads over all; a worker's message in a round has one vector for each of `W - 1 + B`
+    models. (arXiv 2211.13802, section 3.3.)
+
+    Args: those of `Windowed`.
+    """
+
     @property
     def num_models(self) -> int:
         """`T + 1`, models that are trained in turn."""
@@ -143,20 +167,11 @@ class Multiplexed(Adaptive):
     def vectors(self) -> int:
         return self.num_models
 
-    def check(self, group_size: int, redundancy: int) -> None:
-        if self.num_stragglers > group_size:
-            raise ValueError(
-                f"num_stragglers={self.num_stragglers} exceeds the {group_size} workers; give fewer"
-            )
-
     def begin(self, num_parameters: int, group_size: int) -> Array:
-        """Stragglers of the rounds of a window before this one, newest first, (W-1, n)."""
-        return jnp.zeros((self.window - 1, group_size), bool)
+        return self.nobody(group_size)
 
     def now(self, notes: Array) -> Round:
-        barred = jnp.any(notes[self.burst - 1 :], axis=0)
-        sizes = self.tolerance, self.num_stragglers, self.waits_for_all
-        return Round(jnp.any(notes, axis=0), barred, *sizes)
+        return self.round(notes)
 
     def learn(self, notes: Array, arrival: Array, step: Array) -> Array:
         taken = self.now(notes).wait(arrival[0])[1]
@@ -171,7 +186,7 @@ class Unfinished(NamedTuple):
 
 
 @pytree(*SIZES)
-class SelectiveRepetition(Adaptive):
+class SelectiveRepetition(Windowed):
     """SR-SGC: of more stragglers than the code bears, so many do their task once more.
 
     A round's model is coded against `s = ceil(B lambda / (W - 1 + B))` stragglers. Where more
@@ -179,31 +194,16 @@ class SelectiveRepetition(Adaptive):
     what they left, in place of that round's task. Rounds with `s` stragglers at most in which
     nobody repeats do not count in the window. (arXiv 2211.13802, section 3.2.)
 
-    Args: those of `Multiplexed`; `B` must divide `W - 1`.
+    Args: those of `Windowed`; `B` must divide `W - 1`.
     """
 
-    burst: int
-    window: int
-    num_stragglers: int
-    tolerance: ArrayLike = 1.0
-    waits_for_all: bool = True
-
-    exact: ClassVar[bool] = True
-    by_order: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
-        self.alone  # noqa: B018
+        super().__post_init__()
         if (self.window - 1) % self.burst:
             raise ValueError(
                 f"burst={self.burst} does not divide window - 1 = {self.window - 1}; give a window "
                 f"of 1 more than a multiple of it"
             )
-
-    @property
-    def alone(self) -> Multiplexed:
-        """The rounds of a window, whatever is done in them."""
-        sizes = self.burst, self.window, self.num_stragglers
-        return Multiplexed(*sizes, self.tolerance, self.waits_for_all)
 
     @property
     def borne(self) -> int:
@@ -216,16 +216,15 @@ class SelectiveRepetition(Adaptive):
         return self.burst + 1
 
     def check(self, group_size: int, redundancy: int) -> None:
-        self.alone.check(group_size, redundancy)
+        super().check(group_size, redundancy)
         if redundancy != self.borne + 1:
             raise ValueError(f"redundancy={redundancy}, but the code needs {self.borne + 1}")
 
     def begin(self, num_parameters: int, group_size: int) -> Unfinished:
-        late = self.alone.begin(num_parameters, group_size)
-        return Unfinished(late, jnp.ones((self.burst, group_size), bool))
+        return Unfinished(self.nobody(group_size), jnp.ones((self.burst, group_size), bool))
 
     def now(self, notes: Unfinished) -> Round:
-        return self.alone.now(notes.late)
+        return self.round(notes.late)
 
     def learn(self, notes: Unfinished, arrival: Array, step: Array) -> Unfinished:
         taken = self.now(notes).wait(arrival[0])[1]

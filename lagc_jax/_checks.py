@@ -87,7 +87,7 @@ def positive(name: str, value: Any) -> None:
 def finite(name: str, value: Any) -> np.ndarray | None:
     """Return a concrete `value` as an array, None if traced; raise ValueError if not finite."""
     array = real_array(name, value)
-    if array is not None:
+    if array is not None and not _large_and_finite(array):
         good = np.isfinite(array)
         if not good.all():
             where = tuple(int(i) for i in np.argwhere(~good)[0])
@@ -96,6 +96,12 @@ def finite(name: str, value: Any) -> np.ndarray | None:
                 f"{name}{place}={array[where]} is not finite; remove or replace such entries"
             )
     return array
+
+
+def _large_and_finite(array: np.ndarray) -> bool:
+    """Whether many numbers have a finite sum, so that each is: found without a mask of them all."""
+    with np.errstate(all="ignore"):
+        return array.size > 2**20 and bool(np.isfinite(array.sum()))
 
 
 def one_axis(name: str, value: Any, minimum: int = 0) -> None:

@@ -55,7 +55,9 @@ else:
         if name in ("experiments", "plots"):
             return import_module(f"lagc_jax.{name}")
         if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            homes = (module for module in (problems, schemes, delays) if hasattr(module, name))
+            hint = next((f"; it is in {module.__name__}" for module in homes), "")
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
         module = import_module(f"lagc_jax.experiments.{_LAZY[name]}")
         globals()[name] = getattr(module, name)
         return globals()[name]

@@ -204,7 +204,7 @@ def hashable(name: str, value: T, remedy: str) -> T:
     return value
 
 
-def check_iterates(name: str, value: Any, num_iterations: int) -> None:
+def check_iterates(name: str, value: Any, num_iterations: float) -> None:
     """Raise ValueError unless every known entry of `value` is a whole number from 0 to K."""
     k = real_array(name, value)
     if k is not None and not ((k >= 0) & (k <= num_iterations) & (k % 1 == 0)).all():

@@ -40,8 +40,22 @@ COSTS: tuple[str, ...] = ("time", "communication", "computation")
 
 
 def costs_of(table: pd.DataFrame) -> tuple[str, ...]:
-    """The costs that figures of a table show: energy too, where it has prices."""
-    return (*COSTS, "energy") if "energy" in table.columns else COSTS
+    """The costs that figures show: bits too if messages differ in length, energy if it has a price.
+
+    >>> costs_of(pd.DataFrame(dict(problem="", communication=[1.0, 2.0], bits=[32.0, 40.0])))
+    ('time', 'communication', 'computation', 'bits')
+    """
+    more = {"bits": _lengths_differ(table), "energy": "energy" in table.columns}
+    return (*COSTS, *(name for name, is_shown in more.items() if is_shown))
+
+
+def _lengths_differ(table: pd.DataFrame) -> bool:
+    """Whether bits tell more than messages do, under equal conditions."""
+    if "bits" not in table.columns:
+        return False
+    lengths = (table["bits"] / table["communication"]).replace([np.inf, 0.0], np.nan)
+    groups = lengths.groupby([table[name] for name in conditions(table)], dropna=False)
+    return bool((groups.max() > (1 + 1e-6) * groups.min()).any())
 
 
 def select(

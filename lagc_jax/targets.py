@@ -1,5 +1,6 @@
 """What a run has to reach: a gap, a recorded accuracy, or an iterate."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -72,6 +73,9 @@ class Gap(Target):
     column: ClassVar[str] = "accuracy"
     record: ClassVar[None] = None  # type: ignore[misc]
 
+    def __post_init__(self) -> None:
+        self.check(0)
+
     def check(self, num_iterations: int) -> None:
         one_axis("accuracies", self.levels, 1)
         positive("accuracies", self.levels)
@@ -99,6 +103,9 @@ class Accuracy(Target):
 
     column: ClassVar[str] = "accuracy"
 
+    def __post_init__(self) -> None:
+        self.check(0)
+
     def check(self, num_iterations: int) -> None:
         one_axis("levels", self.levels, 1)
         finite("levels", self.levels)
@@ -124,7 +131,10 @@ class Iterate(Target):
 
     column: ClassVar[str] = "iterate"
 
-    def check(self, num_iterations: int) -> None:
+    def __post_init__(self) -> None:
+        self.check(math.inf)
+
+    def check(self, num_iterations: float) -> None:
         one_axis("levels", self.levels, 1)
         check_iterates("levels", self.levels, num_iterations)
         check_record(self.record)

@@ -224,8 +224,10 @@ def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
     assert labels == ["smallest", "diverged", "no point"]
 
 
-def test_energy_has_a_panel_where_it_has_prices(lagc):
-    priced = lagc.assign(energy=2 * lagc["computation"])
+@pytest.mark.parametrize("name, label", [("energy", "Energy"), ("bits", "Communication\n(bits)")])
+def test_energy_has_a_panel_where_it_has_prices_and_bits_where_messages_differ(lagc, name, label):
+    priced = lagc.assign(**{name: lagc["communication"] * (1 + lagc["redundancy"])})
+    assert tables.costs_of(lagc.assign(bits=64 * lagc["communication"])) == tables.COSTS
     assert tables.parameters(priced) == tables.parameters(lagc)
     for figure in (
         plot_lines(priced, "redundancy"),
@@ -233,9 +235,9 @@ def test_energy_has_a_panel_where_it_has_prices(lagc):
     ):
         assert len([axis for axis in figure.axes if axis.get_subplotspec()]) % 4 == 0
     lines = plot_lines(priced, "redundancy").axes[3]
-    assert lines.get_ylabel() == "Energy"
+    assert lines.get_ylabel() == label
     shown = np.concatenate([line.get_ydata() for line in lines.lines])
-    finite = priced["energy"][np.isfinite(priced["energy"])]
+    finite = priced[name][np.isfinite(priced[name])]
     assert np.isin(finite, shown).all()
 
 

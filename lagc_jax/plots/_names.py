@@ -36,7 +36,11 @@ NAMES = {
     "scheme_bits": "Bits b of a coordinate",
 }
 MARKS = "os^vDPX*"
-LABELS: dict[str, str] = dict(zip(COSTS, COST_NAMES.values(), strict=True)) | {"energy": "Energy"}
+LABELS: dict[str, str] = {
+    **dict(zip(COSTS, COST_NAMES.values(), strict=True)),
+    "bits": "Communication\n(bits)",
+    "energy": "Energy",
+}
 
 
 def groups_of(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:

@@ -70,14 +70,13 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
     ordered = numeric(table, by_series) == by_series and len(by_series) == 1
     ordered &= count_combinations(table, by_series) > MAX_SERIES
     check_count(table, by_series, MAX_ORDERED if ordered else MAX_SERIES)
-    table, statistics = _with_band(table)
+    costs, (table, statistics) = costs_of(table), _with_band(table)
     bar = _order(table, by_series[0]) if ordered else None
     styles = series_styles(table, by_series) if bar is None else _shades(table, by_series, bar)
     rows = [(name, world) for name, world in groups_of(table, by_row) if world[x].notna().any()]
     rows, notes = drawable(rows)
     found = set()
     with matplotlib.rc_context(STYLE):
-        costs = costs_of(table)
         figure, panels = make_panels(len(rows), 1.9, len(costs))
         for panel, (name, world) in zip(panels, rows, strict=True):
             lines = [

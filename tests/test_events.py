@@ -1,13 +1,17 @@
 """Event-driven schemes against a plain Python event queue, and their limit cases."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import reference_events
 
 import lagc_jax as lj
 from lagc_jax import schemes
+from lagc_jax.problems._eigenbasis import in_eigenbasis
 from lagc_jax.times import sample_worker_times
 
 M, K = 5, 70
@@ -200,3 +204,19 @@ PLAIN = lj.linear_regression(np.ones((4, 1, 1)), np.ones((4, 1)))
 def simulate_plain(**options):
     scheme, key = schemes.asynchronous(4), jax.random.key(0)
     return lj.simulate(PLAIN, scheme, RATES_ONE, key, num_iterations=2, **options)
+
+
+@pytest.mark.parametrize("num_rows", [4, 1])  # with one row a worker the Hessian is singular
+def test_the_eigenbasis_has_the_loss_and_the_steps_of_the_regression(num_rows):
+    problem = lj.problems.gaussian_linear_regression(
+        jax.random.key(0), 3, num_rows=num_rows, num_features=5
+    )
+    scheme, theta = schemes.asynchronous(3), np.linspace(-1.0, 2.0, 5)
+    easy = in_eigenbasis(problem, scheme, 9)
+    z = easy.flatten(theta)
+    gradient = problem.group_gradients(1)(theta)[0]
+    step = easy.unflatten(z - easy.group_oracle(1)(z, 0)[0])
+    np.testing.assert_allclose(step, theta - gradient, rtol=1e-12)
+    np.testing.assert_allclose(easy.gap(z), problem.gap(theta), rtol=1e-12)
+    adam = dataclasses.replace(scheme, optimizer=optax.adam)
+    assert in_eigenbasis(problem, adam, 9) is in_eigenbasis(problem, scheme, 4) is problem

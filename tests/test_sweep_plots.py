@@ -224,7 +224,10 @@ def test_a_heat_map_shows_every_point_once_as_number_or_state(lagc):
     assert labels == ["smallest", "diverged", "no point"]
 
 
-@pytest.mark.parametrize(("name", "label"), [("energy", "Energy"), ("bits", "Communication\n(bits)")])
+PANELS = {"energy": "Energy", "bits": "Communication\n(bits)"}
+
+
+@pytest.mark.parametrize(("name", "label"), PANELS.items())
 def test_energy_has_a_panel_where_it_has_prices_and_bits_where_messages_differ(lagc, name, label):
     priced = lagc.assign(**{name: lagc["communication"] * (1 + lagc["redundancy"])})
     assert tables.costs_of(lagc.assign(bits=64 * lagc["communication"])) == tables.COSTS

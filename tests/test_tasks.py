@@ -9,6 +9,7 @@ import lagc_jax as lj
 from lagc_jax import schemes
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.anytime import Anytime
+from lagc_jax.schemes.multi_message import MultiMessage
 from lagc_jax.schemes.schedules import Scheduled
 from lagc_jax.timeline import job_table
 from lagc_jax.times import sample_worker_times
@@ -87,7 +88,34 @@ def test_the_two_orders_are_those_of_four_workers_written_out():
     assert staircase.decoding.schedule == ((0, 1, 2), (1, 0, 3), (2, 3, 0), (3, 2, 1))
 
 
+def test_coded_messages_decode_as_soon_as_they_span_the_sum(problem):
+    scheme = schemes.multi_message_gc(M, 4, num_messages=2)
+    rows = np.reshape(scheme.decoding.messages, (2 * M, M))
+    times = np.asarray(sample_worker_times(DELAYS, KEY, K, M))
+    clock, uplink, late = [0.0], [0], np.sort(4 * times)[:, M - 4].sum()
+    for ends in (times[..., None] * [2, 4]).reshape(K, -1):
+        order, inside = np.argsort(ends), []
+        for i in order:  # a message that would add nothing is cancelled
+            if np.linalg.matrix_rank(rows[[*inside, i]]) > len(inside):
+                inside.append(i)
+            if abs(np.linalg.pinv(rows[inside]).sum(0) @ rows[inside] - 1).max() < 1e-6:
+                break
+        clock.append(clock[-1] + ends[inside[-1]])
+        uplink.append(uplink[-1] + len(inside))
+    run = run_of(problem, scheme)
+    np.testing.assert_allclose(run.wall_clock, clock, rtol=1e-12)
+    np.testing.assert_array_equal(run.uplink, uplink)
+    np.testing.assert_array_equal(run.computation, 4 * M * np.arange(K + 1))
+    assert run.wall_clock[-1] < late  # gradient coding of the same load
+    gd = lj.descend(problem, lj.gd(M), num_iterations=K, step_size=STEP)
+    np.testing.assert_allclose(run.gap, gd.gap, rtol=1e-9, atol=1e-18)
+
+
 LIMITS = {
+    "one coded message is the first decodable": (
+        schemes.multi_message_gc(M, 4, num_messages=1),
+        schemes.first_decodable(M, 4, schemes.cyclic_repetition(M, 4)),
+    ),
     "one message is fastest-k": (schemes.cyclic_schedule(M, 1, 4), schemes.fastest_k(M, 4)),
     "one message, all, is GC": (schemes.staircase_schedule(M, 1), lj.gc(M, 1)),
     "time for all is GD": (schemes.anytime(M, 1e6, 1), lj.gd(M)),
@@ -208,6 +236,10 @@ def test_a_batch_and_an_experiment_are_single_runs(problem, scheme):
         (lambda p: lj.Scheme(4, 1, 2, decoding=Anytime(1.0, 2)), "give redundancy=1"),
         (lambda p: lj.Scheme(4, 1, 1, decoding=Anytime(1.0, 2)), "2 equal tasks"),
         (lambda p: schemes.anytime(4, -1.0, 2), "allotted"),
+        (lambda p: schemes.multi_message_gc(4, 3, 2), "does not divide redundancy=3"),
+        (lambda p: MultiMessage(np.eye(4)), r"shape \(4, 4\)"),
+        (lambda p: MultiMessage(np.zeros((2, 1, 2))), "do not decode"),
+        (lambda p: lj.Scheme(2, 1, 2, decoding=MultiMessage(np.ones((2, 2, 2)))), "so far"),
         (lambda p: schemes.anytime(4, 1.0, 0), "most"),
         (lambda p: run_of(p, SCHEDULES["cyclic"], exact_recovery=False), "messages of its own"),
         (lambda p: run_of(p, SCHEDULES["cyclic"], sampler="direct"), "who arrives"),

@@ -35,6 +35,7 @@ from lagc_jax.schemes.asynchronous import (
 )
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gc, gd
+from lagc_jax.schemes.multi_message import multi_message_gc
 from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
 from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.targets import Gap, Iterate, Several
@@ -92,6 +93,13 @@ CLAIMS = (
         *("Amiri, Gunduz 2019", "gradients in staircase order beat a coded sum"),
         *("heavy tail", "staircase", "GC"),
     ),
+    *(
+        Claim(
+            *("Ozfatura et al. 2019", "several coded messages beat one"),
+            *(law, "multi-message GC", "GC"),
+        )
+        for law in ("equal", "heavy tail")
+    ),
     Claim(
         *("Ferdinand et al. 2019", "what is done in a time beats minibatches of all workers"),
         *("unequal", "anytime", "minibatch SGD"),
@@ -138,6 +146,7 @@ def schemes() -> dict[str, Scheme]:
         "MindFlayer": mindflayer(M, 2, allotted, success),
         "minibatch SGD": gd(M),
         "GC": gc(M, 3),
+        "multi-message GC": multi_message_gc(M, 3),
         "cyclic": cyclic_schedule(M, 3),
         "staircase": staircase_schedule(M, 3),
         "anytime": anytime(M, allotted, 8),

@@ -64,6 +64,7 @@ from lagc_jax.schemes.messages import (
     local_sgd,
     marina,
 )
+from lagc_jax.schemes.multi_message import MultiMessage, multi_message_gc
 from lagc_jax.schemes.policies import Arrived, Policy
 from lagc_jax.schemes.rules import Proposal, Round, Rule
 from lagc_jax.schemes.schedules import Scheduled, cyclic_schedule, staircase_schedule
@@ -91,6 +92,7 @@ __all__ = [
     "LocalSteps",
     "Marina",
     "Momentum",
+    "MultiMessage",
     "Natural",
     "Participation",
     "Policy",
@@ -147,6 +149,7 @@ __all__ = [
     "m_sgc",
     "marina",
     "mindflayer",
+    "multi_message_gc",
     "proportional_loads",
     "regular_graph_assignment",
     "regular_graph_gc",

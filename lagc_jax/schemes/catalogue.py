@@ -34,6 +34,7 @@ from lagc_jax.schemes.messages import (
     local_sgd,
     marina,
 )
+from lagc_jax.schemes.multi_message import multi_message_gc
 from lagc_jax.schemes.rulebook import Laq, as_rule
 from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
@@ -364,6 +365,7 @@ CATALOGUE: dict[str, Callable[..., Scheme]] = {
     "M-SGC": m_sgc,
     "cyclic schedule": cyclic_schedule,
     "staircase schedule": staircase_schedule,
+    "multi-message GC": multi_message_gc,
     "anytime minibatch": anytime,
     **ASYNCHRONOUS,
 }

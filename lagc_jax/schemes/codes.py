@@ -216,6 +216,22 @@ def span_projections(rows: Array) -> tuple[Array, Array]:
     return jnp.moveaxis(projections, 0, -2), jnp.moveaxis(raised, 0, -1)
 
 
+def first_spanning(rows: Array, arrival: Array) -> tuple[Array, Array]:
+    """When messages (p, n) that arrive at times (..., p) first have the ones vector in their span.
+
+    It is `inf` where they never have; and which raise the rank until then, bool (..., p).
+    """
+    order = jnp.argsort(arrival, axis=-1)
+    spans, raised = span_projections(rows[order])
+    decoded = all_ones(spans)
+    last = jnp.argmax(decoded, axis=-1, keepdims=True)
+    ever = jnp.any(decoded, axis=-1, keepdims=True)
+    known = jnp.take_along_axis(arrival, jnp.take_along_axis(order, last, axis=-1), axis=-1)
+    needed = raised & ((jnp.arange(order.shape[-1]) <= last) | ~ever)
+    taken = jnp.take_along_axis(needed, jnp.argsort(order, axis=-1), axis=-1)
+    return jnp.where(ever, known, jnp.inf)[..., 0], taken
+
+
 def worst_condition(code: GradientCode) -> float:
     """Largest factor by which decoding can amplify relative errors of the coded messages.
 

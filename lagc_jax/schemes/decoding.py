@@ -18,7 +18,7 @@ from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax._sorting import smallest
-from lagc_jax.schemes.codes import GradientCode, all_ones, span_projections
+from lagc_jax.schemes.codes import GradientCode, first_spanning, span_projections
 
 
 class Decoding(Protocol):
@@ -178,15 +178,7 @@ class FirstDecodable(Decoding):
             fastest = jnp.argmin(by_block, axis=-1, keepdims=True)
             taken = jnp.arange(self.code.redundancy) == fastest
             return by_block.min(-1).max(-1), taken.reshape(arrival.shape)
-        order = jnp.argsort(arrival, axis=-1)
-        spans, raised = span_projections(self.code.encoding[order])
-        decoded = all_ones(spans)
-        last = jnp.argmax(decoded, axis=-1, keepdims=True)
-        ever = jnp.any(decoded, axis=-1, keepdims=True)
-        known = jnp.take_along_axis(arrival, jnp.take_along_axis(order, last, axis=-1), axis=-1)
-        needed = raised & ((jnp.arange(order.shape[-1]) <= last) | ~ever)
-        taken = jnp.take_along_axis(needed, jnp.argsort(order, axis=-1), axis=-1)
-        return jnp.where(ever, known, jnp.inf)[..., 0], taken
+        return first_spanning(self.code.encoding, arrival)
 
 
 @pytree("num_waited")

@@ -64,9 +64,10 @@ def in_eigenbasis(problem: Problem, scheme: Scheme, num_iterations: int) -> Prob
     A step must be one along the gradient, whatever the coordinates are; and other devices than a
     CPU decompose matrices slowly, and multiply fast.
     """
-    whole = isinstance(problem, LinearRegression) and problem.weights is None
     pays = num_iterations >= problem.num_parameters and jax.default_backend() == "cpu"
-    if not (whole and pays and scheme.optimizer is optax.sgd):
+    if not (pays and scheme.optimizer is optax.sgd):
+        return problem
+    if not isinstance(problem, LinearRegression) or problem.weights is not None:
         return problem
     _, scales, basis = jnp.linalg.svd(problem.root, full_matrices=True)
     missing = problem.num_parameters - scales.shape[-1]

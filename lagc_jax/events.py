@@ -274,17 +274,11 @@ def descend_late(
     """
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     R, K, B = began.shape
-    easy = in_eigenbasis(problem, scheme, K)
-    if easy is not problem:
-        problem, theta = easy, easy.flatten(theta)
+    problem, theta = in_eigenbasis(problem, scheme, K, theta)
     start = begin(problem, scheme, step_size, theta)
     oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
     look, lanes = observer(problem, record), jnp.arange(R)
-    length = K if policy.longest is None else min(policy.longest, K)
-    # The fewer places are used in turns, the nearer they are to the processor.
-    late = jnp.arange(K, dtype=began.dtype)[:, None] - began
-    span = length if policy.longest else 1 + jnp.max(late)
-    write = jax.lax.dynamic_update_index_in_dim
+    span = K if policy.longest is None else min(policy.longest, K)
 
     def keep(point: Array) -> Array:
         return point if sampled else oracle(point, jnp.zeros((), jnp.int32))[0]
@@ -297,19 +291,19 @@ def descend_late(
         k, began, sound = given
         weights = jnp.where(sound, policy.weight(k - began, scheme.num_workers), 0)
         numbers = k * B + jnp.arange(B, dtype=k.dtype)
-        kept = history.at[began % span, lanes[:, None]].get(mode="promise_in_bounds")
-        messages = jax.vmap(jax.vmap(message), (0, None))(kept, numbers)
+        messages = jax.vmap(jax.vmap(message), (0, None))(
+            history[began % span, lanes[:, None]], numbers
+        )
         alpha = start.step_size if start.step_size.ndim == 0 else start.step_size[k]
         weights = weights.astype(messages.dtype)
         step = jax.vmap(partial(_step, scheme, alpha))
         points, memories = step(points, memories, messages, weights)
-        history = write(history, jax.vmap(keep)(points), (k + 1) % span, 0)
+        history = history.at[(k + 1) % span].set(jax.vmap(keep)(points))
         return (points, memories, history), jax.vmap(look)(points)
 
     spread = lambda leaf: jnp.broadcast_to(leaf, (R, *leaf.shape))  # noqa: E731
     points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
-    history = jnp.zeros((length, *points.shape), points.dtype)
-    history = write(history, jax.vmap(keep)(points), 0, 0)
+    history = jnp.zeros((span, *points.shape), points.dtype).at[0].set(jax.vmap(keep)(points))
     given = (jnp.arange(K, dtype=began.dtype), jnp.moveaxis(began, 0, 1), jnp.moveaxis(sound, 0, 1))
     (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
     selected = jnp.ones((K, 1), bool)

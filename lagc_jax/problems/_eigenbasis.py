@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._around import Around
@@ -58,17 +59,20 @@ class Eigenbasis(Around):
         return 0.5 * jnp.sum(self.curvature * theta**2)
 
 
-def in_eigenbasis(problem: Problem, scheme: Scheme, num_iterations: int) -> Problem:
-    """The problem so, itself where that would not be the same or not pay.
+def in_eigenbasis(
+    problem: Problem, scheme: Scheme, num_iterations: int, theta: ArrayLike
+) -> tuple[Problem, ArrayLike]:
+    """The problem and a start (d,) so, themselves where it would not be the same or not pay.
 
     A step must be one along the gradient, whatever the coordinates are; and other devices than a
     CPU decompose matrices slowly, and multiply fast.
     """
     pays = num_iterations >= problem.num_parameters and jax.default_backend() == "cpu"
     if not (pays and scheme.optimizer is optax.sgd):
-        return problem
+        return problem, theta
     if not isinstance(problem, LinearRegression) or problem.weights is not None:
-        return problem
+        return problem, theta
     _, scales, basis = jnp.linalg.svd(problem.root, full_matrices=True)
     missing = problem.num_parameters - scales.shape[-1]
-    return Eigenbasis(problem, basis, jnp.pad(scales**2, (0, missing)))
+    easy = Eigenbasis(problem, basis, jnp.pad(scales**2, (0, missing)))
+    return easy, easy.flatten(theta)

@@ -1,4 +1,4 @@
-"""A few numbers in rising order, by a network of comparisons: for vector units, accelerators.
+"""A few numbers in rising order, by comparing all: for vector units, accelerators.
 
 `jnp.sort` compares one pair after another in a loop of its own. A network is a fixed list of
 comparisons, of which only those that the wanted value depends on are made, and it fuses with what
@@ -36,6 +36,20 @@ def come_first(values: Array) -> Array:
     index = jnp.arange(len(values)).reshape((-1,) + (1,) * (values.ndim - 1))
     one, other = values[:, None], values[None]
     return (one < other) | ((one == other) & (index[:, None] <= index))
+
+
+def queue(ready: Array, service: Array) -> Array:
+    """When those who are ready at given times (..., n) are done, served alone in this order.
+
+    Each is served for `service`, () or (..., 1); of equal times the first comes first. The i-th is
+    done at `max_{j <= i} (ready_j + (i - j + 1) service)`.
+    """
+    waiting, service = ready.T, service.T
+    first = come_first(waiting)
+    # The maximum keeps compilers from rounding a product and the difference at once.
+    before = jnp.maximum((jnp.sum(first, axis=0) - 1) * service, 0)
+    latest = jnp.max(jnp.where(first, (waiting - before)[:, None], -jnp.inf), axis=0)
+    return (latest + before + service).T
 
 
 @lru_cache

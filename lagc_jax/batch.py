@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -197,8 +198,8 @@ def _along(
         keep_samples=keep_samples,
     )
     index, reached = target.hits(path.gap, None)
-    K = path.selected.shape[0]
-    bits = contract.message_bits(scheme, problem.num_parameters, K)
+    ks = np.arange(path.selected.shape[0])
+    bits = contract.message_bits(scheme, problem.num_parameters, ks)
     spent = _spend(scheme, path.selected, bits, index, reached)
     costs = along_path(run(index, reached), spent, reached, quantiles.size)
     share = reached.astype(jnp.result_type(float))

@@ -17,11 +17,12 @@ from lagc_jax import tasks
 from lagc_jax._checks import as_leaf, not_negative, one_or_each, positive, scalar
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
-from lagc_jax._sorting import come_first
+from lagc_jax._sorting import queue
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.sizes import Sizes, upload_size
 
 
 @pytree("shared")
@@ -41,8 +42,8 @@ class Link:
         latency: time, shape () or (M,).
         bandwidth: size carried in a unit of time, () or (M,); () if shared.
         download_size: size of a message to a worker (the iterate), ().
-        upload_size: size of a message to the server, (); by default that of its bits, 1 for a
-            vector of numbers of 32 bits.
+        upload_size: size of a message to the server, (); by default that of its bits in every
+            iteration, 1 for a vector of numbers of 32 bits.
         shared: whether all messages pass one link of the server; static.
 
     Raises:
@@ -56,7 +57,7 @@ class Link:
     latency: ArrayLike = 0.0
     bandwidth: ArrayLike = 1.0
     download_size: ArrayLike = 1.0
-    upload_size: ArrayLike | None = None
+    upload_size: ArrayLike | Sizes | None = None
     shared: bool = False
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Link:
         not_negative("latency", self.latency)
         positive("bandwidth", self.bandwidth)
         for name in ("download_size", "upload_size"):
-            if getattr(self, name) is not None:
+            if not isinstance(getattr(self, name), Sizes | None):
                 not_negative(name, getattr(self, name))
                 scalar(name, getattr(self, name))
         if self.shared:
@@ -120,7 +121,7 @@ class Cluster:
         """The cluster whose link has the size of the scheme's messages, if none is given."""
         if self.link is None or self.link.upload_size is not None:
             return self
-        size = contract.upload_size(scheme, num_parameters)
+        size = upload_size(scheme, num_parameters)
         return replace(self, link=replace(self.link, upload_size=size))
 
     def check(self, num_workers: int) -> None:
@@ -154,7 +155,9 @@ class Cluster:
         link = self.link
         if link is None:
             return startup
-        if not link.uniform or scheme.trigger.everyone_works:  # then not every answer is an upload
+        if not link.uniform or isinstance(link.upload_size, Sizes):
+            return None
+        if scheme.trigger.everyone_works:  # then not every answer is an upload
             return None
         size = link.download_size + link.upload_size  # type: ignore[operator]
         return startup + 2 * link.latency + size / link.bandwidth  # type: ignore[operator]
@@ -181,7 +184,9 @@ class Arrivals(NamedTuple):
     gradients: Array | None = None
 
 
-def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Arrivals:
+def collect(
+    scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array, k: ArrayLike
+) -> Arrivals:
     """What reaches the server from workers that need `work` to compute.
 
     The server takes the messages of an uploading group that the scheme's decoding asks for, by
@@ -190,10 +195,11 @@ def collect(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arra
     every working group, but of its messages only those that arrived in time count as uplink.
 
     Work are the computing times (..., M) with the whole load, `inf` for a worker that failed;
-    selected, bool (..., G), are the groups that are to upload.
+    selected, bool (..., G), are the groups that are to upload, and `k` (...,) the numbers of the
+    iterations.
     """
     working = scheme.working(selected)
-    arrival = _grouped(scheme, arrival_times(scheme, cluster, work, selected))
+    arrival = _grouped(scheme, arrival_times(scheme, cluster, work, selected, k))
     known, taken = contract.wait(scheme.decoder, arrival)
     if cluster is None or cluster.timeout is None:
         time = _slowest(working, known)
@@ -225,7 +231,7 @@ def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arr
     link = None if cluster is None else cluster.link
     if link is None:
         return work
-    latency, down = jnp.asarray(link.latency, work.dtype), _service(link, "download_size", work)
+    latency, down = jnp.asarray(link.latency, work.dtype), _service(link, link.download_size, work)
     if not link.shared:
         return latency + down + work
     works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
@@ -233,38 +239,28 @@ def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arr
 
 
 @lenient
-def arrival_times(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Array:
+def arrival_times(
+    scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array, k: ArrayLike
+) -> Array:
     """When the workers' messages reach the server, (..., M); `inf` for those that send none."""
     link = None if cluster is None else cluster.link
     ready = computed(scheme, cluster, work, selected)
     if link is None:
         return ready
-    latency, up = jnp.asarray(link.latency, work.dtype), _service(link, "upload_size", work)
+    size = link.upload_size
+    size = size.at(k)[..., None] if isinstance(size, Sizes) else size
+    latency, up = jnp.asarray(link.latency, work.dtype), _service(link, size, work)
     uploads = jnp.repeat(selected, work.shape[-1] // scheme.num_groups, axis=-1)
     if not link.shared:
         return tasks.sent(scheme, ready, jnp.where(uploads, up, 0)) + latency
     taken = contract.wait(scheme.decoder, _grouped(scheme, ready))[1].reshape(work.shape)
-    sent = _queue(jnp.where(taken & uploads, ready, jnp.inf), up)
+    sent = queue(jnp.where(taken & uploads, ready, jnp.inf), up)
     return jnp.where(uploads, sent, ready) + latency
 
 
-def _service(link: Link, size: str, work: Array) -> Array:
-    """How long a message occupies the link."""
-    return jnp.asarray(getattr(link, size), work.dtype) / jnp.asarray(link.bandwidth, work.dtype)
-
-
-def _queue(ready: Array, service: Array) -> Array:
-    """When messages that are ready at given times (..., M) leave a link that takes `service` each.
-
-    First come, first served: the i-th leaves at `max_{j <= i} (ready_j + (i - j + 1) service)`.
-    """
-    by_worker = ready.T
-    first = come_first(by_worker)
-    # The maximum keeps compilers from rounding a product and the difference at once.
-    before = jnp.maximum((jnp.sum(first, axis=0) - 1) * service, 0)
-    waited = by_worker - before
-    latest = jnp.max(jnp.where(first, waited[:, None], -jnp.inf), axis=0)
-    return (latest + before + service).T
+def _service(link: Link, size: ArrayLike | None, work: Array) -> Array:
+    """How long a message of a size occupies the link."""
+    return jnp.asarray(size, work.dtype) / jnp.asarray(link.bandwidth, work.dtype)
 
 
 def sample_work(

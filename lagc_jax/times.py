@@ -181,7 +181,8 @@ class WorkerTimes(Times):
 
     def draw(self, seed: Array, chunk: ArrayLike) -> tuple[Array, ...]:
         work = chunk_of_work(self.scheme, self.delays, self.cluster, seed, chunk)
-        return (collect(self.scheme, self.cluster, work, self.part[chunk]).time,)
+        k = chunk * CHUNK + jnp.arange(CHUNK)
+        return (collect(self.scheme, self.cluster, work, self.part[chunk], k).time,)
 
 
 def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -155,9 +156,9 @@ def run_trajectory(
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected, arrivals.gradients)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
-    bits = jnp.asarray(contract.message_bits(scheme, problem.num_parameters, num_iterations))
+    bits = contract.message_bits(scheme, problem.num_parameters, np.arange(num_iterations))
     costs = (accumulate(times), downlink, uplink, computation)
-    outcome = (path.theta, path.diverged, received, timeouts, bits, path.recorded)
+    outcome = (path.theta, path.diverged, received, timeouts, jnp.asarray(bits), path.recorded)
     return Trajectory(path.gap, path.selected, *costs, *outcome)
 
 
@@ -212,7 +213,8 @@ def _descend_with_arrivals(
     # All iterations at once, before and after: small arrays in a scan cost more.
     collected = jax.vmap(partial(collect, scheme, cluster))
     everyone = jnp.ones((work.shape[0], scheme.num_groups), bool)
-    whole = collected(work, everyone)
+    k = jnp.arange(work.shape[0])
+    whole = collected(work, everyone, k)
 
     def iterate(state: State, item: tuple[Array, Array]) -> tuple[State, tuple[Any, Array]]:
         taken, in_time = item
@@ -222,7 +224,7 @@ def _descend_with_arrivals(
         return state, (look(state.theta), selected)
 
     last, (seen, selected) = jax.lax.scan(iterate, start, (whole.taken, whole.received))
-    arrivals = collected(work, selected)
+    arrivals = collected(work, selected, k)
     return as_path(problem, look, start, last, seen, selected), arrivals
 
 
@@ -242,18 +244,18 @@ def _descend_and_collect(
 
     def iterate(carry: tuple, work: Array) -> tuple[tuple, tuple[Any, Array, Arrivals]]:
         state, notes = carry
-        now, source = scheme, oracle_from
+        now, source, k = scheme, oracle_from, state.k
         if learner is not None:
             now = dataclasses.replace(scheme, decoding=learner.now(notes))
             source = oracle_source(problem, now, code)
-        taken = collect(now, cluster, work, everyone).taken
+        taken = collect(now, cluster, work, everyone, k).taken
         proposal = propose(scheme, source(taken), state)
         selected = select(state, proposal)
-        arrivals = collect(now, cluster, work, selected)
+        arrivals = collect(now, cluster, work, selected, k)
         before, state = state.theta, update(scheme, state, proposal, arrivals.received)
         if learner is not None:
             shape = (scheme.num_groups, scheme.group_size)
-            arrival = arrival_times(now, cluster, work, selected).reshape(shape)
+            arrival = arrival_times(now, cluster, work, selected, k).reshape(shape)
             notes = learner.learn(notes, arrival, state.theta - before)
         return (state, notes), (look(state.theta), selected, arrivals)
 

@@ -200,7 +200,7 @@ def test_missing_entries_are_workers_that_never_answer():
     trace = lj.Trace.from_array(table, resample="replay")
     run = jax.jit(collect)(
         lj.gc(3, 1), lj.Cluster(timeout=30.0), draw_times(trace, KEY, 4, 3),
-        np.ones((4, 1), bool),
+        np.ones((4, 1), bool), 0,
     )  # fmt: skip
     assert run.received[:, 0].tolist() == [True, True, False, True]
     assert run.time.tolist() == [3, 6, 30, 12]

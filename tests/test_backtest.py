@@ -102,7 +102,7 @@ def test_waits_in_numpy_are_those_of_the_simulator(cluster):
         startup = 0.0 if cluster is None or cluster.startup is None else cluster.startup
         there = cluster and cluster.sized(scheme, 8)
         work = np.tile(scheme.loads, scheme.num_groups) * times
-        known = collect(scheme, there, work + startup, uploads).time
+        known = collect(scheme, there, work + startup, uploads, 0).time
         if is_shared(cluster):
             found = through_link(scheme, cluster, times, uploads)
         else:

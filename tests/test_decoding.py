@@ -286,14 +286,14 @@ def test_batches_are_their_trajectories(problem, scheme):
 def test_timeouts_and_links_of_a_decoding():
     work = jnp.array([[1.0, 2.0, 3.0, 9.0, 8.0, 7.0], [1.0, 2.0, 3.0, 4.0, 8.0, 7.0]])
     selected = np.ones((2, 1), bool)
-    run = jax.jit(collect)(BLOCKS, lj.Cluster(timeout=5.0), work, selected)
+    run = jax.jit(collect)(BLOCKS, lj.Cluster(timeout=5.0), work, selected, 0)
     assert run.time.tolist() == [5.0, 4.0]
     assert run.received[:, 0].tolist() == [False, True]
     assert run.uplink.tolist() == [1, 2]
     assert run.timeouts.tolist() == [1, 0]
     # Only the two messages that are taken share the link: downloads are free, uploads take 2.
     link = lj.Link(0.0, 1.0, 0.0, 2.0, shared=True)
-    run = jax.jit(collect)(BLOCKS, lj.Cluster(link=link), work, selected)
+    run = jax.jit(collect)(BLOCKS, lj.Cluster(link=link), work, selected, 0)
     assert run.time.tolist() == [9.0, 6.0]
 
 

@@ -323,7 +323,6 @@ def test_bad_input_is_refused():
         ),
         r"decay=1 must lie in": lambda: S.Momentum(1),
         r"needs workers that know": lambda: lj.Scheme(M, 1, 2, trigger=Compressed("server", TOP)),
-        r"upload_size=None, but the size .* varies": lambda: run(MARINA, cluster=link),
         r"depends on the number of par": lambda: lj.theory.expected_wall_clock(
             lj.lag(M, trigger=Compressed("server", TOP)), EXPONENTIAL, np.ones((1, M), bool), link
         ),

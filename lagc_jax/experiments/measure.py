@@ -334,7 +334,7 @@ def _outcome(
 ) -> Outcome:
     """What a point with a shared path took."""
     hit, uploads = record.hit, record.uploads
-    bits = contract.message_bits(scheme, record.num_parameters, len(uploads) - 1)
+    bits = contract.message_bits(scheme, record.num_parameters, np.arange(len(uploads) - 1))
     spent = spend(
         clock.scheme,
         (hit, record.reached),

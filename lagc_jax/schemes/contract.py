@@ -14,7 +14,7 @@ from jax import Array
 from lagc_jax._checks import not_negative, shaped, takes_as
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
-from lagc_jax.schemes.rules import FLOAT_BITS, Proposal, Rule
+from lagc_jax.schemes.rules import Proposal, Rule
 
 
 def start(rule: Rule, theta: Array, num_groups: int) -> Any:
@@ -68,41 +68,23 @@ def remember(rule: Rule, notes: Any, draft: Any, uploaded: Array) -> Any:
     return found
 
 
-def message_bits(scheme: Scheme, num_parameters: int, num_iterations: int | None = None) -> Any:
-    """`Rule.message_bits` of the numbers that the scheme's code sends: one number, or (K,) of them.
+def message_bits(scheme: Scheme, num_parameters: int, k: Any = None) -> Any:
+    """`Rule.message_bits` of the numbers that the scheme's code sends, () or in iterations (K,).
 
-    Without a number of iterations, bits that vary are NaN.
+    Without numbers of iterations `k`, bits that vary are NaN.
     """
     rule, pieces, vectors = scheme.trigger, scheme.decoder.pieces, scheme.decoder.vectors
     bits = rule.message_bits(-(-num_parameters // pieces))
     name = f"`message_bits` of trigger={str(rule)!r}"
     if callable(bits):
-        if num_iterations is None:
+        if k is None:
             return float("nan")
-        bits = jax.vmap(bits)(jnp.arange(num_iterations))
-        shaped(name, bits, [(num_iterations,)], "one number for one iteration")
+        bits = jax.vmap(bits)(k)
+        shaped(name, bits, [k.shape], "one number for one iteration")
     else:
         shaped(name, bits, [()], "one number")
     not_negative(name, bits)
     return bits if vectors == 1 else vectors * bits
-
-
-def upload_size(scheme: Scheme, num_parameters: int | None) -> float:
-    """Bits of a message over those of a vector (d,) of numbers of 32 bits.
-
-    Raises:
-        ValueError: if they vary, or depend on a number of parameters that is not known.
-    """
-    tried = (num_parameters,) if num_parameters else (1, 2**20)
-    sizes = {message_bits(scheme, d) / (FLOAT_BITS * d) for d in tried}
-    size = sizes.pop()
-    if sizes or not size >= 0:
-        why = "depends on the number of parameters" if sizes else "varies"
-        raise ValueError(
-            f"upload_size=None, but the size of a message of trigger={str(scheme.trigger)!r} "
-            f"{why}; give upload_size"
-        )
-    return float(size)
 
 
 def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ import reference_cluster
 import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.cluster import sample_work
-from lagc_jax.experiments import parse_grid
+from lagc_jax.experiments import Points, parse_grid
 from lagc_jax.schemes import compressors as C
 from lagc_jax.schemes import marina
 from lagc_jax.schemes.rules import Always
@@ -100,52 +100,36 @@ def test_short_messages_alone_are_of_a_fixed_size(link):
     np.testing.assert_allclose(one[1:], other[1:], rtol=1e-10)
 
 
-@pytest.mark.parametrize("timeout", [None, 3.0])
-def test_every_door_has_the_same_times(timeout):
-    link, accuracy = LINKS["shared"], 1e-2
-    cluster = lj.Cluster(0.2, link, timeout)
-    sizes = dict(num_iterations=K, num_realisations=3)
-    batch = lj.simulate_batch(
-        PROBLEM, MARINA, DELAYS, KEY, cluster=cluster, accuracies=(accuracy,),
-        keep_samples=True, **sizes,
-    )  # fmt: skip
-    single = [
-        lj.complexity(run(MARINA, link, timeout, jax.random.fold_in(KEY, i)), accuracy)
-        for i in range(3)
-    ]
-    assert np.isfinite([one.wall_clock for one in single]).all()
-    times = batch.costs.time.samples[0]
-    np.testing.assert_allclose(times, [one.wall_clock for one in single], rtol=1e-12)
-    table = lj.run(lj.Experiment(
-        problems={"p": PROBLEM}, schemes={"MARINA": MARINA, "GD": lj.gd(M)},
-        delays={"e": DELAYS}, clusters={"c": cluster}, target=lj.Gap([accuracy]), key=KEY, **sizes,
-    ))  # fmt: skip
-    row = table[table["scheme"] == "MARINA"].iloc[0]
-    np.testing.assert_allclose(row["time_mean"], batch.mean[0], rtol=1e-12)
-    np.testing.assert_allclose(row["bits"], batch.costs.bits.mean[0], rtol=1e-12)
-    np.testing.assert_allclose(row["bits"], np.mean([one.bits for one in single]), rtol=1e-12)
-
-
-def test_a_grid_file_has_them():
-    probabilities = [0.2, 0.9]
-    scheme = {"name": "MARINA", "num_workers": M, "compressor": "natural"}
+def test_every_door_has_the_same_times():
     grid = parse_grid({
-        "iterations": K, "realisations": 2, "accuracies": [1e-1],
+        "iterations": K, "realisations": 3, "accuracies": [1e-2],
         "problem": [{"kind": "synthetic", "num_features": 5}],
-        "scheme": [scheme | {"probability": probabilities}],
+        "scheme": [{"name": "MARINA", "num_workers": M, "compressor": "natural",
+                    "probability": 0.2, "step_size": 0.2}],
         "delays": [{"family": "exponential", "rate": 1.0}],
-        "cluster": [{"latency": 0.1, "bandwidth": [1.0, 2.0]}],
+        "cluster": [{"bandwidth": 2.0, "shared": True, "name": name, **more}
+                    for name, more in {"patient": {}, "impatient": {"timeout": 7.0}}.items()],
     })  # fmt: skip
-    table = lj.run(grid.experiment).set_index(["probability", "bandwidth"])
-    assert len(table) == 4
-    problem = grid.experiment.problems["synthetic"]
-    for (probability, bandwidth), row in table.iterrows():
+    table, points = lj.run(grid.experiment), Points(grid.experiment)
+    problem, key = points[0].problem.value(M), grid.experiment.key
+    sizes = dict(num_iterations=K, step_size=0.2 / float(problem.total_smoothness))
+    assert table["iterations"].min() > 20
+    assert table["timeouts"].tolist()[0] == 0 < table["timeouts"].tolist()[1]
+    for point, row in zip(points, table.to_dict("records"), strict=True):
+        parts = dict(cluster=point.cluster.value, **sizes)
         batch = lj.simulate_batch(
-            problem, marina(M, "natural", probability), DELAYS, grid.experiment.key,
-            num_iterations=K, num_realisations=2, accuracies=(1e-1,),
-            cluster=lj.Cluster(link=lj.Link(0.1, bandwidth)),
+            problem, point.scheme, DELAYS, key, num_realisations=3, accuracies=(1e-2,),
+            keep_samples=True, **parts,
         )  # fmt: skip
-        np.testing.assert_allclose(row["time_mean"], batch.mean[0], rtol=1e-12)
+        single = [
+            lj.complexity(lj.simulate(problem, point.scheme, DELAYS, own, **parts), 1e-2)
+            for own in (jax.random.fold_in(key, i) for i in range(3))
+        ]
+        times = batch.costs.time.samples[0]
+        np.testing.assert_allclose(times, [one.wall_clock for one in single], rtol=1e-12)
+        np.testing.assert_allclose(row["time_mean"], times.mean(), rtol=1e-12)
+        for bits in (row["bits"], batch.costs.bits.mean[0]):
+            np.testing.assert_allclose(bits, np.mean([one.bits for one in single]), rtol=1e-12)
 
 
 def test_a_table_of_jobs_has_them():

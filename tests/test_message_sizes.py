@@ -13,6 +13,7 @@ import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.cluster import sample_work
 from lagc_jax.experiments import Points, parse_grid
+from lagc_jax.experiments.waits import group_waits
 from lagc_jax.schemes import compressors as C
 from lagc_jax.schemes import marina
 from lagc_jax.schemes.rules import Always
@@ -108,7 +109,7 @@ def test_every_door_has_the_same_times():
                     "probability": 0.2, "step_size": 0.2}],
         "delays": [{"family": "exponential", "rate": 1.0}],
         "cluster": [{"bandwidth": 2.0, "shared": True, "name": name, **more}
-                    for name, more in {"patient": {}, "impatient": {"timeout": 7.0}}.items()],
+                    for name, more in {"patient": {}, "impatient": {"timeout": 5.0}}.items()],
     })  # fmt: skip
     table, points = lj.run(grid.experiment), Points(grid.experiment)
     problem, key = points[0].problem.value(M), grid.experiment.key
@@ -155,3 +156,21 @@ def test_workers_without_a_common_iteration_are_refused():
     scheme = lj.Scheme(M, 1, M, trigger=Halves(), decoding=lj.schemes.asynchronous(M).decoding)
     with pytest.raises(ValueError, match="varies with the iteration; give upload_size"):
         run(scheme, LINKS["equal"])
+
+
+def test_advice_simulates_them():
+    key, small = jax.random.key(4), lj.synthetic_linear_regression(KEY, 2, 3)
+    scheme, cluster = marina(2, "natural", probability=0.3), lj.Cluster(link=lj.Link(0.1))
+    given = dict(accuracy=1e-2, num_realisations=4, num_iterations=K, key=key, cluster=cluster)
+    table = lj.design(
+        2, DELAYS, problem=small, schemes={"own": scheme}, xi=[0.3], step_sizes=[0.5], storage=1,
+        **given,
+    ).table  # fmt: skip
+    row = table.set_index("scheme").loc["own"]
+    batch = lj.simulate_batch(
+        small, scheme, DELAYS, key, num_iterations=K, num_realisations=4, accuracies=[1e-2],
+        step_size=0.5 / float(small.total_smoothness), cluster=cluster,
+    )  # fmt: skip
+    np.testing.assert_allclose(row["time"], batch.mean[0], rtol=1e-9)
+    with pytest.raises(ValueError, match="no longest answer is known; give timeout"):
+        group_waits(scheme, cluster.sized(scheme, 3), np.ones((1, 2)))

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagc_jax._sorting import MAX_VALUES, comparisons, smallest
-from lagc_jax.cluster import _queue
+from lagc_jax._sorting import MAX_VALUES, comparisons, queue, smallest
 from lagc_jax.law.inverse import make_inverse
 from lagc_jax.schemes.decoding import first
 
@@ -55,7 +54,7 @@ def test_a_link_serves_one_after_another(n):
         free = 0.0
         for m in np.argsort(row, kind="stable"):
             leave[m] = free = max(free, row[m]) + 0.25
-    np.testing.assert_array_equal(_queue(jnp.asarray(ready), jnp.asarray(0.25)), expected)
+    np.testing.assert_array_equal(queue(jnp.asarray(ready), jnp.asarray(0.25)), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

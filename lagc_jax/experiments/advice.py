@@ -169,7 +169,7 @@ def design(
     _check_search(xi, step_sizes, memory, accuracy, num_realisations)
     drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
     key = _keys.one_key(_keys.make_key(0) if key is None else key)
-    own, problems = own_schemes(M, schemes), problems_of(problem, M, key)
+    own, problems = own_schemes(M, schemes, cluster), problems_of(problem, M, key)
     found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
     known = problem is not None, hasattr(problem, "num_partitions")
     asked = found, own, *known, prices, (xi, step_sizes), accuracy

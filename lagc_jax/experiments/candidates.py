@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optax
 
+from lagc_jax.cluster import Cluster
 from lagc_jax.experiments.entries import flat
 from lagc_jax.experiments.experiment import Vary
 from lagc_jax.problems.base import Problem
@@ -17,6 +18,7 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import laq
 from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.servers import amsgrad
+from lagc_jax.schemes.sizes import Sizes
 
 LAQ_BITS = 4  # of the paper
 ALL_SIZES = 16  # redundancies up to which all are candidates; then each is by a fifth larger
@@ -83,19 +85,20 @@ class Same(NamedTuple):
 
 
 class Own(NamedTuple):
-    """A scheme of the user's with its name, and its steps in units of 1/L, None for those searched.
+    """A scheme of the user's.
 
-    The path of one that is not `anonymous` depends on who arrives when.
+    Attributes:
+        name: in the table.
+        scheme: itself.
+        steps: in units of 1/L; None for those searched.
+        apart: whether it is simulated by itself: who arrives when decides its path, or its messages
+            differ in length from one iteration to the next.
     """
 
     name: str
     scheme: Scheme
     steps: tuple[float, ...] | None
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether all realisations share its path."""
-        return self.scheme.decoder.anonymous
+    apart: bool
 
 
 def families(
@@ -153,7 +156,9 @@ def _stochastic(num_workers: int, storage: int, memory: int, problem: Problem) -
             yield Family(("G-CADA",), made, (M // G,), True, rates)
 
 
-def own_schemes(num_workers: int, own: Mapping[str, Any] | None) -> list[Own]:
+def own_schemes(
+    num_workers: int, own: Mapping[str, Any] | None, cluster: Cluster | None
+) -> list[Own]:
     """The user's schemes, one by one."""
     found = []
     for name, thing in flat(own or {}):
@@ -170,16 +175,25 @@ def own_schemes(num_workers: int, own: Mapping[str, Any] | None) -> list[Own]:
                 raise ValueError(
                     f"schemes[{name!r}]={scheme!r} is no scheme of {num_workers} workers; give one"
                 )
-            found.append(Own(name, scheme, tuple(steps) or None))
+            apart = not scheme.decoder.anonymous or _varies(scheme, cluster)
+            found.append(Own(name, scheme, tuple(steps) or None, apart))
     return found
 
 
+def _varies(scheme: Scheme, cluster: Cluster | None) -> bool:
+    """Whether a link carries messages of different lengths."""
+    if cluster is None or cluster.link is None:
+        return False
+    known = cluster.sized(scheme, 1).link  # any number of parameters shows it
+    return known is not None and isinstance(known.upload_size, Sizes)
+
+
 def as_families(own: Sequence[Own]) -> list[Family]:
-    """Those of the user's schemes whose path all realisations share."""
+    """Those of the user's schemes that are measured with the others."""
     return [
         Family((each.name,), Same(each.scheme), (None,), False, each.steps)
         for each in own
-        if each.anonymous
+        if not each.apart
     ]
 
 

@@ -190,7 +190,7 @@ def outsiders(
     own = [
         Outsider(each.name, each.scheme, tuple(each.steps or job.given[1] or _steps(each.scheme)))
         for each in job.own
-        if not each.anonymous
+        if each.apart
     ]
     known = table[np.isfinite(table["cost"])]
     link = None if job.cluster is None else job.cluster.link

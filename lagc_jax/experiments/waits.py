@@ -13,6 +13,7 @@ import numpy as np
 
 from lagc_jax.cluster import Cluster, Link
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.sizes import Sizes
 
 
 class Waits(NamedTuple):
@@ -63,6 +64,11 @@ def _startup(cluster: Cluster | None) -> np.ndarray:
 
 def _transfers(link: Link) -> tuple[np.ndarray, np.ndarray]:
     """How long a message to a worker and one to the server occupy a link."""
+    if isinstance(link.upload_size, Sizes):
+        raise ValueError(
+            "timeout=None, but workers may never answer and the size of a message varies with the "
+            "iteration, so no longest answer is known; give timeout"
+        )
     bandwidth = np.asarray(link.bandwidth, float)
     down, up = np.asarray(link.download_size, float), np.asarray(link.upload_size, float)
     return down / bandwidth, up / bandwidth

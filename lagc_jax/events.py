@@ -274,7 +274,8 @@ def descend_late(
     """
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     R, K, B = began.shape
-    problem, theta = in_eigenbasis(problem, scheme, K, theta)
+    if scheme.optimizer is optax.sgd:  # a step along the gradient, whatever the coordinates are
+        problem, theta = in_eigenbasis(problem, K, theta)
     start = begin(problem, scheme, step_size, theta)
     oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
     look, lanes = observer(problem, record), jnp.arange(R)

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -20,7 +19,6 @@ from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._around import Around
 from lagc_jax.problems.base import Oracle, Problem
 from lagc_jax.problems.linear import LinearRegression
-from lagc_jax.schemes.base import Scheme
 
 
 @pytree()
@@ -60,17 +58,14 @@ class Eigenbasis(Around):
 
 
 def in_eigenbasis(
-    problem: Problem, scheme: Scheme, num_iterations: int, theta: ArrayLike
+    problem: Problem, num_iterations: int, theta: ArrayLike
 ) -> tuple[Problem, ArrayLike]:
     """The problem and a start (d,) so, themselves where it would not be the same or not pay.
 
-    A step must be one along the gradient, whatever the coordinates are; and other devices than a
-    CPU decompose matrices slowly, and multiply fast.
+    Other devices than a CPU decompose matrices slowly, and multiply fast.
     """
     pays = num_iterations >= problem.num_parameters and jax.default_backend() == "cpu"
-    if not (pays and scheme.optimizer is optax.sgd):
-        return problem, theta
-    if not isinstance(problem, LinearRegression) or problem.weights is not None:
+    if not pays or not isinstance(problem, LinearRegression) or problem.weights is not None:
         return problem, theta
     _, scales, basis = jnp.linalg.svd(problem.root, full_matrices=True)
     missing = problem.num_parameters - scales.shape[-1]

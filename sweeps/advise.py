@@ -16,6 +16,7 @@ import jax
 from common import (
     Parser,
     Run,
+    compile_quickly,
     configure_jax,
     count,
     data_options,
@@ -281,5 +282,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    compile_quickly()
     configure_jax()
     run_script(main)

@@ -16,7 +16,7 @@ import pytest
 import lagc_jax
 from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
 from lagc_jax.delays import Bursty, Failures
-from lagc_jax.experiments import Experiment, Gap, Points, Vary
+from lagc_jax.experiments import Experiment, Gap, Points, Vary, search
 from lagc_jax.experiments.common import run_common
 from lagc_jax.plots.frontier import plot_design
 from lagc_jax.theory import expected_complexity
@@ -358,3 +358,11 @@ def test_tutorial_runs_from_a_trace_to_a_run(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "made by lagc_jax, not measured" in text
     assert "One run: gap" in text
+
+
+def test_long_paths_are_tried_at_few_settings(four, monkeypatch):
+    monkeypatch.setattr(search, "LONGEST", 100)
+    advice = design(4, Exponential(1.0), problem=four, storage=1, accuracy=1e-2)
+    assert set(advice.table["xi"].dropna()) <= set(search.ROUGH.xi)
+    assert set(advice.table["step_size"]) <= set(search.ROUGH.steps)
+    assert "Paths have up to 256 iterations, so" in advice.reason

@@ -35,7 +35,15 @@ from lagc_jax.experiments.reasons import (
     tail_indices,
 )
 from lagc_jax.experiments.rows import Drawn, as_drawn, differ, draw_rows
-from lagc_jax.experiments.search import STEP_RANGE, XI_RANGE, Found, search
+from lagc_jax.experiments.search import (
+    ROUGH,
+    STEP_RANGE,
+    XI_RANGE,
+    Effort,
+    Found,
+    effort_of,
+    search,
+)
 from lagc_jax.experiments.tasks import enough_iterations, problems_of, start_gap
 from lagc_jax.problems.base import Problem
 from lagc_jax.schemes.base import Scheme
@@ -231,17 +239,24 @@ def _advise(job: _Job, problems: Mapping[str, Problem], num_iterations: int | No
     if K is None:
         K = max(enough_iterations(problem, job.accuracy) for problem in problems.values())
     (name, problem), *others = problems.items()
-    experiment, found = _search(job, problem, K, rough=False)
+    # How long paths are is known where K is made from it.
+    effort = effort_of(job.num_workers, K if num_iterations is None else 0)
+    experiment, found = _search(job, problem, K, effort)
     tables = {name: found.table}
     near = found.table[found.table["cost"] <= COMPARED * found.table["cost"].min()]
     sizes = set(zip(near["scheme"], near["num_groups"], strict=True))
     rivals = [f for f in job.families if any((each, f.num_groups) in sizes for each in f.names)]
     for each, one in others:
-        tables[each] = _search(replace(job, families=rivals), one, K, rough=True)[1].table
+        tables[each] = _search(replace(job, families=rivals), one, K, ROUGH)[1].table
     ranked = rank(job, experiment, found)
     compared = _by_problem(tables)
     best = ranked.table.iloc[0]
     told = _told(job, ranked, name, None if job.problem_given else compared)
+    if None in job.given and effort is ROUGH:
+        told.append(
+            f"Paths have up to {K} iterations, so of the weights and steps that are not given only "
+            f"{ROUGH.xi} and {ROUGH.steps} were tried."
+        )
     return Design(
         table=ranked.table,
         reason=" ".join(told),
@@ -287,7 +302,7 @@ def _told(job: _Job, ranked: Ranked, name: str, compared: pd.DataFrame | None) -
 
 
 def _search(
-    job: _Job, problem: Problem, num_iterations: int, rough: bool
+    job: _Job, problem: Problem, num_iterations: int, effort: Effort
 ) -> tuple[Experiment, Found]:
     """Candidates on one problem."""
     experiment = Experiment(
@@ -314,7 +329,7 @@ def _search(
         meter = meter_of(stand, *sizes, 2, d)
         inner = replace(experiment, delays={"delays": stand.delays})
     pricing = Priced(job.prices).cost
-    found = search(job.families, inner, meter, pricing, job.given, job.progress, rough)
+    found = search(job.families, inner, meter, pricing, job.given, job.progress, effort)
     if inner is not known:
         found = _exactly(known, found)
     if not found.table["reached"].any():

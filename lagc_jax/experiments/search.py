@@ -42,6 +42,15 @@ MANY_WORKERS = 16
 THOROUGH = Effort((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (1.0, 1.3, 1.6, 1.9), 4, 2.0)
 QUICK = Effort((0.03, 0.1, 0.3, 1.0), (1.0, 1.6), 1, 1.5)
 ROUGH = Effort((0.03, 0.3), (1.0, 1.6), 0, 1.0)  # nothing but the starts
+# Iterations of paths beyond which a search is quick, and beyond which it is rough.
+LONG, LONGEST = 2**14, 2**16
+
+
+def effort_of(num_workers: int, num_iterations: int) -> Effort:
+    """How much is searched for so many workers and iterations."""
+    if num_iterations > LONGEST:
+        return ROUGH
+    return QUICK if num_workers > MANY_WORKERS or num_iterations > LONG else THOROUGH
 
 
 class Found(NamedTuple):
@@ -185,16 +194,13 @@ def search(
     pricing: Pricing,
     given: tuple[Sequence[float] | None, Sequence[float] | None],
     progress: Progress,
-    rough: bool = False,
+    effort: Effort,
 ) -> Found:
     """Candidates with every given weight and step; what is not given (None) is searched.
 
-    A rough search looks at few settings, for a ranking.
+    A search with the effort `ROUGH` looks at few settings, for a ranking.
     """
     xi, steps = given
-    (problem,) = experiment.problems.values()
-    effort = QUICK if problem.num_partitions > MANY_WORKERS else THOROUGH
-    effort = ROUGH if rough else effort
     starts = effort.xi if xi is None else xi, effort.steps if steps is None else steps
     job = Search(experiment, meter, pricing)
     grid = {
@@ -207,7 +213,7 @@ def search(
     }
     job.measure(grid, families, progress)
     searched = xi is None or steps is None
-    if searched and not rough:
+    if searched and effort.starts:
         job.refine(families, (xi is None, steps is None), effort)
     return _thinned(job.found) if searched else job.found
 

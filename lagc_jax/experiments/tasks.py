@@ -81,16 +81,18 @@ def enough_iterations(problem: Problem, accuracy: float) -> int:
 
     Raises:
         ValueError: where it does not come within the accuracy in 200,000 iterations, or ten
-            seconds.
+            seconds of this process after the first 4096.
     """
     scheme, theta = Scheme(problem.num_partitions, 1, 1), flat_start(problem, None)
-    done, begun, gap = 0, time.perf_counter(), np.inf
-    while done < LIMIT and (done == 0 or time.perf_counter() - begun < SECONDS):
+    done, begun, gap = 0, 0.0, np.inf
+    # Neither compiling nor what else the machine does counts.
+    while done < LIMIT and (done == 0 or time.process_time() - begun < SECONDS):
         path = find_path(problem, scheme, None, theta, STRETCH, accuracy)
         gaps = np.asarray(path.gap)
         below = gaps <= accuracy
         if below.any():
             return 2 ** max(8, (ROOM * (done + int(below.argmax())) - 1).bit_length())
+        begun = begun or time.process_time()
         done, theta, gap = done + STRETCH, flat_start(problem, path.theta), float(gaps[-1])
     raise ValueError(
         f"accuracy={accuracy} is not reached by gradient descent with step 1/L in {done} "

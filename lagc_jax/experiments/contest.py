@@ -35,7 +35,9 @@ from lagc_jax.schemes.decoding import Fastest, FirstBlocks
 from lagc_jax.schemes.policies import Policy
 from lagc_jax.schemes.rules import FLOAT_BITS
 
-REALISATIONS = 100  # of a trajectory
+REALISATIONS = 100  # of a trajectory, and how few where they are long
+FEWEST = 8
+WORK = 2**21  # iterations of all realisations, beyond which there are fewer
 TRIED = 3  # candidates of the catalogue that are run at the most
 SETS = 64  # of workers by which the noise of a code is judged
 STEPS, STALE_STEPS = (1.0, 0.6, 1.5), (1.0, 0.5, 0.25, 0.1)  # in units of 1/L, or of the largest
@@ -257,7 +259,7 @@ def measure(
             schemes={one.name: Vary(Same(one.scheme), step_size=list(one.steps))},
             delays={"delays": delays},
             clusters=None if cluster is None else {"cluster": cluster},
-            num_realisations=min(REALISATIONS, job.num_realisations),
+            num_realisations=min(_realisations(experiment), job.num_realisations),
             quantiles=(RUN[0], 0.5, RUN[1]),
         ),
         progress=False,
@@ -296,6 +298,11 @@ def measure(
         assignment=AS_GIVEN,
     )
     return Apart(row, one.scheme, cluster)
+
+
+def _realisations(experiment: Experiment) -> int:
+    """How many trajectories show what a scheme costs."""
+    return min(REALISATIONS, max(FEWEST, WORK // experiment.num_iterations))
 
 
 def _proxy(scheme: Scheme, rows: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Compiled programs of the package, which are let go when there are too many.
 
-A program takes 20 to 150 maps of memory, of which Linux gives a process 65,530 (vm.max_map_count),
-and then LLVM aborts it; and it takes megabytes. JAX keeps all programs of a function, so one loop
-over many structures would end there. What the caller has compiled stays.
+A program takes 20 maps of memory and more, that of a network's trajectory a thousand, and Linux
+gives a process 65,530 (vm.max_map_count), after which LLVM ends it; and it takes megabytes. JAX
+keeps all programs of a function, so one loop over many structures would end there. What the caller
+has compiled stays.
 """
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -14,15 +16,36 @@ import jax
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Programs that are kept: more than a study needs, at half of the maps.
+# Programs that are kept at the most: more than a study needs; and after how many the maps are looked
+# at, half of which may be in use.
 KEPT = 256
+LOOK = 8
 
 
 class _Count:
     """Programs since the last clearing, and functions that are being traced."""
 
     programs = 0
+    seen = 0  # when the maps were looked at
     traced = 0
+
+
+def share_of_maps() -> float:
+    """Of the maps of memory that the system gives this process, those in use; 0 if not known."""
+    try:
+        limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+        return Path("/proc/self/maps").read_bytes().count(b"\n") / limit
+    except OSError:
+        return 0.0
+
+
+def _too_many() -> bool:
+    if _Count.programs >= KEPT:
+        return True
+    if _Count.programs < _Count.seen + LOOK:
+        return False
+    _Count.seen = _Count.programs
+    return share_of_maps() > 0.5
 
 
 _functions: list[Any] = []
@@ -31,7 +54,8 @@ _functions: list[Any] = []
 def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """`jax.jit` with static arguments for functions of this package.
 
-    After `KEPT` programs the next call drops those of all such functions.
+    After `KEPT` programs, or where half of the maps are in use, the next call drops those of all
+    such functions.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -50,8 +74,8 @@ def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if _Count.programs >= KEPT and _Count.traced == 0:
-                _Count.programs = 0
+            if _Count.traced == 0 and _too_many():
+                _Count.programs = _Count.seen = 0
                 for each in _functions:
                     each.clear_cache()
             return program(*args, **kwargs)

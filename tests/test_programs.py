@@ -34,6 +34,26 @@ def test_no_more_programs_are_kept_than_said(monkeypatch):
     assert traced[5:] == [(3, 2), (1, 1)]
 
 
+def test_programs_that_take_many_maps_of_memory_are_dropped_sooner(monkeypatch):
+    monkeypatch.setattr(_programs, "LOOK", 2)
+    monkeypatch.setattr(_programs, "_functions", [])
+    for name in ("programs", "seen"):
+        monkeypatch.setattr(_programs._Count, name, 0)
+    traced = []
+
+    @_programs.compiled()
+    def total(x):
+        traced.append(x.size)
+        return x.sum()
+
+    for share, size in ((0.4, 1), (0.4, 2), (0.4, 3), (0.6, 1), (0.6, 4), (0.6, 1)):
+        monkeypatch.setattr(_programs, "share_of_maps", lambda share=share: share)
+        total(np.ones(size))
+    assert traced == [1, 2, 3, 4, 1]
+    monkeypatch.undo()
+    assert 0 <= _programs.share_of_maps() < 1
+
+
 def test_a_compiled_function_passes_through_transformations():
     @_programs.compiled("power")
     def total(x, power):

@@ -16,8 +16,8 @@ import jax
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Programs that are kept at the most: more than a study needs; and after how many the maps are looked
-# at, half of which may be in use.
+# Programs that are kept at the most: more than a study needs; and after how many the maps are
+# looked at, half of which may be in use.
 KEPT = 256
 LOOK = 8
 

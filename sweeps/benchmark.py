@@ -145,41 +145,45 @@ def table_rows(work: str, costs: dict[str, Cost]) -> list[dict[str, Any]]:
 
 
 def scaling_frame(args: argparse.Namespace) -> pd.DataFrame:
-    """Cost of the engine against one size at a time, in units of a panel's first entry.
+    """Cost of the engine against one size at a time, in units of a panel's first entry, and memory.
 
-    Clocks against realisations, iterations and workers at fixed G; paths of LAG against features.
+    Clocks against realisations (of 20 iterations), iterations (of 64 realisations) and workers at
+    fixed G; paths of LAG against features. Each runs in a process of its own.
     """
-    small = argparse.Namespace(**vars(args) | {"realisations": min(args.realisations, 4096)})
-    path = selections(args)
-    rows: list[dict[str, Any]] = []
+    path, rows = selections(args), []
 
-    def add(axis: str, size: int, line: str, seconds: float) -> None:
-        rows.append({"against": axis, "size": size, "line": line, "cost": seconds})
+    def add(axis: str, size: int, line: str, cost: Cost, count: int = 1) -> None:
+        part = {"against": axis, "size": size, "line": line}
+        rows.append(part | {"cost": cost.seconds * count, "peak memory (MiB)": round(cost.memory)})
 
-    def clocks(axis: str, size: int, **sizes: int) -> None:
-        now = argparse.Namespace(**vars(small) | sizes)
-        selected = np.resize(path, (now.iterations, now.groups))
-        n = now.workers // now.groups
+    def clocks(axis: str, size: int, workers: int, iterations: int, realisations: int) -> None:
+        selected, n = np.resize(path, (iterations, args.groups)), workers // args.groups
         for line, r in (("r = n", n), ("r = 1", 1), ("1 < r < n", max(2, n // 2))):
-            scheme = (now.workers, now.groups, r)
-            work = Work(scheme, selected, now.realisations, args.precision, 3)
-            add(axis, size, line, engine(work).seconds * now.realisations * now.iterations)
+            work = Work((workers, args.groups, r), selected, realisations, args.precision, 3)
+            add(axis, size, line, apart(engine, work), realisations * iterations)
 
-    for size in tqdm([256, 1024, 4096, 16384], "realisations", disable=None):
-        clocks("realisations", size, realisations=size)
-    for size in tqdm([125, 500, 2000, 8000], "iterations", disable=None):
-        clocks("iterations", size, iterations=size)
-    for size in tqdm([args.workers * i for i in (1, 3, 10, 30, 100)], "workers", disable=None):
-        clocks("workers", size, workers=size)
+    M, few = args.workers, min(args.realisations, 4096)
+    powers = [10**i for i in range(5)]
+    for size in tqdm(
+        [10**4, 10**5] if args.quick else [10**4, 10**6, 10**8], "realisations", disable=None
+    ):
+        clocks("realisations", size, M, 20, size)
+    for size in tqdm(
+        [10**2, 10**3] if args.quick else [10**2, 10**4, 10**6], "iterations", disable=None
+    ):
+        clocks("iterations", size, M, size, 64)
+    for size in tqdm(
+        [M * i for i in (powers[:3] if args.quick else powers)], "workers", disable=None
+    ):
+        clocks("workers", size, size, args.iterations, few)
     points = grid(args)
-    for size in tqdm([args.workers, 25, 50, 100, 200], "features", disable=None):
+    for size in tqdm([M, 25, 50, 100, 200], "features", disable=None):
         chosen = points._replace(
             xi=points.xi[:128], step_size=points.step_size[:128], num_features=size, repeats=3
         )
-        add("features", size, "paths", engine_paths(chosen).seconds)
-        add(
-            "features", size, "paths, NumPy loop on Gram matrices", numpy_gram_paths(chosen).seconds
-        )
+        add("features", size, "paths", apart(engine_paths, chosen))
+        loop = apart(numpy_gram_paths, chosen)
+        add("features", size, "paths, NumPy loop on Gram matrices", loop)
     frame = pd.DataFrame(rows)
     return frame.assign(cost=frame["cost"] / frame.groupby("against")["cost"].transform("first"))
 
@@ -195,17 +199,22 @@ def plot_scaling(frame: pd.DataFrame) -> Figure:
         dict(color="#D55E00", marker="D", linestyle="-."),
     ]
     with style():
-        figure = Figure(figsize=(PAGE_WIDTH, 2.9), layout="constrained")
-        axes = figure.subplots(1, frame["against"].nunique(), sharey=True)
-        for axis, (against, group) in zip(axes, frame.groupby("against", sort=False), strict=True):
+        figure = Figure(figsize=(PAGE_WIDTH, 4.4), layout="constrained")
+        grid = figure.subplots(2, frame["against"].nunique(), sharey="row", sharex="col")
+        groups = frame.groupby("against", sort=False)
+        for column, (against, group) in zip(grid.T, groups, strict=True):
             for line, values in group.groupby("line", sort=False):
                 look = looks[names.index(str(line)) % len(looks)]
-                axis.plot(values["size"], values["cost"], label=line, **look)
-            axis.set(xscale="log", yscale="log", xlabel=str(against).capitalize())
-            thin_ticks(axis.xaxis, room=4)
-        thin_ticks(axes[0].yaxis)
-        axes[0].set_ylabel("Cost, relative to a\npanel's first engine point")
-        handles = {line.get_label(): line for axis in axes for line in axis.lines}
+                for axis, shown in zip(column, ("cost", "peak memory (MiB)"), strict=True):
+                    axis.plot(values["size"], values[shown].clip(lower=1), label=line, **look)
+                    axis.set(xscale="log", yscale="log")
+            column[-1].set_xlabel(str(against).capitalize())
+            thin_ticks(column[-1].xaxis, room=4)
+        for axis in grid[:, 0]:
+            thin_ticks(axis.yaxis)
+        grid[0, 0].set_ylabel("Time, relative to a\npanel's first engine point")
+        grid[1, 0].set_ylabel("Peak memory beyond\nimports (MiB)")
+        handles = {line.get_label(): line for axis in grid.flat for line in axis.lines}
         text = (
             "Cost when one size grows and the others stay: clocks by redundancy r of a group of n "
             "workers,\nand, against features, paths of LAG by the engine and by a NumPy loop."

@@ -24,6 +24,8 @@ jax.config.update("jax_enable_x64", True)
 # What one worker has compiled no other compiles again, nor the next run.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+# Where an operation was written goes into no assertion, and takes a twentieth of the time.
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 collect_ignore = [
     "victims.py",

@@ -60,6 +60,7 @@ from lagc_jax.schemes.messages import (
     local_sgd,
     marina,
 )
+from lagc_jax.schemes.multi_message import multi_message_gc
 from lagc_jax.schemes.schedules import cyclic_schedule, staircase_schedule
 from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
@@ -162,6 +163,7 @@ def _coded(M: int, G: int, r: int, k: int) -> dict[str, Scheme]:
         "dynamic clusters": dynamic_clusters(M, M // r // 2 or 1, r),
         "cyclic schedule": cyclic_schedule(M, r),
         "staircase schedule": staircase_schedule(M, r),
+        "multi-message GC": multi_message_gc(M, r),
         "GC in rounds": round_gc(M, r),
         "SR-SGC": sr_sgc(M, burst=2, window=3, num_stragglers=max(M // 4, 1)),
         "M-SGC": m_sgc(M, burst=1, window=2, num_stragglers=max(M // 4, 1)),

@@ -129,7 +129,7 @@ def _name_panels(
     for i, (family, axis) in enumerate(zip(families, grid[:, 0], strict=False)):
         if family in families[:i]:
             continue
-        axis.set_ylabel(textwrap.fill(family, 14), fontweight="bold")
+        axis.set_ylabel(textwrap.fill(family, 12), fontweight="bold")
 
 
 def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:

@@ -213,7 +213,7 @@ def plot_scaling(frame: pd.DataFrame) -> Figure:
         for axis in grid[:, 0]:
             thin_ticks(axis.yaxis)
         grid[0, 0].set_ylabel("Time, relative to a\npanel's first engine point")
-        grid[1, 0].set_ylabel("Peak memory beyond\nimports (MiB)")
+        grid[1, 0].set_ylabel("Peak memory beyond\nimports (MiB, from 1)")
         handles = {line.get_label(): line for axis in grid.flat for line in axis.lines}
         text = (
             "Cost when one size grows and the others stay: clocks by redundancy r of a group of n "

@@ -200,9 +200,9 @@ def plot_scaling(frame: pd.DataFrame) -> Figure:
     ]
     with style():
         figure = Figure(figsize=(PAGE_WIDTH, 4.4), layout="constrained")
-        grid = figure.subplots(2, frame["against"].nunique(), sharey="row", sharex="col")
+        panels = figure.subplots(2, frame["against"].nunique(), sharey="row", sharex="col")
         groups = frame.groupby("against", sort=False)
-        for column, (against, group) in zip(grid.T, groups, strict=True):
+        for column, (against, group) in zip(panels.T, groups, strict=True):
             for line, values in group.groupby("line", sort=False):
                 look = looks[names.index(str(line)) % len(looks)]
                 for axis, shown in zip(column, ("cost", "peak memory (MiB)"), strict=True):
@@ -210,11 +210,11 @@ def plot_scaling(frame: pd.DataFrame) -> Figure:
                     axis.set(xscale="log", yscale="log")
             column[-1].set_xlabel(str(against).capitalize())
             thin_ticks(column[-1].xaxis, room=4)
-        for axis in grid[:, 0]:
+        for axis in panels[:, 0]:
             thin_ticks(axis.yaxis)
-        grid[0, 0].set_ylabel("Time, relative to a\npanel's first engine point")
-        grid[1, 0].set_ylabel("Peak memory beyond\nimports (MiB, from 1)")
-        handles = {line.get_label(): line for axis in grid.flat for line in axis.lines}
+        panels[0, 0].set_ylabel("Time, relative to a\npanel's first engine point")
+        panels[1, 0].set_ylabel("Peak memory beyond\nimports (MiB, from 1)")
+        handles = {line.get_label(): line for axis in panels.flat for line in axis.lines}
         text = (
             "Cost when one size grows and the others stay: clocks by redundancy r of a group of n "
             "workers,\nand, against features, paths of LAG by the engine and by a NumPy loop."

@@ -22,7 +22,7 @@ from jax import Array
 import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax import plots as plotting
-from lagc_jax.experiments import bits, contenders, literature, run, survey
+from lagc_jax.experiments import Experiment, bits, contenders, literature, run, survey
 from lagc_jax.experiments.claims import verdict
 from lagc_jax.experiments.contenders import Contender, Task, candidates
 from lagc_jax.plots.bits import plot_bits
@@ -67,6 +67,8 @@ def make_parser() -> Parser:
 
     group = parser.add_argument_group("files")
     option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    text = "keep results here as they come: a run that was stopped goes on where it was"
+    option(group, "--store", text, type=Path, metavar="DIR")
     option(group, "--quick", "a first look, the convex problem alone", action="store_true")
     option(group, "--redraw", REDRAW, action="store_true")
     return parser
@@ -141,13 +143,28 @@ def _neural(
     return Task(own, network, accuracy, 0.95, 2e-4, grouped, free, load)
 
 
+def run_all(plan: Sequence[Experiment], store: Path | None) -> pd.DataFrame:
+    """The table of many experiments, each in a directory of its own if they are stored."""
+    tables = (
+        run(each, None if store is None else store / f"{number:03}")
+        for number, each in enumerate(plan)
+    )
+    return pd.concat(tables, ignore_index=True)
+
+
 def search(
-    other: Mapping[str, Task], rivals: Many, everyone: Many, key: Array, K: int, R: int
+    other: Mapping[str, Task],
+    rivals: Many,
+    everyone: Many,
+    key: Array,
+    K: int,
+    R: int,
+    store: Path | None = None,
 ) -> dict[str, dict[str, Contender]]:
     """The contenders of every task, chosen by what took least on the tasks of another seed."""
     contested = {name: contenders.contested(each) for name, each in rivals.items()}
     plan = survey.experiments(other, contested, {"low tail": LAWS["low tail"]}, key, K, R)
-    table = survey.table_frame(pd.concat(map(run, plan), ignore_index=True)) if plan else None
+    table = survey.table_frame(run_all(plan, store)) if plan else None
     return {
         name: contenders.choose(each, None if table is None else table[table["task"] == name])
         for name, each in everyone.items()
@@ -222,11 +239,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print("Step sizes and weights, on another seed:")
-    chosen = search(other, rivals, everyone, jax.random.key(args.seed + 1), K, R)
+    search_store, store = (args.store and args.store / name for name in ("search", "survey"))
+    chosen = search(other, rivals, everyone, jax.random.key(args.seed + 1), K, R, search_store)
     print("All schemes:")
     plan = survey.experiments(tasks, chosen, LAWS, key, K, R)
-    found = pd.concat(map(run, plan), ignore_index=True)
-    results = survey.collect_frames(tasks, found)
+    results = survey.collect_frames(tasks, run_all(plan, store))
     sent = bits.bits_frame(run(bits.experiment(tasks["convex"], key, K)))
     stem = args.out / "schemes_bits"
     paths = write(results, chosen, args.out) + plotting.save_figure(plot_bits(sent), sent, stem)

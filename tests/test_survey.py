@@ -204,9 +204,13 @@ def test_the_script_writes_its_table_claims_and_figure(tmp_path, monkeypatch, ca
     monkeypatch.setattr(contenders, "ADAM_STEPS", (0.01, 0.02))
     monkeypatch.setattr(contenders, "WEIGHTS", (1e3,))
     monkeypatch.setattr(schemes, "candidates", lambda *a: {n: everyone(*a)[n] for n in few})
-    assert schemes.main(["--quick", "--iterations", "12", "--out", str(tmp_path)]) == 0
+    store = tmp_path / "store"
+    quick = ["--quick", "--iterations", "12", "--out", str(tmp_path), "--store", str(store)]
+    assert schemes.main(quick) == 0
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "schemes.csv")
+    kept = [lagc_jax.load_results(each) for each in sorted((store / "survey").iterdir())]
+    assert set(pd.concat(kept)["scheme"]) == set(few)
     assert set(table["scheme"]) == set(few)
     assert len(table) == len(laws) * len(few)
     assert len(pd.read_csv(tmp_path / "schemes_claims.csv")) == len(laws)

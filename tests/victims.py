@@ -23,15 +23,23 @@ KILLS = 20
 CONFIG, OUT = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 grid = importlib.import_module("grid")
+POINTS = Points(read_grid(CONFIG).experiment)
+KEYS, MANY = POINTS.keys(), len(POINTS)
 
 
 class Engine:
-    """Takes a while for a point and says something of its own of each."""
+    """Takes a while for a point, and after some waits until its signal has been sent."""
+
+    free = MANY  # points before it waits
+    sent = -1  # what it waits to read from
 
     def __init__(self, experiment):
         """Need nothing of it."""
 
     def measure(self, points):
+        if Engine.free <= 0:
+            os.read(Engine.sent, 1)
+        Engine.free -= len(points)
         time.sleep(0.004 * len(points))
         return points
 
@@ -43,14 +51,14 @@ def rows(experiment, point):
 
 
 runner.Engine, runner.result_rows = Engine, rows
-keys = Points(read_grid(CONFIG).experiment).keys()
 
 
-def start(name):
+def start(name, free=MANY, sent=-1):
     """Fork a run into a directory; return its process and the folder of its blocks."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
+        Engine.free, Engine.sent = free, sent
         with open(OUT / f"{name}.log", "a", 1) as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
@@ -63,10 +71,10 @@ def present(folder):
     return sorted(folder.glob("[!.]*"))
 
 
-def wait_for_blocks(child, folder, more, seconds=60.0):
-    """Wait until there are so many more blocks than now, the child ends, or time is up."""
-    before, limit = len(present(folder)), time.perf_counter() + seconds
-    while len(present(folder)) < before + more and time.perf_counter() < limit:
+def wait_for_blocks(child, folder, number, seconds=60.0):
+    """Wait until there are so many blocks, the child ends, or time is up."""
+    limit = time.perf_counter() + seconds
+    while len(present(folder)) < number and time.perf_counter() < limit:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return
         time.sleep(0.002)
@@ -77,28 +85,29 @@ def end(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def strike(name, number, expected):
-    """Start a run and send it a signal at a random moment; try again where it was faster."""
-    for _ in range(5):
-        child, folder = start(name)
-        more = rng.integers(0 if number == signal.SIGKILL else 1, 4)
-        if more:
-            wait_for_blocks(child, folder, more)
-            time.sleep(rng.uniform(0, 0.02))
-        else:
-            wait_for_blocks(child, folder, 2, rng.uniform(0, lasted))
-        os.kill(child, number)
-        status = end(child)
-        store = Store(OUT / name)
-        store.ask(keys)
-        finished = store.finished()
-        assert not store.damaged, store.damaged
-        for path in present(folder)[:30] if finished == len(keys) else ():
+def strike(name, number):
+    """Start a run and end it by a signal at a random moment, which cannot come too late."""
+    store = Store(OUT / name)
+    store.ask(KEYS)
+    assert not store.damaged, store.damaged
+    if len(KEYS) - store.finished() < 10:
+        for path in present(OUT / name / "blocks")[:30]:
             path.unlink()  # something must be left to do
-        if status != 0:
-            assert status == expected, status
-            return
-    raise AssertionError("every run was over before its signal")
+    before = len(present(OUT / name / "blocks"))
+    sent, send = os.pipe()
+    more = int(rng.integers(0 if number == signal.SIGKILL else 1, 4))
+    child, folder = start(name, more + 3, sent)
+    if more:
+        wait_for_blocks(child, folder, before + more)
+        time.sleep(rng.uniform(0, 0.02))
+    else:
+        wait_for_blocks(child, folder, before + 2, rng.uniform(0, lasted))
+    os.kill(child, number)
+    os.write(send, b"x")
+    status = end(child)
+    assert status == (-number if number == signal.SIGKILL else 128 + number), status
+    for each in (sent, send):
+        os.close(each)
 
 
 # The child computes nothing before the fork, and the parent nothing at all.
@@ -113,8 +122,8 @@ os.kill(child, signal.SIGKILL)
 end(child)
 
 for number in (signal.SIGINT, signal.SIGTERM):
-    strike("stopped", number, 128 + number)
+    strike("stopped", number)
 assert end(start("stopped")[0]) == 0
 for _ in range(KILLS):
-    strike("killed", signal.SIGKILL, -signal.SIGKILL)
+    strike("killed", signal.SIGKILL)
 assert end(start("killed")[0]) == 0

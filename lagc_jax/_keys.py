@@ -81,12 +81,23 @@ def threefry(seed: Array, high: ArrayLike, low: ArrayLike) -> tuple[Array, Array
     x, y = (
         jnp.broadcast_to(word + key, shape) for word, key in zip((high, low), keys, strict=False)
     )
+    return _rounds(keys, x, y)
+
+
+@jax.jit  # traced once for all draws of a shape
+def _rounds(keys: tuple[Array, Array, Array], x: Array, y: Array) -> tuple[Array, Array]:
+    """The rounds of Threefry on words of one shape, to which the first two keys () are added."""
+    lax, turns = jax.lax, ((13, 15, 26, 6), (17, 29, 16, 24))
+    left = {turn: lax.full_like(y, turn) for turn in (*turns[0], *turns[1])}
+    right = {turn: lax.full_like(y, 32 - turn) for turn in left}
     for group in range(5):
-        for rotation in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
-            x = x + y
-            y = ((y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))) ^ x
-        x = x + keys[(group + 1) % 3]
-        y = y + keys[(group + 2) % 3] + np.uint32(group + 1)
+        for turn in turns[group % 2]:
+            x = lax.add(x, y)
+            high, low = lax.shift_left(y, left[turn]), lax.shift_right_logical(y, right[turn])
+            y = lax.bitwise_xor(lax.bitwise_or(high, low), x)
+        first, second = keys[(group + 1) % 3], keys[(group + 2) % 3] + np.uint32(group + 1)
+        x = lax.add(x, jnp.broadcast_to(first, x.shape))
+        y = lax.add(y, jnp.broadcast_to(second, y.shape))
     return x, y
 
 

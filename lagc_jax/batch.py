@@ -279,9 +279,13 @@ def realise_paths(
         path = (run.gap, run.selected, run.received, run.diverged)
         return (*path, reached, *there), (costs, curve)
 
+    @jax.jit  # traced once for the shapes and the scan
+    def block_of(numbers: Array) -> tuple[tuple, tuple]:
+        return jax.vmap(read)(run_block(fold_each(key, numbers)))
+
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
         numbers = block * size + jnp.arange(size)
-        paths, samples = jax.vmap(read)(run_block(fold_each(key, numbers)))
+        paths, samples = block_of(numbers)
 
         def add(total: Array, values: Array) -> Array:
             valid = column(numbers < num_realisations, values)
@@ -289,7 +293,7 @@ def realise_paths(
 
         return jax.tree.map(add, totals, paths), samples
 
-    shapes, _ = jax.eval_shape(lambda: jax.vmap(read)(run_block(fold_each(key, jnp.arange(1)))))
+    shapes, _ = jax.eval_shape(block_of, jnp.arange(size))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
     totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // size)))

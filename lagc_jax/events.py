@@ -102,7 +102,8 @@ def arrivals(
         drawn = (drawn + overhead).astype(dtype)
         return jax.lax.dynamic_update_slice_in_dim(table, drawn, chunks * CHUNK, 1), chunks + 1
 
-    advance = jax.vmap(lambda queue, table: _advance(policy, queue, table))
+    # Traced once for the shapes and the scan.
+    advance = jax.jit(jax.vmap(lambda queue, table: _advance(policy, queue, table)))
 
     def run(carry: tuple) -> tuple:
         i, queue, table, chunks, kept = carry

@@ -19,6 +19,7 @@ def scan_until(
     """Scan in stretches, and stop after the one in which the gap came within the accuracy."""
     size = _stretch(num_iterations)
     stretches, rest = divmod(num_iterations, size)
+    iterate = jax.jit(iterate)  # traced once for the shapes and both scans
 
     def blank(leaf: jax.ShapeDtypeStruct) -> Array:
         return jnp.full((stretches, size, *leaf.shape), _not_run(leaf.dtype), leaf.dtype)

@@ -169,6 +169,7 @@ def _spread(
 
 def _in_turn(body: Callable, shared: Any, items: Any, count: Array) -> Any:
     """The first `count` of items (capacity, ...), one after another."""
+    body = jax.jit(body)  # traced once for the shapes and the loop
 
     def item(i: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[i], items)

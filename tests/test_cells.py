@@ -6,6 +6,7 @@ clusters and minibatches every value meets every value of the others, and every 
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -69,6 +70,7 @@ def draw(part, key, batch_size):
     return *rows, weights
 
 
+@cache  # one object: its loss is traced once for all that ask for it
 def make_problem(num_workers, loss, batch_size=None, partitions=M, drawn=True):
     """A problem that no file has a word for."""
     features, classes = X[:partitions], CLASSES[:partitions]

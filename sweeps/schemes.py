@@ -1,9 +1,10 @@
 """Compare all schemes on a convex and a neural problem, beside what their papers claim.
 
-Scikit-learn's digits are dealt over the workers, skewed by label. Every scheme meets the same
-computing times, under a low tail (exponential), a high tail (Pareto) and in bursts. Step sizes and
-weights are chosen on another seed by one rule: the least bits to the accuracy. By estimate a run
-takes an hour or more on two cores, most of it compilation; --quick takes minutes.
+Scikit-learn's digits, or images of one's own, are dealt over the workers, skewed by label. Every
+scheme meets the same computing times, under a low tail (exponential), a high tail (Pareto) and in
+bursts. Step sizes and weights are chosen on another seed by one rule: the least bits to the
+accuracy. By estimate a run takes some hours on two cores, most of it compilation; --quick takes
+minutes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from common import REDRAW, Parser, Run, configure_jax, count, option, real, run_
 from jax import Array
 
 import lagc_jax
+from lagc_jax import _checks
 from lagc_jax import _tables as tables
 from lagc_jax import plots as plotting
 from lagc_jax.experiments import Experiment, bits, contenders, literature, run, survey
@@ -38,6 +40,7 @@ LAWS = {
 }
 FIGURE, SUMMARY = "schemes_accuracy", "schemes_costs"
 SHOWN = "high tail"  # in the figure and relative to GD
+ACCURACIES, NETWORK_STEP = (0.93, 0.95), 2e-4  # chosen by hand, for the digits
 HIDDEN, BATCH_SIZE = 16, 8
 GROUPED_BATCH_SIZE = 3  # of every partition of a group: together that of a worker on its own
 FREE_BATCH_SIZE = 1  # of every partition, where workers hold all
@@ -57,6 +60,15 @@ def make_parser() -> Parser:
     option(group, "--waited", text, type=whole, default=9, metavar="k")
     text = "concentration of the labels' shares over the workers; small is skewed"
     option(group, "--alpha", text, type=real, default=0.3)
+
+    group = parser.add_argument_group("data")
+    text = "images in place of the digits: .npz with x_train, y_train, x_test and y_test"
+    option(group, "--data", text, type=Path, metavar="FILE")
+    text = "test accuracies to reach, of the regression and the network"
+    names = ("CONVEX", "NEURAL")
+    option(group, "--accuracies", text, type=real, default=ACCURACIES, nargs=2, metavar=names)
+    text = "step size of the network under gradient descent"
+    option(group, "--network-step", text, type=real, default=NETWORK_STEP, metavar="ALPHA")
 
     group = parser.add_argument_group("run")
     text = f"of every scheme (default: {ITERATIONS}, {QUICK_ITERATIONS} with --quick)"
@@ -92,24 +104,41 @@ def make_tasks(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str,
 
     A seed deals the samples, starts the network and draws the minibatches; the test data are those
     of the first. All have arrays of the same shapes, so that they share what is compiled. Step
-    sizes are `2/L` where the loss is convex, and `2e-4`, chosen by hand, for the network.
+    sizes of the convex loss are `2/L`.
     """
+    _checks.probability("accuracies", args.accuracies)
+    _checks.positive("network_step", args.network_step)
     keys = [jax.random.split(jax.random.key(seed), 4) for seed in seeds]
-    split = load_digits_split(keys[0][0])
+    split = load_digits_split(keys[0][0]) if args.data is None else read_images(args.data)
     accuracies = partial(linear_accuracy, split), partial(network_accuracy, split)
     dealt = [
         lagc_jax.problems.shard(split.X_train, split.y_train, args.workers, each[1], args.alpha)
         for each in keys
     ]
     rows = max(shards.X.shape[1] for shards in dealt)
+    classes = int(split.y_train.max()) + 1
     made = []
     for each, shards in zip(keys, dealt, strict=True):
         data = _filled(shards, rows)
-        tasks = {"convex": _convex(data, accuracies[0])}
+        tasks = {"convex": _convex(data, classes, accuracies[0], args.accuracies[0])}
         if not args.quick:
-            tasks["neural"] = _neural(data, accuracies[1], each[2], each[3])
+            network = lagc_jax.problems.initial_network(
+                each[2], (data[0].shape[-1], HIDDEN, classes)
+            )
+            ends = accuracies[1], args.accuracies[1], args.network_step
+            tasks["neural"] = _neural(data, network, each[3], *ends)
         made.append(tasks)
     return made
+
+
+def read_images(path: Path) -> Split:
+    """Images of a file as rows of pixels, each with a one at its end."""
+    images = lagc_jax.problems.load_images(path)
+    X, X_test = (
+        np.column_stack([part.reshape(len(part), -1), np.ones(len(part), part.dtype)])
+        for part in (images.X_train, images.X_test)
+    )
+    return Split(X, images.y_train, X_test, images.y_test)
 
 
 def _filled(shards: Any, rows: int) -> tuple[Array, np.ndarray, np.ndarray]:
@@ -121,26 +150,32 @@ def _filled(shards: Any, rows: int) -> tuple[Array, np.ndarray, np.ndarray]:
     return jnp.asarray(X, float), y, weights
 
 
-def _convex(data: tuple[Array, np.ndarray, np.ndarray], accuracy: partial) -> Task:
+def _convex(
+    data: tuple[Array, np.ndarray, np.ndarray], classes: int, accuracy: partial, target: float
+) -> Task:
     """Multinomial regression with full gradients."""
     X, y, weights = data
     problem = lagc_jax.problems.multinomial_regression(
-        X, y, l2=0.01, weights=weights, num_classes=10
+        X, y, l2=0.01, weights=weights, num_classes=classes
     )
-    return Task(problem, None, accuracy, 0.93, step_size=2.0 / float(problem.total_smoothness))
+    return Task(problem, None, accuracy, target, step_size=2.0 / float(problem.total_smoothness))
 
 
 def _neural(
-    data: tuple[Array, np.ndarray, np.ndarray], accuracy: partial, start: Array, draws: Array
+    data: tuple[Array, np.ndarray, np.ndarray],
+    network: Any,
+    draws: Array,
+    accuracy: partial,
+    target: float,
+    step_size: float,
 ) -> Task:
     """A network with minibatches."""
     X, y, weights = data
-    network = lagc_jax.problems.initial_network(start, (X.shape[-1], HIDDEN, 10))
     whole = lagc_jax.problems.network_problem(X, y, network, weights=weights)
     sizes = BATCH_SIZE, GROUPED_BATCH_SIZE, FREE_BATCH_SIZE
     own, grouped, free = (lagc_jax.problems.minibatch(whole, size, draws) for size in sizes)
     load = len(X) * FREE_BATCH_SIZE / BATCH_SIZE
-    return Task(own, network, accuracy, 0.95, 2e-4, grouped, free, load)
+    return Task(own, network, accuracy, target, step_size, grouped, free, load)
 
 
 def run_all(plan: Sequence[Experiment], store: Path | None) -> pd.DataFrame:
@@ -237,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
         rivals = {name: candidates(task, *sizes) for name, task in other.items()}
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.error(parser.as_options(str(error)))
     print("Step sizes and weights, on another seed:")
     search_store, store = (args.store and args.store / name for name in ("search", "survey"))
     chosen = search(other, rivals, everyone, jax.random.key(args.seed + 1), K, R, search_store)

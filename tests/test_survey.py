@@ -265,6 +265,9 @@ def test_bits_of_a_target_that_is_missed_are_endless_where_messages_vary(problem
     assert np.isinf(row[["bits", "bits_q0.5"]].to_numpy(float)).all()
 
 
+PARTS = ("train", 200), ("test", 30)
+
+
 def test_several_targets_that_do_not_go_together_are_refused():
     one, other = Accuracy([0.5], first_parameter), Iterate([1], np.sum)
     for targets, words in (((one, one), "columns"), ((one, other), "record"), ((), "columns")):
@@ -272,8 +275,30 @@ def test_several_targets_that_do_not_go_together_are_refused():
             Several(targets).check(K)
 
 
+def test_tasks_are_made_of_images_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    images = {f"x_{part}": rng.integers(0, 256, (size, 2, 3), np.uint8) for part, size in PARTS}
+    labels = {f"y_{part}": np.arange(size) % 3 for part, size in PARTS}
+    np.savez(tmp_path / "own.npz", **images, **labels)
+    chosen = ["--data", str(tmp_path / "own.npz"), "--accuracies", "0.5", "0.6"]
+    args = schemes.make_parser().parse_args([*chosen, "--network-step", "0.01"])
+    (tasks,) = schemes.make_tasks(args, (0,))
+    convex, neural = tasks["convex"], tasks["neural"]
+    assert (convex.target, neural.target, neural.step_size) == (0.5, 0.6, 0.01)
+    assert convex.problem.num_parameters == 7 * 3
+    assert [w.shape for w, _ in neural.theta0] == [(7, schemes.HIDDEN), (schemes.HIDDEN, 3)]
+    rows = np.column_stack([images["x_test"].reshape(30, -1) / 255, np.ones(30)])
+    weights = rng.normal(size=(7, 3))
+    right = np.mean(np.argmax(rows @ weights, 1) == labels["y_test"])
+    assert float(convex.test_accuracy(weights)) == pytest.approx(right)
+
+
 def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
-    for wrong in (["--waited", "13"], ["--alpha", "-1"]):
+    nowhere = str(tmp_path / "none.npz")
+    for wrong in (
+        ["--waited", "13"], ["--alpha", "-1"], ["--data", nowhere],
+        ["--accuracies", "0.9", "95"], ["--network-step", "0"],
+    ):  # fmt: skip
         with pytest.raises(SystemExit):
             schemes.main(["--quick", "--out", str(tmp_path), *wrong])
         error = capsys.readouterr().err

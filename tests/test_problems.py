@@ -10,8 +10,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import lagc_jax as lj
+from lagc_jax._pytree import pytree
 from lagc_jax.descent import find_path
-from lagc_jax.problems._around import Measured, measured
+from lagc_jax.problems._around import Around, Measured, measured
 
 M = 6
 GROUPS = (1, 2, 3, 6)
@@ -287,3 +288,24 @@ def test_constants_of_groups_stay_traced_where_the_problem_is():
     found = jax.jit(lambda p: measured(p, 3).group_smoothness(3))(problem)
     assert measured(problem, 1) is measured(problem, 6) is problem
     assert (found == problem.group_smoothness(3)).all()
+
+
+@pytree()
+class Halved(Around):
+    """Another problem with half of its gradients."""
+
+    problem: lj.Problem
+
+    def group_gradients(self, num_groups):
+        inner = self.problem.group_gradients(num_groups)
+        return lambda theta: inner(theta) / 2
+
+
+def test_an_oracle_is_of_the_gradients_that_a_problem_around_another_defines():
+    inner = lj.linear_regression(*draw(*TALL))
+    theta = jnp.ones(TALL[1])
+    own = Halved(inner).group_oracle(2)(theta, jnp.asarray(0))
+    np.testing.assert_array_equal(own, inner.group_gradients(2)(theta) / 2)
+    drawn = lj.problems.minibatch(inner, 2, jax.random.key(0))
+    through = Measured(drawn, jnp.ones(2)).group_oracle(2)(theta, jnp.asarray(0))
+    np.testing.assert_array_equal(through, drawn.group_oracle(2)(theta, jnp.asarray(0)))

@@ -50,7 +50,9 @@ class Around(Problem):
         return self.problem.group_gradients(num_groups)
 
     def group_oracle(self, num_groups: int) -> Oracle:
-        return self.problem.group_oracle(num_groups)
+        """The inner problem's, unless a class has gradients of its own: then of those."""
+        own = type(self).group_gradients is not Around.group_gradients
+        return super().group_oracle(num_groups) if own else self.problem.group_oracle(num_groups)
 
     def sample(self, key: Array, batch_size: int) -> Problem:
         return self.problem.sample(key, batch_size)

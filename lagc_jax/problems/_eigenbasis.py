@@ -50,8 +50,6 @@ class Eigenbasis(Around):
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         return lambda theta: (self.curvature * theta)[None]
 
-    group_oracle = Problem.group_oracle  # of the gradients here, not the inner problem's
-
     def gap(self, theta: Array) -> Array:
         return 0.5 * jnp.sum(self.curvature * theta**2)
 

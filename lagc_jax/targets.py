@@ -41,7 +41,7 @@ class Target(Protocol):
     levels: ArrayLike
     record: Callable[[Any], Any] | None
 
-    def check(self, num_iterations: int) -> None:
+    def check(self, num_iterations: float) -> None:
         """Raise ValueError for levels that are none."""
         ...
 
@@ -76,7 +76,7 @@ class Gap(Target):
     def __post_init__(self) -> None:
         self.check(0)
 
-    def check(self, num_iterations: int) -> None:
+    def check(self, num_iterations: float) -> None:
         one_axis("accuracies", self.levels, 1)
         positive("accuracies", self.levels)
 
@@ -106,7 +106,7 @@ class Accuracy(Target):
     def __post_init__(self) -> None:
         self.check(0)
 
-    def check(self, num_iterations: int) -> None:
+    def check(self, num_iterations: float) -> None:
         one_axis("levels", self.levels, 1)
         finite("levels", self.levels)
         if self.record is None:
@@ -157,7 +157,10 @@ class Several(Target):
 
     column: ClassVar[str] = "level"  # of its parts, each has its own
 
-    def check(self, num_iterations: int) -> None:
+    def __post_init__(self) -> None:
+        self.check(math.inf)
+
+    def check(self, num_iterations: float) -> None:
         columns = [target.column for target in self.targets]
         if len(set(columns)) < max(len(columns), 1):
             raise ValueError(f"targets has columns {columns}; give targets of different ones")

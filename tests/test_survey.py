@@ -272,7 +272,7 @@ def test_several_targets_that_do_not_go_together_are_refused():
     one, other = Accuracy([0.5], first_parameter), Iterate([1], np.sum)
     for targets, words in (((one, one), "columns"), ((one, other), "record"), ((), "columns")):
         with pytest.raises(ValueError, match=f"targets .*{words}.*give"):
-            Several(targets).check(K)
+            Several(targets)
 
 
 def test_tasks_are_made_of_images_of_ones_own(tmp_path):

@@ -1,5 +1,7 @@
 """Convolutional networks against plain NumPy, and images from files through an experiment."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +47,7 @@ def test_logits_and_loss_are_those_of_the_definition(network):
     X, y = rng.normal(size=(M, N, *SIZE)), rng.integers(C, size=(M, N))
     weights = rng.uniform(size=(M, N)) + 0.5
     expected = plain_logits(X.reshape(-1, *SIZE), network)
-    logits = lj.problems.network_logits(network, X, activation="relu")
+    logits = jax.jit(partial(lj.problems.network_logits, activation="relu"))(network, X)
     np.testing.assert_allclose(logits.reshape(-1, C), expected, rtol=1e-11, atol=1e-12)
     problem = lj.problems.network_problem(
         X, y, network, l2=L2, weights=weights, activation="relu", smoothness=np.ones(M)
@@ -54,13 +56,12 @@ def test_logits_and_loss_are_those_of_the_definition(network):
     squares = sum(np.sum(np.asarray(leaf, float) ** 2) for leaf in jax.tree.leaves(network))
     loss = M * L2 / 2 * squares - weights.ravel() @ log_p
     theta = problem.flatten(network)
-    np.testing.assert_allclose(problem.loss(theta), loss, rtol=1e-12)
+    value = jax.jit(problem.loss)
+    np.testing.assert_allclose(value(theta), loss, rtol=1e-12)
     theta = theta + 0.1 * rng.normal(size=theta.shape)  # zero biases lie on kinks
     gradient = jax.jit(problem.group_gradients(1))(theta)[0]
     direction = rng.normal(size=theta.shape)
-    change = (
-        problem.loss(theta + 1e-6 * direction) - problem.loss(theta - 1e-6 * direction)
-    ) / 2e-6
+    change = (value(theta + 1e-6 * direction) - value(theta - 1e-6 * direction)) / 2e-6
     # A central difference is wrong by its step's square and by rounding over the step, 1e-9.
     np.testing.assert_allclose(gradient @ direction, change, rtol=1e-7)
 
@@ -82,13 +83,15 @@ def test_runs_start_at_the_network_and_measure_the_loss_on_fixed_samples(images)
         smoothness=np.ones(4),
     )  # fmt: skip
     theta = problem.start
-    exact, gradients = whole.loss(theta), whole.group_gradients(4)(theta)
-    np.testing.assert_allclose(inner.group_gradients(4)(theta), gradients, rtol=1e-12)
+    exact, gradients = (jax.jit(f)(theta) for f in (whole.loss, whole.group_gradients(4)))
+    found = jax.jit(inner.group_gradients(4))(theta)
+    np.testing.assert_allclose(found, gradients, rtol=1e-12)
+    estimate = jax.jit(problem.loss)(theta)
     # 24 losses of a mean of 2.4 and a deviation of less than 1: within four standard errors.
-    assert abs(problem.loss(theta) - exact) < 4 / np.sqrt(24)
-    assert problem.loss(theta) != exact
+    assert abs(estimate - exact) < 4 / np.sqrt(24)
+    assert estimate != exact
     first = lj.descend(problem, lj.gd(4), num_iterations=1, step_size=0.1).gap[0]
-    np.testing.assert_allclose(first, problem.loss(theta), rtol=1e-12)
+    np.testing.assert_allclose(first, estimate, rtol=1e-12)
 
 
 def test_curvature_of_many_samples_is_that_of_some(images):
@@ -154,7 +157,7 @@ def test_iterates_are_looked_at_along_paths_of_their_own(images):
     table = run(experiment, progress=False)
     start = accuracy_on(images, 50)(problem.unflatten(problem.start))
     np.testing.assert_allclose(table.recorded[0], start)
-    np.testing.assert_allclose(table.gap[0], problem.gap(problem.start), rtol=1e-6)
+    np.testing.assert_allclose(table.gap[0], jax.jit(problem.gap)(problem.start), rtol=1e-6)
     assert (table.reached == 1).all()
 
 

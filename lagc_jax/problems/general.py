@@ -15,9 +15,10 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import finite, finite_data, positive, shaped, takes, whole_number
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._arrays import partition_keys, sum_groups
-from lagc_jax.problems._optimum import minimize_lbfgs
+from lagc_jax.problems._optimum import check_found, minimize_lbfgs
 from lagc_jax.problems.base import Problem
 
 
@@ -53,7 +54,7 @@ class GeneralProblem(Problem):
         return vector
 
     def unflatten(self, theta: Array) -> Any:
-        return self.unravel(theta)
+        return _unflatten(self.unravel, theta)
 
     def group_gradients(self, num_groups: int) -> Callable[[Array], Array]:
         grouped = jax.tree.map(
@@ -77,8 +78,7 @@ class GeneralProblem(Problem):
 
     def few(self, num_samples: int) -> Any:
         """The data of so many samples of every partition, always the same ones."""
-        draw = jax.jit(lambda problem, key: problem.sample(key, num_samples).data)
-        return draw(self, _keys.make_key(0))
+        return _few(self, _keys.make_key(0), num_samples)
 
     def group_smoothness(self, num_groups: int) -> Array:
         return sum_groups(self.smoothness, num_groups)
@@ -137,7 +137,8 @@ def general_problem(
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
     if optimum is None:
-        minimizer, found = minimize_lbfgs(partial(_sum_of_losses, loss, unravel, data=data), flat0)
+        minimizer, found, *norms = _minimize(loss, unravel, flat0, data)
+        check_found(*norms)
         optimum = float(found)
     if smoothness is None:
         smoothness = _largest_smoothness(loss, data, unravel, flat0, minimizer)
@@ -151,6 +152,23 @@ def general_problem(
     if loss_samples is None:
         return problem
     return replace(problem, measured=problem.few(whole_number("loss_samples", loss_samples)))
+
+
+@compiled("loss", "unravel")
+def _minimize(
+    loss: Callable[[Any, Any], Array], unravel: Callable[[Array], Any], theta: Array, data: Any
+) -> tuple[Array, Array, Array, Array]:
+    return minimize_lbfgs(partial(_sum_of_losses, loss, unravel, data=data), theta)
+
+
+@compiled("unravel")
+def _unflatten(unravel: Callable[[Array], Any], theta: Array) -> Any:
+    return unravel(theta)
+
+
+@compiled("num_samples")
+def _few(problem: GeneralProblem, key: Array, num_samples: int) -> Any:
+    return problem.sample(key, num_samples).data
 
 
 def _largest_smoothness(
@@ -180,7 +198,7 @@ def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> in
             raise ValueError(f"theta0 holds {leaf!r}, which is no float; give floats, 0.0 say")
     takes("loss", loss, "theta", "part")
     try:
-        start = loss(theta0, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], data))
+        start = jax.jit(loss)(theta0, jax.tree.map(lambda leaf: np.asarray(leaf)[0], data))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"loss(theta0, partition 0) fails ({error}); give data and a theta0 that fit the loss"
@@ -221,6 +239,19 @@ def estimate_smoothness(
     whole_number("num_iterations", num_iterations)
     # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
     start = _keys.normal(_keys.make_key(0), flat.shape, flat.dtype)
+    return _curvatures(loss, unravel, num_iterations, flat, start, data)
+
+
+@compiled("loss", "unravel", "num_iterations")
+def _curvatures(
+    loss: Callable[[Any, Any], Array],
+    unravel: Callable[[Array], Any],
+    num_iterations: int,
+    flat: Array,
+    start: Array,
+    data: Any,
+) -> Array:
+    """What `estimate_smoothness` finds at a point (d,) from a start (d,)."""
 
     def curvature(part: Any) -> Array:
         gradient = jax.grad(lambda point: loss(unravel(point), part))
@@ -238,4 +269,4 @@ def estimate_smoothness(
         tridiagonal = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
         return jnp.max(jnp.abs(jnp.linalg.eigvalsh(tridiagonal)))
 
-    return jax.jit(jax.vmap(curvature))(data)
+    return jax.vmap(curvature)(data)

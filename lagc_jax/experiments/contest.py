@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from lagc_jax.experiments.patience import waits_matter
 from lagc_jax.experiments.rows import draw_rows, filled, trace_inside
 from lagc_jax.experiments.runner import run
 from lagc_jax.experiments.waits import group_waits
+from lagc_jax.problems._values import gaps_at, gradients_at
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
@@ -152,18 +152,15 @@ class _Noise:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         M, theta = problem.num_partitions, problem.minimizer
-        self.pull = np.asarray(jax.jit(problem.group_gradients(M))(theta)) / float(
-            problem.total_smoothness
-        )
+        self.pull = np.asarray(gradients_at(problem, theta)) / float(problem.total_smoothness)
         order = np.random.default_rng(0).random((SETS, M)).argsort(-1)
         self.place = order.argsort(-1)
-        self.gap = jax.jit(jax.vmap(problem.gap))
 
     def largest_step(self, scheme: Scheme, taken: int, accuracy: float) -> float:
         """The gap after a step along the gradients of random workers grows with its square."""
         weights = np.asarray(scheme.decoder.weights(jnp.asarray(self.place < taken)))
         moved = np.asarray(self.problem.minimizer) - weights @ self.pull
-        gap = float(np.median(np.asarray(self.gap(jnp.asarray(moved)))))
+        gap = float(np.median(np.asarray(gaps_at(self.problem, jnp.asarray(moved)))))
         return math.sqrt(accuracy / gap) if gap > 0 else math.inf
 
 

@@ -69,8 +69,8 @@ def minimize_lbfgs(
 ) -> tuple[Array, Array, Array, Array]:
     """Minimise a smooth function by L-BFGS until its value stops falling, to its rounding.
 
-    Pure. Returns the minimizer (d,), its value (), and the norms () of the gradient there and at
-    the start, for `check_found`.
+    Pure, of 2000 iterations at the most. Returns the minimizer (d,), its value (), and the norms ()
+    of the gradient there and at the start, for `check_found`.
     """
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
@@ -96,10 +96,11 @@ def minimize_lbfgs(
     return point, value, jnp.linalg.norm(gradient), jnp.linalg.norm(jax.grad(loss)(theta))
 
 
-def check_found(norm: Array, norm_at_start: Array) -> None:
-    """Raise ValueError for a gradient that does not vanish within 2000 iterations."""
-    if not norm <= jnp.sqrt(jnp.finfo(norm.dtype).eps) * jnp.maximum(norm_at_start, 1):
+def check_found(point: Array, value: Array, norm: Array, norm0: Array) -> tuple[Array, float]:
+    """The first two of what was found; ValueError for a gradient that does not vanish."""
+    if not norm <= jnp.sqrt(jnp.finfo(norm.dtype).eps) * jnp.maximum(norm0, 1):
         raise ValueError(
             f"no optimum found: gradient norm {float(norm):.3g} after L-BFGS; give optimum=, 0.0 "
             f"say, for a loss that is not convex"
         )
+    return point, float(value)

@@ -137,17 +137,15 @@ def general_problem(
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
     if optimum is None:
-        minimizer, found, *norms = _minimize(loss, unravel, flat0, data)
-        check_found(*norms)
-        optimum = float(found)
+        minimizer, optimum = check_found(*_minimize(loss, unravel, flat0, data))
     if smoothness is None:
         smoothness = _largest_smoothness(loss, data, unravel, flat0, minimizer)
     finite("optimum", optimum)
     positive("smoothness", smoothness)
     shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
-    constants = jnp.asarray(smoothness, flat0.dtype)
+    each = jnp.asarray(smoothness, flat0.dtype)
     mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))  # made by JAX, NaN might stop it
-    known = constants, constants.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
+    known = each, each.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
     problem = GeneralProblem(loss, unravel, data, *known, sampler)
     if loss_samples is None:
         return problem

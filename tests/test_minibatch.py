@@ -44,6 +44,12 @@ def rows_drawn(key, weights, batch_size):
     return jax.vmap(draw)(partition_keys(key, len(weights)), weights)
 
 
+@jax.jit
+def single_rows(keys, weights):
+    """Rows (R, M) drawn of partitions, one each, with R keys."""
+    return jax.vmap(lambda key: rows_drawn(key, weights, 1)[:, 0])(keys)
+
+
 class Case(NamedTuple):
     """A problem, and in NumPy the weights (M, N) and gradients (M, N, d) of its samples."""
 
@@ -133,13 +139,20 @@ def case(request):
     return make(request.param)
 
 
-@pytest.mark.parametrize("num_groups", GROUPS)
-def test_group_gradients_at_one_point_and_at_points_of_their_own(case, num_groups):
-    gradients = jax.jit(case.problem.group_gradients(num_groups))
-    own = np.random.default_rng(2).normal(size=(num_groups, case.theta.size))
-    for points in (case.theta, own):
-        expected = case.group_gradients(points, num_groups)
-        np.testing.assert_allclose(gradients(points), expected, rtol=ROUNDING, atol=ROUNDING)
+def points_of(case, num_groups, own):
+    """One point, or a point for every group."""
+    shape = (num_groups, case.theta.size)
+    return np.random.default_rng(2).normal(size=shape) if own else case.theta
+
+
+def test_group_gradients_at_one_point_and_at_points_of_their_own(case):
+    places = [(groups, own) for groups in GROUPS for own in (False, True)]
+    points = [points_of(case, *place) for place in places]
+    gradients = [case.problem.group_gradients(groups) for groups, _ in places]
+    answers = jax.jit(lambda points: [g(p) for g, p in zip(gradients, points, strict=True)])(points)
+    for (groups, _), at, answer in zip(places, points, answers, strict=True):
+        expected = case.group_gradients(at, groups)
+        np.testing.assert_allclose(answer, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_points_of_their_own_cost_one_evaluation(case):
@@ -157,27 +170,32 @@ def test_points_of_their_own_cost_one_evaluation(case):
 def test_the_oracle_of_a_problem_that_draws_nothing_is_its_gradient_bit_for_bit(case):
     """Alone and in a batch."""
     gradients, oracle = case.problem.group_gradients(2), case.problem.group_oracle(2)
-    points = jnp.stack([case.theta, -2 * case.theta])
-    for point, mapped in ((points[0], lambda function: function), (points, jax.vmap)):
-        drawn = jax.jit(mapped(lambda theta: oracle(theta, jnp.int32(3))))(point)
-        np.testing.assert_array_equal(drawn, jax.jit(mapped(gradients))(point))
+    points = np.stack([case.theta, -2 * case.theta])
+    drawn, exact = (
+        jax.jit(lambda points, f=f: (f(points[0]), jax.vmap(f)(points)))(points)
+        for f in (lambda theta: oracle(theta, jnp.int32(3)), gradients)
+    )
+    for one, other in zip(drawn, exact, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_minibatch_gradients_are_those_of_the_rows_drawn(case):
     noisy = lj.problems.minibatch(case.problem, B, KEY)
-    own = np.random.default_rng(2).normal(size=(M, case.theta.size))
-    for num_groups, points in ((1, case.theta), (2, case.theta), (M, case.theta), (M, own)):
-        oracle = jax.jit(noisy.group_oracle(num_groups))
-        for k in (0, 5):
-            rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
-            expected = case.group_gradients(points, num_groups, rows)
-            np.testing.assert_allclose(oracle(points, k), expected, rtol=ROUNDING, atol=ROUNDING)
+    places = ((1, False), (2, False), (M, False), (M, True))
+    points = [points_of(case, *place) for place in places]
+    oracles = [noisy.group_oracle(groups) for groups, _ in places]
+    draw = jax.jit(lambda points, k: [o(p, k) for o, p in zip(oracles, points, strict=True)])
+    for k in (0, 5):
+        rows = np.asarray(case.drawn(jax.random.fold_in(KEY, k), B))
+        for (groups, _), at, answer in zip(places, points, draw(points, k), strict=True):
+            expected = case.group_gradients(at, groups, rows)
+            np.testing.assert_allclose(answer, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_mean_over_all_rows_is_the_exact_gradient(case):
     """Exact, not sampled: one key is looked up for every row that a draw of one can give."""
     keys = jax.random.split(jax.random.key(3), 200)
-    rows = np.asarray(jax.vmap(lambda key: case.drawn(key, 1)[:, 0])(keys))
+    rows = np.asarray(single_rows(keys, case.weights))
     gradients = np.asarray(
         jax.jit(jax.vmap(lambda key: case.problem.sample(key, 1).group_gradients(M)(case.theta)))(
             keys
@@ -208,12 +226,17 @@ def test_rows_are_uniform_and_independent_of_one_another():
 def test_all_but_the_oracle_is_that_of_all_samples(case):
     noisy, problem = lj.problems.minibatch(case.problem, B, KEY), case.problem
     theta = jnp.asarray(case.theta)
+
+    @jax.jit
+    def values(p):
+        gradients = [q.group_gradients(2)(theta) for q in (p, p.sample(KEY, 2))]
+        return p.gap(theta), p.loss(theta), gradients, p.group_smoothness(2)
+
     for answer in (
         lambda p: (p.smoothness, p.total_smoothness, p.strong_convexity, p.minimizer, p.optimum),
-        lambda p: (p.num_partitions, p.num_parameters, p.group_smoothness(2)),
-        jax.jit(lambda p: (p.gap(theta), p.loss(theta), p.group_gradients(2)(theta))),
+        lambda p: (p.num_partitions, p.num_parameters),
         lambda p: (p.unflatten(theta), p.flatten(p.unflatten(theta))),
-        jax.jit(lambda p: p.sample(KEY, 2).group_gradients(2)(theta)),
+        values,
     ):
         jax.tree.map(np.testing.assert_array_equal, answer(noisy), answer(problem))
 
@@ -273,8 +296,8 @@ def test_keys_of_the_old_form_are_taken():
     problem = make("linear").problem
     old = lj.problems.minibatch(problem, B, jax.random.PRNGKey(7))
     new = lj.problems.minibatch(problem, B, KEY)
-    theta = jnp.ones(D)
-    np.testing.assert_array_equal(old.group_oracle(1)(theta, 2), new.group_oracle(1)(theta, 2))
+    gradients = jax.jit(lambda noisy: noisy.group_oracle(1)(np.ones(D), 2))
+    np.testing.assert_array_equal(gradients(old), gradients(new))
 
 
 @pytest.mark.parametrize(

@@ -293,8 +293,8 @@ def test_a_choice_by_half_a_trace_keeps_on_the_other(law, small):
     regrets, held = [], []
     for seed in range(4):
         rows = rows_of(law, 2 * T, np.random.default_rng(seed))
-        given = dict(problem=small, xi=[0.3, 1.0], step_sizes=[1.0], **QUICK)
-        found = backtest(M, Trace(rows), **given)
+        given = dict(problem=small, xi=[0.3, 1.0], step_sizes=[1.0], accuracy=1e-2)
+        found = backtest(M, Trace(rows), num_realisations=100, **given)
         regrets.append(found.regret)
         held += found.table["held"].tolist()
         again = found.advice.retimed(Trace(rows[T:], "blocks"))

@@ -26,7 +26,7 @@ from lagc_jax.delays.base import Delays
 from lagc_jax.delays.contract import check_source
 from lagc_jax.descent import Path, check_exact
 from lagc_jax.law.identical import iteration_mean
-from lagc_jax.problems._values import gaps_at
+from lagc_jax.problems._values import gap_at
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
@@ -187,7 +187,7 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
     mu = float(problem.strong_convexity)
     if not mu > 0:
         raise ValueError(f"problem.strong_convexity={mu} must be positive; bounds need it")
-    start = float(gaps_at(problem, jnp.zeros_like(problem.minimizer)[None])[0])
+    start = gap_at(problem, jnp.zeros_like(problem.minimizer))
     if start <= accuracy:
         return 0.0
     kappa = float(problem.total_smoothness) / mu

@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from common import (
@@ -30,6 +29,7 @@ import lagc_jax
 from lagc_jax import _tables as tables
 from lagc_jax.experiments import paper as study
 from lagc_jax.experiments.claims import verdict
+from lagc_jax.experiments.tasks import start_gap
 from lagc_jax.plots import paper as plotting
 
 NUM_FEATURES = 50
@@ -107,12 +107,7 @@ def prepare(args: argparse.Namespace) -> study.Plan:
         raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
     problem_key, key = jax.random.split(jax.random.key(args.seed))
     problem = load_problem(args, problem_key)
-    start = float(jax.jit(problem.gap)(jnp.zeros_like(problem.minimizer)))
-    if args.accuracy >= start:
-        raise ValueError(
-            f"accuracy={args.accuracy} is not below the gap at the start, {start:.6g}; give a "
-            f"smaller one"
-        )
+    start = start_gap(problem, args.accuracy)
     step_size = args.step_size or 1.0 / float(problem.total_smoothness)
     levels = np.geomspace(start, args.accuracy, study.NUM_LEVELS)
     iterations = args.iterations or study.default_iterations(

@@ -194,7 +194,7 @@ def search(
     key: Array,
     K: int,
     R: int,
-    store: Path | None = None,
+    store: Path | None,
 ) -> dict[str, dict[str, Contender]]:
     """The contenders of every task, chosen by what took least on the tasks of another seed."""
     contested = {name: contenders.contested(each) for name, each in rivals.items()}

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax.descent import find_path
 from lagc_jax.doors import check_fit, flat_start
-from lagc_jax.problems._values import gaps_at
+from lagc_jax.problems._values import gap_at
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.linear import (
     linear_regression,
@@ -67,7 +67,7 @@ def problems_of(problem: Any, num_workers: int, key: Array) -> dict[str, Problem
 
 def start_gap(problem: Problem, accuracy: float) -> float:
     """Gap at the start; raise ValueError for an accuracy that is not below it."""
-    start = float(gaps_at(problem, problem.start[None])[0])
+    start = gap_at(problem, problem.start)
     if not accuracy < start:
         raise ValueError(
             f"accuracy={accuracy} is not below the gap at the start, {start:.6g}; give a smaller "

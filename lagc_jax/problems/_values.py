@@ -13,6 +13,11 @@ def gaps_at(problem: Problem, points: Array) -> Array:
     return jax.vmap(problem.gap)(points)
 
 
+def gap_at(problem: Problem, point: Array) -> float:
+    """The gap at a point (d,)."""
+    return float(gaps_at(problem, point[None])[0])
+
+
 @compiled()
 def gradients_at(problem: Problem, point: Array) -> Array:
     """Gradients (M, d) of the partitions at a point (d,)."""

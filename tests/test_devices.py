@@ -1,5 +1,6 @@
 """What a sweep says of its devices, and how it uses accelerators."""
 
+import dataclasses
 import json
 import warnings
 
@@ -11,6 +12,7 @@ import pytest
 import lagc_jax as lj
 from lagc_jax.experiments import Experiment, Points, Vary, devices, manifest, measure, run, spread
 from lagc_jax.experiments.store import Store
+from lagc_jax.targets import Iterate
 
 KEYS = np.array([b"0" * 24])
 H100 = {"kind": "H100", "platform": "gpu", "count": 1}
@@ -103,6 +105,21 @@ def test_paths_computed_together_are_those_of_the_loop(problem, request):
         jax.tree.map(np.testing.assert_array_equal, one.path.parts, other.path.parts)
         # A product of several iterates sums in another order than one of a single iterate.
         np.testing.assert_allclose(one.gap, other.gap, rtol=1e-12)
+
+
+@pytest.mark.parametrize("target", [lj.Gap([1e-1, 1e-3]), Iterate([1, 9])], ids=["gap", "iterate"])
+def test_points_alike_go_to_the_devices_together(problem, target, monkeypatch):
+    sizes, map_items = [], spread.map_items
+
+    def noting(body, mesh, capacity, shared, items, together=False):
+        sizes.append(len(items))
+        return map_items(body, mesh, capacity, shared, items, together)
+
+    monkeypatch.setattr(spread, "map_items", noting)
+    asked = dataclasses.replace(experiment(problem, XI), target=target)
+    measure.Engine(asked).measure(list(Points(asked)))
+    # The path of GD, those of LAG, and the realisations along all of them.
+    assert sorted(sizes) == [1, len(XI), len(XI) + 1]
 
 
 def test_a_path_computed_together_does_not_know_its_company(problem, as_accelerators):

@@ -183,7 +183,8 @@ class Engine:
         body = _path_body(self.experiment.num_iterations, self.target.record)
         tasks = [PathTask(p.scheme.path_key, self._alpha(p, problem)) for p in points]
         known = [measured(problem, point.scheme.num_groups) for point in points]
-        shared = [(each, start, self.target.stop) for each in known]
+        stop = self.target.stop  # one object, for paths with the very same go together
+        shared = [(each, start, stop) for each in known]
         together = accelerated(self.mesh)
         take = partial(self._together, problem) if together else self._capacity
         capacities = [take(point.scheme) for point in points]

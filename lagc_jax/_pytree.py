@@ -38,10 +38,8 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         check: Callable[[T], None] = getattr(cls, "__post_init__", lambda self: None)
 
         def convert(self: T) -> None:
-            for field in fields(self):  # type: ignore[arg-type]
-                if "converter" in field.metadata:
-                    value = field.metadata["converter"](getattr(self, field.name))
-                    object.__setattr__(self, field.name, value)
+            for name, converter in converters.items():
+                object.__setattr__(self, name, converter(getattr(self, name)))
             check(self)
 
         cls.__post_init__ = convert  # type: ignore[attr-defined]
@@ -49,11 +47,17 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         cls.__hash__ = _hash  # type: ignore[method-assign]
         cls._static = static  # type: ignore[attr-defined]
         cls = readable(dataclass(frozen=True, eq=False, repr=False)(cls))
-        data = tuple(f.name for f in fields(cls) if f.name not in static)  # type: ignore[arg-type]
+        known = {field.name: field.metadata for field in fields(cls)}  # type: ignore[arg-type]
+        converters = {n: meta["converter"] for n, meta in known.items() if "converter" in meta}
+        data = tuple(name for name in known if name not in static)
+        keys = tuple(map(jax.tree_util.GetAttrKey, data))
+
+        def flatten(obj: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            return tuple(getattr(obj, n) for n in data), tuple(getattr(obj, n) for n in static)
 
         def flatten_with_keys(obj: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-            children = [(jax.tree_util.GetAttrKey(name), getattr(obj, name)) for name in data]
-            return children, tuple(getattr(obj, name) for name in static)
+            children, metadata = flatten(obj)
+            return list(zip(keys, children, strict=True)), metadata
 
         def unflatten(metadata: tuple[Any, ...], leaves: Any) -> T:
             obj = object.__new__(cls)
@@ -61,7 +65,7 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
                 object.__setattr__(obj, name, value)
             return obj
 
-        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
         return cls
 
     return register

@@ -160,12 +160,11 @@ def test_realisations_in_common_are_those_of_a_batch_one_by_one(delays, four):
         target=Gap([1e-3]),
         sampler="workers",
     )
-    parts = [replace(experiment, schemes=some) for some in ({"GD": gd(4)}, schemes)]
-    table, samples = run_common(parts, R)
+    asked = replace(experiment, schemes={"GD": gd(4), **schemes})
+    table, samples = run_common(asked, R)
     assert (table["scheme"].tolist(), len(samples)) == (["GD", *4 * ["pairs"], *2 * ["all"]], 7)
     assert table["time_expected"].isna().all()
-    points = [point for part in parts for point in Points(part)]
-    for point, drawn in list(zip(points, samples, strict=True))[::3]:
+    for point, drawn in list(zip(Points(asked), samples, strict=True))[::3]:
         batch = lagc_jax.simulate_batch(
             four,
             point.scheme,

@@ -347,7 +347,7 @@ def _exactly(experiment: Experiment, found: Found) -> Found:
     again = {
         f"{row}": Vary(Same(order[row]), step_size=[float(steps[row])]) for row in sorted(order)
     }
-    table, _ = follow([replace(experiment, schemes=again)])
+    table, _ = follow(replace(experiment, schemes=again))
     names = ["time_expected", "time_variance"]
     return found._replace(table=found.table.assign(**{name: table[name] for name in names}))
 

@@ -1,4 +1,4 @@
-"""Realisations in common: every worker's times are drawn once, for all points of experiments.
+"""Realisations in common: every worker's times are drawn once, for all points of an experiment.
 
 A clock that runs by itself is a program for each size and redundancy, and draws everything anew.
 Where the server waits for the fastest workers of a group, NumPy finds what all points need of the
@@ -24,13 +24,15 @@ from lagc_jax.delays.drawn import tabulated
 from lagc_jax.doors import warn_if_short
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.measure import Engine
+from lagc_jax.experiments.memory import check_memory
 from lagc_jax.experiments.points import Points
-from lagc_jax.experiments.runner import in_memory, tabulate
+from lagc_jax.experiments.runner import tabulate
 from lagc_jax.experiments.waits import Waits, group_waits, is_shared, kind_of, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
 
 BLOCK_ENTRIES = 2**20  # workers' times held at once
+POINTS = 64  # of a block: a program takes 32 paths at once
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 ClusterOf = Callable[[Scheme], Cluster | None]
 
@@ -48,50 +50,44 @@ class Walk(NamedTuple):
 
 
 def run_common(
-    experiments: Sequence[Experiment], num_realisations: int, progress: Progress = iter
+    experiment: Experiment, num_realisations: int, progress: Progress = iter
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Run experiments that differ in their schemes alone, with common realisations.
+    """Run an experiment with common realisations.
 
     Args:
-        experiments: with one level, one source of times, no cluster, the sampler "workers", no
-            realisations of their own, and schemes of as many workers that wait for the fastest.
+        experiment: with one level, one source of times, no cluster, the sampler "workers", no
+            realisations of its own, and schemes of as many workers that wait for the fastest.
         num_realisations: `R`.
         progress: wraps a sequence that takes a while.
 
     Returns:
-        Their tables as one, and times (N, R) of its rows to the level, `inf` where it is not
-        reached. Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
+        Its table, and times (N, R) of its rows to the level, `inf` where it is not reached.
+        Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
     """
-    table, walks = follow(experiments, progress)
-    (delays,) = experiments[0].delays.values()
-    draws = delays, lambda scheme: None, experiments[0].key, num_realisations
+    table, walks = follow(experiment, progress)
+    (delays,) = experiment.delays.values()
+    draws = delays, lambda scheme: None, experiment.key, num_realisations
     return table, sample(walks, len(table), *draws, progress)
 
 
-def follow(
-    experiments: Sequence[Experiment], progress: Progress = iter
-) -> tuple[pd.DataFrame, list[Walk]]:
-    """Run experiments as in `run_common` without realisations: their tables as one, and paths.
-
-    The column `part` counts the experiments.
-    """
-    tables: list[pd.DataFrame] = []
-    walks: dict[Hashable, Walk] = {}
-    for experiment in progress(experiments):
-        points, rows = Points(experiment), sum(map(len, tables))
-        table = tabulate(points, _follow(points, walks, rows))
-        tables.append(table.assign(part=len(tables)))
-    return pd.concat(tables, ignore_index=True), list(walks.values())
+def follow(experiment: Experiment, progress: Progress = iter) -> tuple[pd.DataFrame, list[Walk]]:
+    """Run an experiment as in `run_common` without realisations: its table, and paths."""
+    points, walks = Points(experiment), dict[Hashable, Walk]()
+    check_memory(points)
+    return tabulate(points, _follow(points, walks, progress)), list(walks.values())
 
 
-def _follow(points: Points, walks: dict[Hashable, Walk], rows: int) -> Iterator[tuple]:
-    """Measure points, of which so many rows come before, and note their walks."""
-    for block, outcomes in in_memory(points, Engine(points.experiment)):
+def _follow(points: Points, walks: dict[Hashable, Walk], progress: Progress) -> Iterator[tuple]:
+    """Measure points in blocks that programs fill, and note their walks."""
+    engine = Engine(points.experiment)
+    for start in progress(range(0, len(points), POINTS)):
+        block = [points[i] for i in range(start, min(start + POINTS, len(points)))]
+        outcomes = engine.measure(block)
         for point, outcome in zip(block, outcomes, strict=True):
             key = point.path_key
             if key not in walks:
                 walks[key] = Walk(_until_hit(outcome.path), {})
-            walks[key].schemes[rows + point.number] = point.scheme
+            walks[key].schemes[point.number] = point.scheme
         yield block, outcomes
 
 

@@ -19,7 +19,7 @@ from lagc_jax.experiments.intervals import NORMAL, outlook
 from lagc_jax.experiments.moments import knows_moments
 from lagc_jax.experiments.reasons import tail_indices
 from lagc_jax.experiments.rows import Drawn, filled, reordered, trace_inside
-from lagc_jax.experiments.waits import group_waits, is_shared, kind_of, slowest, through_link
+from lagc_jax.experiments.waits import Waits, group_waits, is_shared, kind_of, slowest, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
@@ -151,6 +151,7 @@ class RowMeter(Meter):
         samples = None if chosen is None else np.full((N, len(chosen)), np.inf)
         for walk in walks:
             done: dict[Hashable, tuple] = {}
+            sets = _sets(walk.uploads)
             for row, scheme in walk.schemes.items() if len(walk.uploads) else ():
                 kind = kind_of(scheme)
                 if kind not in done:
@@ -164,7 +165,7 @@ class RowMeter(Meter):
                     else:
                         if kind not in known:
                             known[kind] = group_waits(scheme, cluster, rows)
-                        done[kind] = _by_row(known[kind], walk.uploads, chosen)
+                        done[kind] = _by_row(known[kind], sets, chosen)
                 series[row] = done[kind][0]
                 if samples is not None:
                     samples[row] = done[kind][1]
@@ -195,18 +196,30 @@ def meter_of(
     return ExactMeter(sampled) if known else sampled
 
 
-def _by_row(waits: Any, uploads: np.ndarray, chosen: np.ndarray | None) -> tuple:
-    """A candidate's series (T,) and realisations (R,) from waits for groups."""
+class _Sets(NamedTuple):
+    """Sets of groups along a path, bool (U, G), how often each occurs (U,), and when which (K,)."""
+
+    groups: np.ndarray
+    counts: np.ndarray
+    place: np.ndarray
+
+
+def _sets(uploads: np.ndarray) -> _Sets:
     packed = np.packbits(uploads, axis=-1)
     _, first, place, counts = np.unique(
         packed, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    sets, place = uploads[first], place.ravel()
+    return _Sets(uploads[first], counts, place.ravel())
+
+
+def _by_row(waits: Waits, sets: _Sets, chosen: np.ndarray | None) -> tuple:
+    """A candidate's series (T,) and realisations (R,) from waits for groups."""
+    groups, counts, place = sets
     total = np.zeros(len(waits.busy))
     drawn = None if chosen is None else np.zeros(len(chosen))
     size = max(BLOCK_ENTRIES // len(total), 1)
-    for start in range(0, len(sets), size):
-        times = slowest(waits, sets[start : start + size])
+    for start in range(0, len(groups), size):
+        times = slowest(waits, groups[start : start + size])
         total += counts[start : start + size] @ times
         if chosen is not None and drawn is not None:
             (when,) = np.nonzero((place >= start) & (place < start + size))

@@ -342,7 +342,7 @@ def _moved(
             delays={"delays": reordered(delays, order)},
             clusters=clusters,
         )
-        found = follow([moved])[0]
+        found = follow(moved)[0]
         names = ["time_expected", "time_variance"]
         row = row.assign(**{name: found[name].to_numpy() for name in names})
     return row, meter.reordered(order).fine(row, [Walk(one.uploads, {0: one.scheme})])

@@ -85,22 +85,19 @@ class Search:
         progress: Progress,
     ) -> None:
         """Measure settings of families that are not known yet."""
-        parts, owners = [], []
+        schemes: dict[str, list] = {}
         for number, settings in wanted.items():
             known = self.costs.setdefault(number, {})
-            schemes: dict[str, list] = {}
             for setting in dict.fromkeys(settings):
                 if setting not in known:
                     known[setting] = math.inf
                     for name, varied in families[number].varied(*setting):
-                        schemes.setdefault(name, []).append(varied)
-            if schemes:
-                parts.append(replace(self.experiment, schemes=schemes))
-                owners.append(number)
-        if not parts:
+                        schemes.setdefault(f"{number}:{name}", []).append(varied)
+        if not schemes:
             return
-        table, walks = follow(parts, progress)
-        owner = np.array(owners)[table["part"]]
+        table, walks = follow(replace(self.experiment, schemes=schemes), progress)
+        named = table["scheme"].str.partition(":")
+        owner, table = named[0].astype(int), table.assign(scheme=named[2])
         loads = {
             row: float(np.mean(scheme.loads))
             for walk in walks

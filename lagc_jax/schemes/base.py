@@ -6,6 +6,7 @@ server decodes. The constructors name the points that the paper compares and tho
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -186,12 +187,12 @@ class Scheme:
         """Groups that download, compute and are waited for, given those that upload, (..., G)."""
         return uploaded | True if self.trigger.everyone_works else uploaded
 
-    @property
+    @cached_property
     def path_key(self) -> "Scheme":
         """The scheme that stands for all with its path: coding changes costs, not iterates."""
         return replace(self, redundancy=self.group_size, decoding=None, fixed_load=None)
 
-    @property
+    @cached_property
     def clock_key(self) -> "Scheme":
         """The scheme that stands for all with its clock: of its rule that sees who works only."""
         trigger = self.trigger if self.trigger.everyone_works else Always()

@@ -45,8 +45,7 @@ def folder(tmp_path_factory):
 def environment(folder, devices=1):
     flags = f"--xla_force_host_platform_device_count={devices}"
     cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / f"cache{devices}")}
-    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    return os.environ | cache | always | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return os.environ | cache | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
 def start(folder, name, *arguments, devices=1):

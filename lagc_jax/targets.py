@@ -41,6 +41,9 @@ class Target(Protocol):
     levels: ArrayLike
     record: Callable[[Any], Any] | None
 
+    def __post_init__(self) -> None:
+        self.check(math.inf)
+
     def check(self, num_iterations: float) -> None:
         """Raise ValueError for levels that are none."""
         ...
@@ -73,9 +76,6 @@ class Gap(Target):
     column: ClassVar[str] = "accuracy"
     record: ClassVar[None] = None  # type: ignore[misc]
 
-    def __post_init__(self) -> None:
-        self.check(0)
-
     def check(self, num_iterations: float) -> None:
         one_axis("accuracies", self.levels, 1)
         positive("accuracies", self.levels)
@@ -103,9 +103,6 @@ class Accuracy(Target):
 
     column: ClassVar[str] = "accuracy"
 
-    def __post_init__(self) -> None:
-        self.check(0)
-
     def check(self, num_iterations: float) -> None:
         one_axis("levels", self.levels, 1)
         finite("levels", self.levels)
@@ -131,9 +128,6 @@ class Iterate(Target):
 
     column: ClassVar[str] = "iterate"
 
-    def __post_init__(self) -> None:
-        self.check(math.inf)
-
     def check(self, num_iterations: float) -> None:
         one_axis("levels", self.levels, 1)
         check_iterates("levels", self.levels, num_iterations)
@@ -156,9 +150,6 @@ class Several(Target):
     targets: tuple[Target, ...]
 
     column: ClassVar[str] = "level"  # of its parts, each has its own
-
-    def __post_init__(self) -> None:
-        self.check(math.inf)
 
     def check(self, num_iterations: float) -> None:
         columns = [target.column for target in self.targets]

@@ -172,7 +172,7 @@ def safe_step_size(problem: Problem, scheme: Scheme) -> float:
 
 
 def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
-    """Iterations that suffice to reach `accuracy` from `theta^0 = 0`.
+    """Iterations that suffice to reach `accuracy` from the problem's start.
 
     `kappa log(gap^0 / accuracy)` with `alpha = 1/L` for schemes without adaptive selection, and
     `kappa / (1 - sqrt(D xi))` times the logarithm with `safe_step_size` for the others (LAG,
@@ -187,7 +187,7 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
     mu = float(problem.strong_convexity)
     if not mu > 0:
         raise ValueError(f"problem.strong_convexity={mu} must be positive; bounds need it")
-    start = gap_at(problem, jnp.zeros_like(problem.minimizer))
+    start = gap_at(problem, problem.start)
     if start <= accuracy:
         return 0.0
     kappa = float(problem.total_smoothness) / mu

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -41,6 +42,20 @@ def test_iterations_stay_within_the_bound(name):
         assert bound < 500
         path = lj.descend(problem, scheme, num_iterations=500, step_size=step_size)
         assert reference.complexity(np.arange(501), path.gap, accuracy) <= bound
+
+
+def test_the_bound_is_of_a_path_from_the_start_of_the_problem():
+    def loss(theta, part):
+        return jnp.sum((theta - part) ** 2)
+
+    data = np.arange(1.0, 5.0)[:, None]
+    known = dict(smoothness=np.full(4, 2.0), strong_convexity=8.0)
+    zeros = lj.problems.general_problem(loss, data, np.zeros(1), **known)
+    problem = dataclasses.replace(zeros, initial=np.full(1, 9.0))
+    start = 4 * (9.0 - 2.5) ** 2
+    # Condition 1: the logarithm alone.
+    bound = theory.iteration_bound(problem, lj.gd(4), 1e-3)
+    np.testing.assert_allclose(bound, np.log(start / 1e-3), rtol=1e-10)
 
 
 def test_a_xi_without_guarantee_has_no_bound(problem):

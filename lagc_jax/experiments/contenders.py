@@ -67,7 +67,7 @@ from lagc_jax.schemes.servers import Momentum, amsgrad
 
 STEPS = (0.125, 0.25, 0.5, 1.0)  # of the task's
 ADAM_STEPS = (0.003, 0.01, 0.03, 0.1)
-WEIGHTS = tuple(10.0**power for power in range(1, 8))  # `c/D`, in the scale of the loss
+WEIGHTS = tuple(10.0**power for power in range(-2, 10))  # `c/D`, in the scale of the loss
 SEPARATOR = " | "
 
 

@@ -128,9 +128,14 @@ def test_a_survey_is_drawn_by_family_with_gd_and_the_best_behind(survey):
     assert summary.get_title("left") == "neural, high tail; not reached: LAG-PS"
     families = [panel.get_ylabel() for panel in panels[::2]]
     assert families == ["Lazy", "Others"]
-    shown = [{text.get_text() for text in panel.texts} for panel in panels]
-    assert shown[0] == {"GD", "LAG-PS", "G-LAG"}
-    assert shown[2] == {"GD", "G-LAG", "mine"}
+    keys = [[text.get_text() for text in panel.get_legend().texts] for panel in panels[::2]]
+    assert keys == [["LAG-PS", "G-LAG"], ["mine"]]
+    greys = [{text.get_text() for text in panel.texts} for panel in panels]
+    assert greys == 2 * [{"GD"}] + 2 * [{"GD", "G-LAG"}]
+    for panel, names in zip(panels[::2], keys, strict=True):
+        looks = {line.get_color() for line in panel.lines} - {"0.75"}
+        assert looks == {line.get_color() for line in panel.get_legend().get_lines()}
+        assert len(looks) == len(names)
     for panel, cost in zip(panels, ["time", "bits"] * 2, strict=True):
         lines = {len(line.get_xdata()): line for line in panel.lines}
         greys = [line for line in panel.lines if line.get_color() == "0.75"]

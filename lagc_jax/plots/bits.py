@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lagc_jax.plots._style import COLUMN_WIDTH, STYLE, scheme_style
+from lagc_jax.plots._ticks import thin_ticks
 
 MECHANISMS = {"direct": "QSGD"}  # a mechanism looks as its best known scheme
 
@@ -36,6 +37,7 @@ def plot_bits(frame: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(compressors)), compressors)
         if np.isfinite(frame["bits"]).any():
             axis.set_xscale("log")
+            thin_ticks(axis.xaxis)
         axis.set_xlabel("Bits to the server until the target")
         figure.legend(loc="outside upper center", ncols=5)
     return figure

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
 
 from lagc_jax.plots._labels import along, place_labels, settle
@@ -18,9 +18,11 @@ from lagc_jax.plots._ticks import thin_ticks
 
 AXES = {"time": "Time", "bits": "Bits"}
 LEVELS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
-MOST, HEIGHT = 6, 0.82  # schemes of a family in one row of panels, and its inches
+MOST, HEIGHT = 6, 0.86  # schemes of a family in one row of panels, and its inches
+KEY_SIZE = 6.5  # of the names above a row
+LOOK = {"linewidth": 1.0, "markersize": 3}
 NUM_PLACES = 24  # along a curve, at which its name may stand
-GREY, DARKER = "0.75", 0.7
+GREY = "0.75"
 
 
 def plot_costs(table: pd.DataFrame, delays: str | None = None) -> Figure:
@@ -37,8 +39,8 @@ def plot_costs(table: pd.DataFrame, delays: str | None = None) -> Figure:
     tasks = list(table["task"].unique())
     styles = scheme_styles(table["scheme"].unique())
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE_WIDTH, 4.5), layout="constrained")
-        axes = figure.subplots(1, len(tasks), squeeze=False)[0]
+        figure = Figure(figsize=(PAGE_WIDTH, 3.9 * len(tasks)), layout="constrained")
+        axes = figure.subplots(len(tasks), squeeze=False)[:, 0]
         blocks = [table[table["task"] == task] for task in tasks]
         for axis, task, block in zip(axes, tasks, blocks, strict=True):
             _frame_summary(axis, block, f"{task}, {block['delays'].iloc[0]}")
@@ -51,8 +53,8 @@ def plot_costs(table: pd.DataFrame, delays: str | None = None) -> Figure:
 def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = None) -> Figure:
     """Accuracy against time and bits, by family, with GD and the cheapest scheme in grey.
 
-    A row of panels for every family, two where it is large; cheapest is what costs least to the
-    accuracy. A scheme of no known family stands under others.
+    A row of panels for every family, two where it is large, under the names of its schemes;
+    cheapest is what costs least to the accuracy. A scheme of no known family stands under others.
 
     Args:
         curves: of `survey.curve_frame`.
@@ -82,17 +84,20 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
         for (task, cost), column in zip(columns, grid.T, strict=True):
             for axis in column:
                 _frame_curves(axis, curves[curves["task"] == task], cost)
-        _name_panels(grid, columns, [family for family, _ in rows])
-        for axis, ways, names in panels:
-            if names and not ways.keys() & set(names):
-                _empty(axis)
-            else:
+        run = np.array([not n or bool(ways.keys() & set(n)) for _, ways, n in panels])
+        _name_panels(grid, columns, [family for family, _ in rows], run.reshape(grid.shape))
+        for (_, names), row in zip(rows, grid, strict=True):
+            _add_key(row[0], names, styles)
+        for (axis, ways, names), some in zip(panels, run, strict=True):
+            if some:
                 _draw_curves(axis, ways, names, styles)
+            else:
+                _empty(axis)
         figure.supylabel("Test accuracy (%)", fontsize="medium")
         settle(figure)
-        for axis, ways, names in panels:
-            if not names or ways.keys() & set(names):
-                _label_curves(axis, ways, names, styles)
+        for (axis, ways, names), some in zip(panels, run, strict=True):
+            if some:
+                _label_curves(axis, ways, names)
     return figure
 
 
@@ -115,13 +120,19 @@ def _empty(axis: Axes) -> None:
 
 
 def _name_panels(
-    grid: np.ndarray, columns: Sequence[tuple[str, str]], families: Sequence[str]
+    grid: np.ndarray, columns: Sequence[tuple[str, str]], families: Sequence[str], run: np.ndarray
 ) -> None:
-    """Tasks above the panels, costs below, families to the left; ticks at the edge alone."""
-    for (task, cost), column in zip(columns, grid.T, strict=True):
-        column[0].set_title(task if cost == next(iter(AXES)) else "", loc="left")
-        column[-1].set_xlabel(AXES[cost])
-        for axis in column[:-1]:
+    """Tasks above the panels, costs below, families to the left; ticks at the edge alone.
+
+    The edge below is that of the panels with curves.
+    """
+    for axis in grid[1:, 0]:
+        axis.set_title(" ", fontsize=KEY_SIZE)  # room for the names
+    for (task, cost), column, some in zip(columns, grid.T, run.T, strict=True):
+        column[0].set_title(task if cost == next(iter(AXES)) else "", loc="left", pad=14)
+        edge = column[some][-1] if some.any() else column[-1]
+        edge.set_xlabel(AXES[cost])
+        for axis in column[column != edge]:
             axis.tick_params(labelbottom=False)
         if cost != next(iter(AXES)):
             for axis in column:
@@ -132,12 +143,21 @@ def _name_panels(
         axis.set_ylabel(textwrap.fill(family, 12), fontweight="bold")
 
 
+def _add_key(axis: Axes, names: Sequence[str], styles: Mapping[str, Any]) -> None:
+    """The names of a row's curves above it, from its first panel on."""
+    curves = [Line2D([], [], **styles[name] | LOOK) for name in names]
+    room: dict[str, Any] = dict(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    tight: dict[str, Any] = dict(handlelength=2.2, handletextpad=0.4, columnspacing=1.2)
+    key = axis.legend(curves, names, ncols=MOST, fontsize=KEY_SIZE, borderpad=0, **room, **tight)
+    key.set_in_layout(False)  # it is as wide as the row
+
+
 def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:
     """Scales, ticks and the title of a panel with a dot a scheme."""
     shown = _reached(table)
     missed = [str(name) for name in table["scheme"] if name not in set(shown["scheme"])]
     words = f"{title}; not reached: {', '.join(missed)}" if missed else title
-    axis.set_title(textwrap.fill(words, 62), loc="left")
+    axis.set_title(textwrap.fill(words, 110), loc="left")
     axis.set(xlabel="Time to the accuracy (unit of the delays)", ylabel="Bits to the accuracy")
     for which, cost in ((axis.xaxis, "time"), (axis.yaxis, "bits")):
         positive = shown[cost][shown[cost] > 0]
@@ -145,7 +165,7 @@ def _frame_summary(axis: Axes, table: pd.DataFrame, title: str) -> None:
             axis.set(**{f"{which.axis_name}scale": "log"})
             low, high = positive.min(), positive.max()
             axis.set(**{f"{which.axis_name}lim": (low / 1.7, high * 1.9)})
-            thin_ticks(which, 7)
+            thin_ticks(which, 9)
 
 
 def _draw_summary(axis: Axes, table: pd.DataFrame, styles: Mapping[str, Any]) -> None:
@@ -205,7 +225,7 @@ def _draw_curves(
     """Curves of a family in their colours, on those of the others in grey."""
     for name, way in ways.items():
         i = names.index(name) if name in names else 0
-        look: dict[str, Any] = styles[name] | dict(linewidth=1.0, markersize=3)
+        look: dict[str, Any] = styles[name] | LOOK
         look["markevery"] = (0.05 * i, 0.3)
         if name not in names:
             dash = "-" if name == "GD" else DASHED
@@ -213,10 +233,8 @@ def _draw_curves(
         axis.plot(*way.to_numpy(float).T, **look)
 
 
-def _label_curves(
-    axis: Axes, ways: Mapping[str, pd.DataFrame], names: list[str], styles: Mapping[str, Any]
-) -> None:
-    """Names beside the curves of a settled panel."""
+def _label_curves(axis: Axes, ways: Mapping[str, pd.DataFrame], names: Sequence[str]) -> None:
+    """Names beside the grey curves of a settled panel."""
     low, high = axis.get_ylim()
     anchors, taken = {}, []
     for name, way in ways.items():
@@ -225,11 +243,8 @@ def _label_curves(
         some = taken[-1][:: max(1, len(taken[-1]) // NUM_PLACES)]
         places = axis.transData.inverted().transform(some)
         seen = places[(places[:, 1] > 1.001 * low) & (places[:, 1] < 0.999 * high)]
-        if len(seen):
+        if len(seen) and name not in names:
             middle = np.argsort(np.abs(seen[:, 1] - np.quantile(seen[:, 1], 0.4)))
             anchors[name] = seen[middle]
-    colors = {
-        name: DARKER * np.array(to_rgb(styles[name]["color"])) if name in names else "0.5"
-        for name in anchors
-    }
+    colors = dict.fromkeys(anchors, "0.5")
     place_labels(axis, anchors.items(), np.concatenate(taken), fontsize=6, color=colors)

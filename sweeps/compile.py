@@ -177,7 +177,11 @@ class Worker:
         self._process = context.Process(target=work, args=arguments, daemon=True)
         self._process.start()
         other.close()
-        return self._connection.recv()
+        try:
+            return self._connection.recv()
+        except EOFError:
+            said = self._log.read_text(errors="replace").splitlines()
+            raise RuntimeError(f"no program can be made: {''.join(said[-1:])}") from None
 
     def run(self, job: Job) -> dict[str, Any]:
         """Compile one program."""

@@ -30,3 +30,7 @@ def sound():
     yield Case(
         "few", "steps", lambda x: jax.lax.fori_loop(0, 9, lambda i, x: x @ x, x), (jnp.eye(3),), 9
     )
+
+
+def none():
+    raise ModuleNotFoundError("No module named 'lagc_jax.clock'")

@@ -111,6 +111,11 @@ def test_a_crash_and_too_long_a_time_are_rows_of_the_table(tmp_path, capsys):
     assert "1 of 4 compile" in capsys.readouterr().out
 
 
+def test_why_no_program_can_be_made_is_told():
+    with pytest.raises(RuntimeError, match="no program can be made: ModuleNotFoundError: No mod"):
+        compile.main(["--for", "cpu", "--precision", "float32"], compiled.none)
+
+
 def test_what_compiles_has_a_row(tmp_path):
     out = tmp_path / "table.csv"
     arguments = ["--for", "cpu", "--precision", "float32", "--only", "few: steps"]

@@ -305,7 +305,7 @@ def descend_late(
 
     spread = lambda leaf: jnp.broadcast_to(leaf, (R, *leaf.shape))  # noqa: E731
     points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
-    history = jnp.zeros((span, *points.shape), points.dtype).at[0].set(jax.vmap(keep)(points))
+    history = jax.lax.empty((span, *points.shape), points.dtype).at[0].set(jax.vmap(keep)(points))
     given = (jnp.arange(K, dtype=began.dtype), jnp.moveaxis(began, 0, 1), jnp.moveaxis(sound, 0, 1))
     (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
     selected = jnp.ones((K, 1), bool)

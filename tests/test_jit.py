@@ -1,5 +1,6 @@
 """What SPEC promises to be pure is traced under `jit` and `vmap`, its parts made inside too."""
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,3 +143,16 @@ def test_a_code_made_inside_jit_stays_known():
 
     code = lj.schemes.cyclic_repetition(M, 2)
     assert float(jax.jit(condition)(1.0)) == pytest.approx(lj.schemes.worst_condition(code))
+
+
+@pytest.mark.parametrize("name", [*cases.CATALOGUE, *cases.VARIANTS])
+def test_a_scheme_is_the_same_made_inside_jit(name):
+    made = []
+
+    @jax.jit
+    def run(x):
+        made.append(cases.scheme_named(name))
+        return x
+
+    run(0.0)
+    assert made == [cases.scheme_named(name)]

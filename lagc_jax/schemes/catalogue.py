@@ -8,6 +8,8 @@ partitions that a worker stores, from 1 to `M/G`; other sizes are a ValueError. 
 from collections.abc import Callable
 from dataclasses import replace
 
+import jax
+from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import whole_number
@@ -158,6 +160,12 @@ def fastest_k(num_workers: int, num_waited: int) -> Scheme:
     return Scheme(workers, 1, 1, decoding=Rescaled(None, num_waited))
 
 
+@jax.ensure_compile_time_eval()
+def _balanced(num_workers: int, redundancy: int) -> Array:
+    """A `balanced_assignment` with a fixed key, known also where it is made inside `jit`."""
+    return balanced_assignment(make_key(0), num_workers, redundancy)
+
+
 def stochastic_gc(
     num_workers: int, redundancy: int, num_waited: int, assignment: ArrayLike | None = None
 ) -> Scheme:
@@ -170,7 +178,7 @@ def stochastic_gc(
     9
     """
     if assignment is None:
-        assignment = balanced_assignment(make_key(0), num_workers, redundancy)
+        assignment = _balanced(num_workers, redundancy)
     return Scheme(num_workers, 1, redundancy, decoding=Rescaled(assignment, num_waited))
 
 
@@ -196,7 +204,7 @@ def approximate_gc(
         if _divides(num_workers, redundancy):
             encoding = fractional_repetition(num_workers, redundancy).encoding
         else:
-            encoding = balanced_assignment(make_key(0), num_workers, redundancy)
+            encoding = _balanced(num_workers, redundancy)
     decoding = LeastSquares(encoding, num_waited, deadline)
     return Scheme(num_workers, 1, redundancy, decoding=decoding)
 

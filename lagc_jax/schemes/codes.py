@@ -109,7 +109,7 @@ def fractional_repetition(
             f"a divisor or use cyclic_repetition"
         )
     blocks = np.kron(np.eye(n // r), np.ones((r, r)))
-    return GradientCode(_known(blocks, dtype), r, blocks=True)
+    return GradientCode(known_matrix(blocks, dtype), r, blocks=True)
 
 
 def cyclic_repetition(
@@ -154,7 +154,7 @@ def cyclic_repetition(
             f"{encoding.dtype}, above tolerance={tolerance:.1e}; use fractional_repetition, "
             f"smaller groups, float64 or a larger tolerance"
         )
-    return GradientCode(_known(encoding), r)
+    return GradientCode(known_matrix(encoding), r)
 
 
 @lenient
@@ -250,7 +250,7 @@ def worst_condition(code: GradientCode) -> float:
 
 
 @jax.ensure_compile_time_eval()
-def _known(matrix: np.ndarray, dtype: DTypeLike | None = None) -> Array:
+def known_matrix(matrix: np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """A matrix of the host's that stays known where a code is made inside `jit`."""
     return jnp.asarray(matrix, dtype)
 

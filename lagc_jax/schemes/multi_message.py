@@ -12,6 +12,7 @@ of growing redundancy, are ours, and so is that a message is cancelled which wou
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -58,8 +59,11 @@ class MultiMessage(Decoding):
                 f"worker"
             )
         known = finite("messages", self.messages)
-        if known is not None and not bool(all_ones(span_projections(self._rows)[0])[-1]):
-            raise ValueError("messages do not decode when all are in; give others")
+        if known is not None:
+            with jax.ensure_compile_time_eval():  # where it is made while code is traced
+                decodes = bool(all_ones(span_projections(self._rows)[0])[-1])
+            if not decodes:
+                raise ValueError("messages do not decode when all are in; give others")
 
     @property
     def _rows(self) -> Array:

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from lagc_jax._checks import code_sizes, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
+from lagc_jax.schemes.codes import known_matrix
 from lagc_jax.schemes.unequal_codes import TRIES, survivor_sets
 
 
@@ -115,7 +116,7 @@ def short_code(
             f"redundancy={r} with group_size={n} and pieces={m} decodes with a condition of "
             f"{error:.1e}, too much for {encoding.dtype}; give fewer workers or pieces, or float64"
         )
-    return ShortCode(jnp.asarray(encoding), r)
+    return ShortCode(known_matrix(encoding), r)
 
 
 def _random_encoding(draws: Any, n: int, r: int, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._checks import finite_data, one_axis, positive, whole_number
-from lagc_jax.schemes.codes import GradientCode, decoding_errors
+from lagc_jax.schemes.codes import GradientCode, decoding_errors, known_matrix
 
 # Random matrices, of which the best conditioned is taken, and survivor sets that judge it.
 TRIES, SETS = 10, 2_000
@@ -90,7 +90,7 @@ def heterogeneous_code(
             f"num_stragglers={s} of {n} workers decodes with a condition of {error:.1e}, too much "
             f"for {encoding.dtype}; give fewer, or float64"
         )
-    return GradientCode(jnp.asarray(encoding), max(loads), waited=n - s)
+    return GradientCode(known_matrix(encoding), max(loads), waited=n - s)
 
 
 def survivor_sets(n: int, size: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
 
 BLOCK_ENTRIES = 2**20  # workers' times held at once
-POINTS = 64  # of a block: a program takes 32 paths at once
+POINTS, POINTS_BYTES = 64, 2**28  # of a block: a program takes 32 paths at once
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 ClusterOf = Callable[[Scheme], Cluster | None]
 
@@ -80,8 +80,10 @@ def follow(experiment: Experiment, progress: Progress = iter) -> tuple[pd.DataFr
 def _follow(points: Points, walks: dict[Hashable, Walk], progress: Progress) -> Iterator[tuple]:
     """Measure points in blocks that programs fill, and note their walks."""
     engine = Engine(points.experiment)
-    for start in progress(range(0, len(points), POINTS)):
-        block = [points[i] for i in range(start, min(start + POINTS, len(points)))]
+    longest = points.experiment.num_iterations * points[0].scheme.num_workers
+    size = min(max(POINTS_BYTES // longest, 1), POINTS)
+    for start in progress(range(0, len(points), size)):
+        block = [points[i] for i in range(start, min(start + size, len(points)))]
         outcomes = engine.measure(block)
         for point, outcome in zip(block, outcomes, strict=True):
             key = point.path_key

@@ -3,7 +3,7 @@
 Scikit-learn's digits, or images of one's own, are dealt over the workers, skewed by label. Every
 scheme meets the same computing times, under a low tail (exponential), a high tail (Pareto) and in
 bursts. Step sizes and weights are chosen on another seed by one rule: the least bits to the
-accuracy. By estimate a run takes some hours on two cores, most of it compilation; --quick takes
+accuracy. A run takes two to three hours on two cores, most of it compilation; --quick takes
 minutes.
 """
 

@@ -43,6 +43,7 @@ from lagc_jax.plots.backtest import plot_backtest
 from lagc_jax.plots.frontier import plot_design
 
 NUM_SHOWN = 10
+RANKED = "Cost of each scheme relative to the cheapest, of workers in the order given:"
 
 
 def make_parser() -> Parser:
@@ -249,7 +250,7 @@ def write(advice: Design, found: Backtest | None, directory: Path) -> list[Path]
         parts.insert(1, found.reason)
     if advice.problems is not None:
         ranking = advice.problems.rename_axis("scheme").reset_index()
-        parts += ["Cost of each scheme relative to the cheapest:", tables.markdown(ranking)]
+        parts += [RANKED, tables.markdown(ranking)]
     parts += ["Pareto frontier:", tables.markdown(advice.frontier)]
     text.write_text("\n\n".join(parts))
     drawn = plotting.save_figure(plot_design(advice), advice.frontier, directory / "frontier")
@@ -276,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("", found.reason, sep="\n")
     if advice.problems is not None:
         ranking = advice.problems.to_string(float_format="{:.3g}".format)
-        print("\nCost of each scheme relative to the cheapest:", ranking, sep="\n")
+        print(f"\n{RANKED}", ranking, sep="\n")
     run.report(paths)
     return 0
 

@@ -16,7 +16,7 @@ import pytest
 import lagc_jax
 from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
 from lagc_jax.delays import Bursty, Failures
-from lagc_jax.experiments import Experiment, Gap, Points, Vary, search
+from lagc_jax.experiments import Experiment, Gap, Points, Vary, reasons, search
 from lagc_jax.experiments.common import run_common
 from lagc_jax.plots.frontier import plot_design
 from lagc_jax.theory import expected_complexity
@@ -356,3 +356,50 @@ def test_long_paths_are_tried_at_few_settings(four, monkeypatch):
     assert set(advice.table["xi"].dropna()) <= set(search.ROUGH.xi)
     assert set(advice.table["step_size"]) <= set(search.ROUGH.steps)
     assert "Paths have up to 256 iterations, so" in advice.reason
+
+
+@pytest.fixture(scope="module")
+def few_iterations():
+    """Advice for few iterations of times with a tail: one run is far from normal."""
+    problem = lagc_jax.problems.smooth_regression(jax.random.key(0), np.geomspace(1.0, 20.0, 6))
+    law, asked = Pareto(1.0, 2.3), dict(problem=problem, storage=1, accuracy=1e-1)
+    return problem, law, design(6, law, num_iterations=K, **asked)
+
+
+def test_quantiles_of_one_run_are_those_of_runs(few_iterations):
+    problem, law, advice = few_iterations
+    row = advice.table[advice.table["scheme"] == "GD"].iloc[0]
+    batch = lagc_jax.simulate_batch(
+        problem,
+        gd(6),
+        law,
+        jax.random.key(1),
+        step_size=row["step_size"] / float(problem.total_smoothness),
+        num_iterations=K,
+        num_realisations=2000,
+        accuracies=[advice.accuracy],
+        keep_samples=True,
+    )
+    times = np.asarray(batch.costs.time.samples[0])
+    assert row["exact"]
+    assert times.mean() == pytest.approx(row["time"], rel=0.2)
+    # Of 200 realisations: four standard errors of a share of 5 %, and some beyond each.
+    assert 0.003 < np.mean(times < row["run_low"]) < 0.12
+    assert 0.003 < np.mean(times > row["run_high"]) < 0.12
+
+
+def test_advice_is_shown_in_short(few_iterations):
+    *_, advice = few_iterations
+    text = repr(advice)
+    assert text.startswith(advice.reason)
+    assert len(text) < 4000
+    assert "<table" in advice._repr_html_()
+
+
+def test_rounding_is_no_reason(few_iterations):
+    *_, advice = few_iterations
+    best = advice.table.iloc[0]
+    for factor, words in ((1 + 1e-9, "costs the same"), (1.001, "time makes the difference")):
+        other = best.copy()
+        other[["cost", "time"]] *= factor
+        assert words in reasons._compare(best, other, {"time": 1.0}, None, "")

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 import lagc_jax
-from lagc_jax.experiments import Accuracy, Gap, Iterate, Points, parse_grid, read_grid
+from lagc_jax.experiments import (
+    Accuracy,
+    Experiment,
+    Gap,
+    Iterate,
+    Points,
+    Vary,
+    parse_grid,
+    read_grid,
+    run,
+)
 from lagc_jax.experiments.manifest import describe_difference
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "sweeps").glob("*.toml"))
@@ -356,3 +366,37 @@ def test_import_paths_name_modules_beside_the_file(tmp_path, monkeypatch):
     assert sys.path == before
     (point,) = Points(grid.experiment)
     assert type(point.scheme.trigger).__name__ == "Always"
+
+
+def test_an_argument_takes_no_column_from_another(problem):
+    laws = [lagc_jax.Exponential(1.0), lagc_jax.Pareto(1.0, 2.0)]
+    drift = Vary(lagc_jax.delays.Drift, delays=laws, growth=1.01)
+    own = Vary(lambda scheme: lagc_jax.gd(int(scheme)), scheme=["6"])
+    table = run(
+        Experiment(
+            problems={"p": problem},
+            schemes={"own": own},
+            delays={"drift": drift},
+            target=Gap([1e-1]),
+            num_iterations=40,
+            num_realisations=2,
+        ),
+        progress=False,
+    )
+    assert table["delays"].tolist() == ["drift", "drift"]
+    assert table["delays_delays"].tolist() == list(map(repr, laws))
+    assert table["scheme"].tolist() == ["own", "own"]
+    assert table["scheme_scheme"].tolist() == ["6", "6"]
+
+
+@pytest.mark.parametrize("step", [np.full(40, 0.5), lambda k: 0.5], ids=["array", "function"])
+def test_steps_that_change_are_refused_with_the_way_out(problem, step):
+    lazy = Vary(lagc_jax.lag, num_workers=6, step_size=[step])
+    asked = Experiment(
+        problems={"p": problem},
+        schemes={"LAG": lazy},
+        delays={"low tail": lagc_jax.Exponential(1.0)},
+        num_iterations=40,
+    )
+    with pytest.raises(ValueError, match=r"step_size of 'LAG' holds .*; give numbers, and .*sgd"):
+        run(asked, progress=False)

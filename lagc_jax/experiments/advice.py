@@ -4,6 +4,7 @@ Times are exact means where they are known, means over the rows of a trace, and 
 common elsewhere.
 """
 
+import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
 from lagc_jax.targets import Gap
 
+SHOWN = ("scheme", "num_groups", "redundancy", "trigger", "xi", "step_size", "iterations")
 COMPARED = 3.0  # candidates that cost so many times the best are not tried on other problems
 
 
@@ -81,7 +83,8 @@ class Design(NamedTuple):
             consecutive places. `rows.reordered(delays, assignment)` are the times in that order.
         held_out: of a trace, what the first half promises and the second half keeps.
         problems: without a problem, the cost of the best candidate of each scheme on several,
-            relative to the cheapest; None otherwise.
+            relative to the cheapest, by the times that the search compares, of workers in the
+            order given; None otherwise.
         retimed: function from another trace of the same workers to mean times (N,) of the rows.
     """
 
@@ -96,6 +99,17 @@ class Design(NamedTuple):
     held_out: Any
     problems: pd.DataFrame | None
     retimed: Callable[[TimeSource], np.ndarray]
+
+    def __repr__(self) -> str:
+        return f"{self.reason}\n\n{self._head.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.reason)}</p>{self._head.to_html(index=False)}"
+
+    @property
+    def _head(self) -> pd.DataFrame:
+        """The first candidates, and what most readers ask for."""
+        return self.table[[*SHOWN, *COSTS, "cost"]].head(10)
 
     @property
     def frontier(self) -> pd.DataFrame:

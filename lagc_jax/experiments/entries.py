@@ -8,11 +8,16 @@ import jax
 import numpy as np
 
 from lagc_jax._checks import concrete
+from lagc_jax._display import brief
+from lagc_jax._tables import CATEGORIES, DESIGN, RESULTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.contract import as_source
 from lagc_jax.experiments.experiment import Vary
 from lagc_jax.experiments.identity import identity
 from lagc_jax.problems.base import Problem
+
+# Columns that no argument of a source may take the place of.
+TAKEN = {"point", *CATEGORIES, "cluster", "num_workers", *DESIGN, *RESULTS}
 
 
 class Entry(NamedTuple):
@@ -98,12 +103,23 @@ def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
     for name, thing in flat(things):
         if isinstance(thing, Vary):
             for arguments in thing:
-                columns = {key: shown(each) for key, each in arguments.items()}
+                columns = {_column(key): _told(each) for key, each in arguments.items()}
                 entries.append(_entry(name, as_source(thing.make(**arguments)), columns))
         else:
             source = as_source(thing)
-            entries.append(_entry(name, source, dict(scalars(source))))
+            columns = {_column(key): each for key, each in scalars(source)}
+            entries.append(_entry(name, source, columns))
     return _distinct("delays", entries)
+
+
+def _column(argument: str) -> str:
+    """The column of an argument of a source: its name, unless the table has one of that name."""
+    return f"delays_{argument}" if argument in TAKEN else argument
+
+
+def _told(value: Any) -> Any:
+    """An argument of a source as a column holds it, a source within it in a few words."""
+    return brief(value) if dataclasses.is_dataclass(value) else shown(value)
 
 
 def cluster_entries(things: Mapping[str, Any] | None) -> list[Entry]:

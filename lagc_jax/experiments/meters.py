@@ -90,14 +90,11 @@ class ExactMeter(Meter):
         return mean if np.isfinite(mean).any() else self.sampled.coarse(table, walks)
 
     def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
-        """Quantiles are those of a normal distribution: a run is a sum of many iterations."""
+        """Quantiles of one run are those of realisations."""
         mean = table["time_expected"].to_numpy(float)
         if not np.isfinite(mean).any():
             return self.sampled.fine(table, walks)
-        with np.errstate(invalid="ignore"):
-            spread = NORMAL * np.sqrt(table["time_variance"].to_numpy(float))
-            run = np.stack([mean - spread, mean + spread], axis=-1)
-        return Times(mean, mean, mean, np.where(np.isfinite(run), run, np.nan), exact=True)
+        return Times(mean, mean, mean, self.sampled.runs(len(table), walks), exact=True)
 
     def reordered(self, order: np.ndarray) -> "ExactMeter":
         return replace(self, sampled=self.sampled.reordered(order))
@@ -280,11 +277,17 @@ def of_rows(series: np.ndarray, samples: np.ndarray | None, rows: np.ndarray) ->
     general = filled(rows).mean(-1)
     seen = outlook(np.where(reached[:, None], series, 0), general)
     low, high = (np.where(reached, each, np.inf) for each in (seen.low, seen.high))
-    run = np.full((len(series), 2), np.inf)
-    if samples is not None:
-        run[reached] = np.quantile(samples[reached], RUN, axis=-1).T
+    run = np.full((len(series), 2), np.inf) if samples is None else run_quantiles(samples)
     mean = series.mean(-1)
     return Times(mean, low, high, run, drifts=seen.drifts, series=series, samples=samples)
+
+
+def run_quantiles(samples: np.ndarray) -> np.ndarray:
+    """Quantiles (N, 2) of realisations (N, R), `inf` where one has no hit."""
+    finite = np.isfinite(samples).all(-1)
+    run = np.full((len(samples), 2), np.inf)
+    run[finite] = np.quantile(samples[finite], RUN, axis=-1).T
+    return run
 
 
 @dataclass(frozen=True)
@@ -323,10 +326,11 @@ class SampledMeter(Meter):
             rows = filled(np.asarray(self.trace.times, float))
             seen = np.stack([rows.mean(1), rows.max(1)])
             low, high = widened(mean, low, high, seen)
-        finite = np.isfinite(samples).all(-1)
-        run = np.full((len(samples), 2), np.inf)
-        run[finite] = np.quantile(samples[finite], RUN, axis=-1).T
-        return Times(mean, low, high, run, statistic, samples=samples)
+        return Times(mean, low, high, run_quantiles(samples), statistic, samples=samples)
+
+    def runs(self, N: int, walks: Sequence[Walk]) -> np.ndarray:
+        """Quantiles (N, 2) of one run."""
+        return run_quantiles(self._draw(N, walks, self.num_realisations))
 
     def reordered(self, order: np.ndarray) -> "SampledMeter":
         delays, cluster = reordered(self.delays, order), reordered(self.cluster, order)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lagc_jax._tables import DESIGN
+from lagc_jax._display import brief
+from lagc_jax._tables import CATEGORIES, DESIGN
 from lagc_jax.clock import clock_of
 from lagc_jax.doors import check_fit, warn_if_short
 from lagc_jax.experiments.entries import (
@@ -189,6 +190,12 @@ class Points:
 
     def _cells_of(self, problem: Entry, name: str, thing: Any) -> Iterable[_Cell]:
         steps = tuple(float(step) for step in self.experiment.step_sizes)
+        for step in thing.values.get("step_size", ()) if isinstance(thing, Vary) else ():
+            if shown(step) is None:
+                raise ValueError(
+                    f"step_size of {name!r} holds {brief(step)}; give numbers, and steps that "
+                    f"change by optimizer=lambda alpha: optax.sgd(schedule) of the scheme"
+                )
         if isinstance(thing, Scheme):
             if problem.value.misfit(thing.num_workers) is None:
                 yield _Cell(problem, name, _Always(thing), {}, ((None,), steps, (None,)))
@@ -387,7 +394,7 @@ def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of a constructor's arguments beside sizes, `scheme_*` but for names of the field."""
     columns = {name: shown(value) for name, value in arguments.items() if name not in SIZES}
     return {
-        name if name in DESIGN else f"scheme_{name}": value
+        name if name in DESIGN and name not in CATEGORIES else f"scheme_{name}": value
         for name, value in columns.items()
         if value is not None
     }

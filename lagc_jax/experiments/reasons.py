@@ -10,6 +10,7 @@ import pandas as pd
 from lagc_jax.experiments.intervals import outlook
 from lagc_jax.schemes.base import Scheme
 
+SAME = 1e-6  # relative difference of costs that is rounding, in single precision too
 CLOSE = 1.02  # rankings on other problems within so much of the best name a scheme as good
 
 
@@ -207,7 +208,7 @@ def _compare(
     """Which priced cost makes the difference to the runner-up."""
     saved = {name: weight * (other[name] - best[name]) for name, weight in prices.items() if weight}
     difference = other["cost"] - best["cost"]
-    if difference == 0:
+    if abs(difference) <= SAME * abs(best["cost"]):
         return f"The runner-up, {_describe(other)}, costs the same."
     if difference < 0:
         return (

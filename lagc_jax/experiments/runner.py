@@ -61,8 +61,9 @@ def run(
 
     Returns:
         Parameters of the point: `point`, `problem`, `scheme`, `num_workers`, `num_groups`,
-        `redundancy`, `xi`, `memory`, `trigger`, arguments of a `Vary`, `step_size`, `delays` and
-        its parameters, `cluster` and its, `problem_*`. The level: `accuracy` or `iterate`. What it
+        `redundancy`, `xi`, `memory`, `trigger`, further arguments of a scheme's `Vary` as
+        `scheme_*`, `step_size`, `delays` and its parameters (`delays_*` where a column has the
+        name already), `cluster` and its, `problem_*`. The level: `accuracy` or `iterate`. What it
         took to reach it, `inf` where it was not: means over the realisations of `iterations`,
         `communication`, `computation`, `bits` and `timeouts`, and of `energy` if it has prices; of
         the time `time_mean`, `time_standard_error`, quantiles `time_q*`, and exactly, NaN where

@@ -143,10 +143,13 @@ class Scheme:
         """
         waited = self.decoder.fastest
         if waited is None:
+            way = "for the first decodable set of fractional_repetition use grouping"
+            if self.event_driven:
+                way = "for an update's mean time use theory.update_time"
             raise ValueError(
                 f"decoding={type(self.decoding).__name__} takes no fixed number of messages, so "
                 f"its costs are not known beforehand; sample with simulate or simulate_batch, or "
-                f"for the first decodable set of fractional_repetition use grouping"
+                f"{way}"
             )
         return waited
 

@@ -78,6 +78,10 @@ def lag(
 ) -> Scheme:
     """Lazily aggregated gradients, one worker a group (LAG, eq. 15).
 
+    A group uploads unless its gradient changed little since it last did: unless at most
+    `sum_d xi_d |theta^(k+1-d) - theta^(k-d)|^2 / (alpha G)^2` is the server's bound of the change,
+    `L_g^2 |theta_hat_g - theta^k|^2`, or the change that a worker sees, `|grad_hat_g - grad_g|^2`.
+
     Args:
         num_workers: `M`.
         xi: weights of the squared steps in the trigger, () or (D,); LAG takes `10/D` with the

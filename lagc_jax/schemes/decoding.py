@@ -87,7 +87,9 @@ class Decoding(Protocol):
         default it takes the `fastest`.
         """
         if self.fastest is None:
-            raise ValueError(f"decoding={type(self).__name__} has no `wait`; define one")
+            raise ValueError(
+                f"decoding={type(self).__name__} has neither `fastest` nor `wait`; define one"
+            )
         return first(arrival, self.fastest)
 
     def weights(self, taken: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lagc_jax as lj
+from lagc_jax.experiments import Experiment, Vary
 
 K, KEY = 12, jax.random.key(2)
 SCHEME, DELAYS = lj.g_lag(6, 2, xi=0.1), lj.Exponential(1.0)
@@ -89,7 +90,14 @@ def test_a_trajectory_comes_back_from_a_file(runs, tmp_path):
 
 def test_results_and_objects_are_a_line_and_traced_ones_too(problem, runs):
     batch = lj.simulate_batch(problem, SCHEME, DELAYS, KEY, num_iterations=K, num_realisations=2)
-    for thing in (runs, problem, SCHEME, batch, lj.complexity(runs, 1.0), lj.init(problem, SCHEME)):
+    many = Vary(lj.lag, num_workers=6, xi=np.linspace(0.1, 1, 300))
+    assert len(repr(many)) < 300
+    asked = Experiment(
+        problems={"p": problem}, schemes={"LAG": many}, delays={"low": DELAYS}, num_iterations=K
+    )
+    told = lj.delays.diagnose(np.random.default_rng(0).exponential(size=(40, 3)))
+    parts = runs, problem, SCHEME, batch, lj.complexity(runs, 1.0), lj.init(problem, SCHEME)
+    for thing in (*parts, asked, told):
         text = repr(thing)
         assert text.startswith(type(thing).__name__ + "(")
         assert len(text) < 1000

@@ -10,11 +10,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import real_array
+from lagc_jax._display import readable
 from lagc_jax.delays.traces import Trace
 
 NUM_SHUFFLES, NUM_BLOCKS = 199, 8
 
 
+@readable
 class Diagnosis(NamedTuple):
     """What tells measured times, iterations x workers, from independent draws of one law.
 

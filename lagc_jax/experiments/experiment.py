@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from lagc_jax._checks import one_axis, positive, probability, whole_number
+from lagc_jax._display import brief, readable
 from lagc_jax._keys import make_key, one_key
 from lagc_jax.energy import Energy
 from lagc_jax.targets import Gap, Target
@@ -57,7 +58,11 @@ class Vary:
         )
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={list(value)}" for name, value in self.values.items())
+        lists = {
+            name: [each.item() if isinstance(each, np.generic) else each for each in some]
+            for name, some in self.values.items()
+        }
+        arguments = ", ".join(f"{name}={brief(some)}" for name, some in lists.items())
         return f"Vary({getattr(self.make, '__name__', self.make)}, {arguments})"
 
 
@@ -102,6 +107,7 @@ STEP_UNITS = ("1/L", "absolute")
 Things = Mapping[str, Any]
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Problems x schemes x delays x clusters x step sizes, each by name.

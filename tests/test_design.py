@@ -361,35 +361,24 @@ def test_long_paths_are_tried_at_few_settings(four, monkeypatch):
 @pytest.fixture(scope="module")
 def few_iterations():
     """Advice for few iterations of times with a tail: one run is far from normal."""
-    problem = lagc_jax.problems.smooth_regression(jax.random.key(0), np.geomspace(1.0, 20.0, 6))
-    law, asked = Pareto(1.0, 2.3), dict(problem=problem, storage=1, accuracy=1e-1)
-    return problem, law, design(6, law, num_iterations=K, **asked)
+    constants = np.geomspace(1.0, 20.0, 4)
+    return design(4, Pareto(1.0, 2.3), problem=constants, storage=1, num_iterations=K, accuracy=0.1)
 
 
 def test_quantiles_of_one_run_are_those_of_runs(few_iterations):
-    problem, law, advice = few_iterations
-    row = advice.table[advice.table["scheme"] == "GD"].iloc[0]
-    batch = lagc_jax.simulate_batch(
-        problem,
-        gd(6),
-        law,
-        jax.random.key(1),
-        step_size=row["step_size"] / float(problem.total_smoothness),
-        num_iterations=K,
-        num_realisations=2000,
-        accuracies=[advice.accuracy],
-        keep_samples=True,
-    )
-    times = np.asarray(batch.costs.time.samples[0])
+    table = few_iterations.table
+    row = table[table["scheme"] == "GD"].iloc[0]
+    drawn = np.random.default_rng(0).pareto(2.3, (4000, int(row["iterations"]), 4)) + 1
+    times = drawn.max(-1).sum(-1)
     assert row["exact"]
-    assert times.mean() == pytest.approx(row["time"], rel=0.2)
+    assert times.mean() == pytest.approx(row["time"], rel=0.05)
     # Of 200 realisations: four standard errors of a share of 5 %, and some beyond each.
     assert 0.003 < np.mean(times < row["run_low"]) < 0.12
     assert 0.003 < np.mean(times > row["run_high"]) < 0.12
 
 
 def test_advice_is_shown_in_short(few_iterations):
-    *_, advice = few_iterations
+    advice = few_iterations
     text = repr(advice)
     assert text.startswith(advice.reason)
     assert len(text) < 4000
@@ -397,7 +386,7 @@ def test_advice_is_shown_in_short(few_iterations):
 
 
 def test_rounding_is_no_reason(few_iterations):
-    *_, advice = few_iterations
+    advice = few_iterations
     best = advice.table.iloc[0]
     for factor, words in ((1 + 1e-9, "costs the same"), (1.001, "time makes the difference")):
         other = best.copy()

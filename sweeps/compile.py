@@ -180,8 +180,9 @@ class Worker:
         try:
             return self._connection.recv()
         except EOFError:
-            said = self._log.read_text(errors="replace").splitlines()
-            raise RuntimeError(f"no program can be made: {''.join(said[-1:])}") from None
+            why = "".join(self._said()[-1:])
+            self.stop()
+            raise RuntimeError(f"no program can be made: {why}") from None
 
     def run(self, job: Job) -> dict[str, Any]:
         """Compile one program."""
@@ -201,10 +202,13 @@ class Worker:
         code = self._process.exitcode or 0
         if code == -signal.SIGXCPU:
             return f"takes longer than {self._arguments[2]:g} s of the processor to compile"
-        said = self._log.read_text(errors="replace").splitlines()
-        failed = [line for line in said if "Check failed" in line][:1]
+        failed = [line for line in self._said() if "Check failed" in line][:1]
         how = signal.Signals(-code).name if code < 0 else f"exit {code}"
         return " ".join([f"the compiler crashed ({how})", *failed])[:300]
+
+    def _said(self) -> list[str]:
+        """Lines that the process has written."""
+        return self._log.read_text(errors="replace").splitlines()
 
     def stop(self) -> None:
         """End the process."""

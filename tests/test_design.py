@@ -378,16 +378,14 @@ def test_quantiles_of_one_run_are_those_of_runs(few_iterations):
 
 
 def test_advice_is_shown_in_short(few_iterations):
-    advice = few_iterations
-    text = repr(advice)
-    assert text.startswith(advice.reason)
+    text = repr(few_iterations)
+    assert text.startswith(few_iterations.reason)
     assert len(text) < 4000
-    assert "<table" in advice._repr_html_()
+    assert "<table" in few_iterations._repr_html_()
 
 
 def test_rounding_is_no_reason(few_iterations):
-    advice = few_iterations
-    best = advice.table.iloc[0]
+    best = few_iterations.table.iloc[0]
     for factor, words in ((1 + 1e-9, "costs the same"), (1.001, "time makes the difference")):
         other = best.copy()
         other[["cost", "time"]] *= factor

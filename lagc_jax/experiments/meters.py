@@ -148,7 +148,7 @@ class RowMeter(Meter):
         samples = None if chosen is None else np.full((N, len(chosen)), np.inf)
         for walk in walks:
             done: dict[Hashable, tuple] = {}
-            sets = _sets(walk.uploads)
+            sets: _Sets | None = None
             for row, scheme in walk.schemes.items() if len(walk.uploads) else ():
                 kind = kind_of(scheme)
                 if kind not in done:
@@ -162,6 +162,7 @@ class RowMeter(Meter):
                     else:
                         if kind not in known:
                             known[kind] = group_waits(scheme, cluster, rows)
+                        sets = sets or _sets(walk.uploads)
                         done[kind] = _by_row(known[kind], sets, chosen)
                 series[row] = done[kind][0]
                 if samples is not None:

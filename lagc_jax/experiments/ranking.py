@@ -343,8 +343,7 @@ def _moved(
             clusters=clusters,
         )
         found = follow(moved)[0]
-        names = ["time_expected", "time_variance"]
-        row = row.assign(**{name: found[name].to_numpy() for name in names})
+        row = row.assign(time_expected=found["time_expected"].to_numpy())
     return row, meter.reordered(order).fine(row, [Walk(one.uploads, {0: one.scheme})])
 
 

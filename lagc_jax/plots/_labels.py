@@ -1,7 +1,7 @@
 """Labels beside what they name, clear of each other and of what is drawn."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,10 @@ def place_labels(
         axis: of a settled figure.
         anchors: labels, each with places in data coordinates, (N, 2); the first are preferred.
         taken: pixels that labels should leave free, (P, 2).
-        look: of the texts; `color` may be a mapping by label.
+        look: of the texts.
     """
-    colors = look.pop("color", "0.1")
-    look["path_effects"] = [withStroke(linewidth=1.2, foreground="w", alpha=0.8)]
+    halo = withStroke(linewidth=1.2, foreground="w", alpha=0.8)
+    look = {"color": "0.1", "path_effects": [halo], **look}
     window = axis.get_window_extent().extents
     scale = axis.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
     boxes = np.zeros((0, 4))
@@ -59,7 +59,6 @@ def place_labels(
         cost = covered + 80 * (outside > 0).any(-1) + far
         i, j = np.unravel_index(cost.argmin(), cost.shape)
         boxes = np.vstack([boxes, corners[i, j]])
-        color = colors[label] if isinstance(colors, Mapping) else colors
         line = dict(arrowstyle="-", color="0.6", linewidth=0.4, shrinkA=0, shrinkB=1)
         axis.annotate(
             label,
@@ -68,7 +67,6 @@ def place_labels(
             textcoords="offset points",
             ha="center",
             va="center",
-            color=color,
             arrowprops=line if RADII[j // len(ANGLES)] > 6 else None,
             annotation_clip=False,
             **look,

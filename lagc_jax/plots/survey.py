@@ -246,5 +246,4 @@ def _label_curves(axis: Axes, ways: Mapping[str, pd.DataFrame], names: Sequence[
         if len(seen) and name not in names:
             middle = np.argsort(np.abs(seen[:, 1] - np.quantile(seen[:, 1], 0.4)))
             anchors[name] = seen[middle]
-    colors = dict.fromkeys(anchors, "0.5")
-    place_labels(axis, anchors.items(), np.concatenate(taken), fontsize=6, color=colors)
+    place_labels(axis, anchors.items(), np.concatenate(taken), fontsize=6, color="0.5")

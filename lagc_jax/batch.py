@@ -240,14 +240,15 @@ def _runner(
 ) -> tuple[int, Callable[[Array], Trajectory]]:
     """How many trajectories are run together, and the function that does from their keys."""
     sizes, scheme = (num_iterations, record), clock.scheme
+    if scheme.event_driven:
+        kept = events.size_of_run(scheme, problem.num_parameters, num_iterations)
+        size = block_size(events.BLOCK, 8 * kept, num_realisations)
+        return size, lambda keys: run_events(problem, clock, keys, *start, *sizes)
     kept = (
         num_iterations * (scheme.num_workers * scheme.decoder.tasks + 8)
         + 8 * scheme.num_groups * problem.num_parameters
     )
-    on_cpu = events.BLOCK if scheme.event_driven else BLOCK
-    size = block_size(on_cpu, 8 * kept, num_realisations)
-    if scheme.event_driven:
-        return size, lambda keys: run_events(problem, clock, keys, *start, *sizes)
+    size = block_size(BLOCK, 8 * kept, num_realisations)
     return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
 
 

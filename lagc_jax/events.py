@@ -18,6 +18,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._halves import fold
 from lagc_jax._modes import lenient
 from lagc_jax.cluster import Cluster, chunk_of_work
 from lagc_jax.delays.base import TimeSource
@@ -32,6 +33,10 @@ from lagc_jax.schemes.policies import Arrived, Policy
 # Realisations run together, always padded to this number, so that results do not depend on how many
 # are asked for. Measured on CPU: fewer leave the loop's own cost in sight.
 BLOCK = 64
+
+# Chunks of a worker's times that are kept; those of a worker that others leave further behind are
+# drawn again when it comes to them. All of a long run would be hundreds of megabytes.
+KEPT_CHUNKS = 8
 
 
 class Arrivals(NamedTuple):
@@ -59,26 +64,40 @@ class _Queue(NamedTuple):
 
     Attributes:
         finish: (M,) times, `inf` of a worker that waits.
-        job: (M,) number of the present job, -1 before the first.
-        began: (M,) number of the iterate at which it started.
+        doing: (M, 2) number of the present job, -1 before the first, and of the iterate at which it
+            started. (Together, for half as many gathers and scatters.)
         made: (M,) arrivals since the last update; None where nobody waits.
         k, held: () updates, and gradients taken since the last.
         launched: () jobs started.
     """
 
     finish: Array
-    job: Array
-    began: Array
+    doing: Array
     made: Array | None
     k: Array
     held: Array
     launched: Array
+
+    @property
+    def job(self) -> Array:
+        return self.doing[..., 0]
+
+    @property
+    def began(self) -> Array:
+        return self.doing[..., 1]
 
 
 def num_arrivals(scheme: Scheme, num_updates: int) -> int:
     """Most arrivals that so many updates need."""
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     return policy.batch * num_updates + policy.discarded(scheme.num_workers, num_updates)
+
+
+def size_of_run(scheme: Scheme, num_parameters: int, num_updates: int) -> int:
+    """About how many numbers a realisation keeps, of 8 bytes."""
+    times = KEPT_CHUNKS * CHUNK * scheme.num_workers
+    gradients = _places(scheme, num_updates)[1] * num_parameters
+    return times + 8 * num_arrivals(scheme, num_updates) + gradients
 
 
 @lenient
@@ -93,31 +112,41 @@ def arrivals(
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     M, R, dtype = scheme.num_workers, keys.shape[0], delays.dtype
     segments = -(-num_arrivals(scheme, num_updates) // CHUNK)
-    rows = (segments + 1) * CHUNK  # an arrival starts one job of a worker at most
+    kept_chunks = min(KEPT_CHUNKS, segments + 1)  # an arrival starts one job of a worker at most
     overhead = _overhead(cluster, M, dtype)
 
-    def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        table, chunks = carry
-        drawn = jax.vmap(lambda key: chunk_of_work(scheme, delays, cluster, key, chunks))(keys)
-        drawn = (drawn + overhead).astype(dtype)
-        return jax.lax.dynamic_update_slice_in_dim(table, drawn, chunks * CHUNK, 1), chunks + 1
+    def draw(carry: tuple[Array, Array], last: Array) -> tuple[Array, Array]:
+        """The first chunk that a worker lacks, for all that lack it and have room."""
+        table, drawn = carry
+        chunk = jnp.min(jnp.where(drawn <= last, drawn, jnp.iinfo(drawn.dtype).max))
+        times = jax.vmap(lambda key: chunk_of_work(scheme, delays, cluster, key, chunk))(keys)
+        wanted = (drawn == chunk) & (chunk - last < kept_chunks - 1)
+        place = chunk % kept_chunks * CHUNK
+        old = jax.lax.dynamic_slice_in_dim(table, place, CHUNK, 1)
+        new = jnp.where(wanted[:, None], (times + overhead).astype(dtype), old)
+        return jax.lax.dynamic_update_slice_in_dim(table, new, place, 1), drawn + wanted
 
     # Traced once for the shapes and the scan.
     advance = jax.jit(jax.vmap(lambda queue, table: _advance(policy, queue, table)))
 
-    def run(carry: tuple) -> tuple:
-        i, queue, table, chunks, kept = carry
-        needed = (jnp.max(queue.job) + CHUNK) // CHUNK  # the last chunk that a segment can reach
-        table, chunks = jax.lax.while_loop(lambda c: c[1] <= needed, draw, (table, chunks))
-        queue, made = jax.lax.scan(lambda q, _: advance(q, table), queue, None, length=CHUNK)
-        kept = jax.tree.map(lambda old, new: old.at[i].set(new), kept, made)
-        return i + 1, queue, table, chunks, kept
+    def fill(carry: tuple[Array, Array], job: Array) -> tuple[Array, Array]:
+        last = job // CHUNK + 1  # the last chunk that a segment can reach
+        lacking = lambda carry: jnp.any(carry[1] <= last)  # noqa: E731
+        return jax.lax.while_loop(lacking, lambda carry: draw(carry, last), carry)
 
-    first = draw((jax.lax.empty((R, rows, M), dtype), jnp.zeros((), jnp.int32)))
-    queue = jax.vmap(lambda table: _start(policy, table[0]))(first[0])
-    shapes = jax.eval_shape(lambda: advance(queue, first[0])[1])
+    def run(carry: tuple) -> tuple:
+        i, queue, jobs, kept = carry
+        jobs = fill(jobs, queue.job)
+        queue, made = jax.lax.scan(lambda q, _: advance(q, jobs[0]), queue, None, length=CHUNK)
+        kept = jax.tree.map(lambda old, new: old.at[i].set(new), kept, made)
+        return i + 1, queue, jobs, kept
+
+    none = jnp.zeros((R, M), jnp.int32)
+    jobs = fill((jnp.zeros((R, kept_chunks * CHUNK, M), dtype), none), none - 1)
+    queue = jax.vmap(lambda table: _start(policy, table[0]))(jobs[0])
+    shapes = jax.eval_shape(lambda: advance(queue, jobs[0])[1])
     blank = jax.tree.map(lambda leaf: jnp.zeros((segments, CHUNK, *leaf.shape), leaf.dtype), shapes)
-    carry = jnp.zeros((), jnp.int32), queue, *first, blank
+    carry = jnp.zeros((), jnp.int32), queue, jobs, blank
     kept = jax.lax.while_loop(lambda c: jnp.any(c[1].k < num_updates), run, carry)[-1]
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf.reshape(-1, R), 1, 0), kept)
 
@@ -159,13 +188,14 @@ def _overhead(cluster: Cluster | None, num_workers: int, dtype: Any) -> Array:
 def _start(policy: Policy, work: Array) -> _Queue:
     """Workers at their first job; those that the policy does not start wait."""
     zeros, zero = jnp.zeros(work.shape, jnp.int32), jnp.zeros((), jnp.int32)
+    doing = jnp.stack([zeros, zeros], axis=-1)
     if policy.alone:
-        return _Queue(_shortened(policy, work), zeros, zeros, None, zero, zero, zero + work.size)
+        return _Queue(_shortened(policy, work), doing, None, zero, zero, zero + work.size)
     event = Arrived(zeros == 0, zeros + 1, zero == 0, zeros)
     starts = policy.start(event)
     finish = jnp.where(starts, _shortened(policy, work), jnp.inf)
-    jobs = jnp.where(starts, 0, -1).astype(jnp.int32)
-    return _Queue(finish, jobs, zeros, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
+    doing = doing.at[:, 0].set(jnp.where(starts, 0, -1))
+    return _Queue(finish, doing, zeros, zero, zero, jnp.sum(starts, dtype=jnp.int32))
 
 
 def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Array:
@@ -177,27 +207,28 @@ def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Arra
 
 
 def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arrivals]:
-    """Let the next job end; jobs' times are (J, M)."""
+    """Let the next job end; jobs' times are (J, M), a job's in the row of its number modulo J."""
     workers = jnp.arange(table.shape[1], dtype=jnp.int32)
-    now = jnp.min(queue.finish)
+    now = jnp.min(fold(jnp.minimum, queue.finish))
     # Measured on CPU: argmin takes thrice the time.
-    worker = jnp.min(jnp.where(queue.finish == now, workers, table.shape[1]))
-    began, job = queue.began[worker], queue.job[worker]
+    first = jnp.where(queue.finish == now, workers, table.shape[1])
+    worker = jnp.min(fold(jnp.minimum, first))
+    job, began = queue.doing[worker]
     taken = jnp.asarray(policy.take(queue.k - began))
     count = queue.held + taken
     updated = count == policy.batch
     k, count = queue.k + updated, jnp.where(updated, 0, count)
+    rows = table.shape[0]
     sound = jnp.asarray(True)
     if policy.limit is not None:
-        work = table[job, worker]
+        work = table[job % rows, worker]
         sound = _shortened(policy, work, worker) == work
     arrived = Arrivals(now, worker, began, taken, sound, queue.launched)
     if policy.alone:
-        time = _shortened(policy, table[job + 1, worker], worker)
+        time = _shortened(policy, table[(job + 1) % rows, worker], worker)
         queue = queue._replace(
             finish=queue.finish.at[worker].set(now + time),
-            job=queue.job.at[worker].set(job + 1),
-            began=queue.began.at[worker].set(k),
+            doing=queue.doing.at[worker].set(jnp.stack([job + 1, k])),
             launched=queue.launched + 1,
         )
         return queue._replace(k=k, held=count), arrived
@@ -205,10 +236,11 @@ def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arriv
     starts = policy.start(Arrived(mine, made, updated, k - queue.began))
     jobs = queue.job + starts
     waiting = jnp.where(mine, jnp.inf, queue.finish)
-    finish = jnp.where(starts, now + _shortened(policy, table[jobs, workers]), waiting)
-    begins, made = jnp.where(starts, k, queue.began), jnp.where(updated, 0, made)
+    finish = jnp.where(starts, now + _shortened(policy, table[jobs % rows, workers]), waiting)
+    doing = jnp.stack([jobs, jnp.where(starts, k, queue.began)], axis=-1)
     launched = queue.launched + jnp.sum(starts, dtype=jnp.int32)
-    return _Queue(finish, jobs, begins, made, k, count, launched), arrived
+    made = jnp.where(updated, 0, made)
+    return _Queue(finish, doing, made, k, count, launched), arrived
 
 
 class Costs(NamedTuple):
@@ -258,29 +290,42 @@ def _step(
     return jnp.asarray(optax.apply_updates(point, updates)), memory
 
 
+def _places(scheme: Scheme, num_updates: int) -> tuple[bool, int]:
+    """Whether a gradient a worker is kept in place of one an iterate, and how many in all.
+
+    It is all that is needed where every arrival is an update, for then the worker goes on from the
+    new iterate, and nobody else does.
+    """
+    policy: Policy = scheme.decoding  # type: ignore[assignment]
+    M, K = scheme.num_workers, num_updates
+    if policy.longest is not None:
+        return False, min(policy.longest, K)
+    updates = policy.alone and policy.batch == 1 and policy.discarded(M, K) == 0
+    return (True, M) if updates and M < K else (False, K)
+
+
 def descend_late(
     problem: Problem,
     scheme: Scheme,
     step_size: ArrayLike | None,
     theta: ArrayLike,
-    began: Array,
-    sound: Array,
+    sources: Arrivals,
     record: Callable[[Any], Any] | None = None,
 ) -> Path:
     """The paths of R realisations along gradients at older iterates.
 
-    Given are the numbers of the iterates at which they were taken, and whether there is one,
-    (R, K, B) both. Of a problem without samples the gradients themselves are kept, for then all at
-    an iterate are the same; the `i`-th gradient of one with minibatches has those of iteration `i`.
+    Given are the arrivals that make the updates, (R, K, B). Of a problem without samples the
+    gradients themselves are kept, for then all at an iterate are the same; the `i`-th gradient of
+    one with minibatches has those of iteration `i`.
     """
     policy: Policy = scheme.decoding  # type: ignore[assignment]
-    R, K, B = began.shape
+    R, K, B = sources.began.shape
     if scheme.optimizer is optax.sgd:  # a step along the gradient, whatever the coordinates are
         problem, theta = in_eigenbasis(problem, K, theta)
     start = begin(problem, scheme, step_size, theta)
     oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
     look, lanes = observer(problem, record), jnp.arange(R)
-    span = K if policy.longest is None else min(policy.longest, K)
+    own, places = _places(scheme, K)
 
     def keep(point: Array) -> Array:
         return point if sampled else oracle(point, jnp.zeros((), jnp.int32))[0]
@@ -290,23 +335,25 @@ def descend_late(
 
     def iterate(carry: tuple, given: tuple) -> tuple:
         points, memories, history = carry
-        k, began, sound = given
+        k, worker, began, sound = given
         weights = jnp.where(sound, policy.weight(k - began, scheme.num_workers), 0)
         numbers = k * B + jnp.arange(B, dtype=k.dtype)
-        messages = jax.vmap(jax.vmap(message), (0, None))(
-            history[began % span, lanes[:, None]], numbers
-        )
+        kept = history[worker if own else began % places, lanes[:, None]]
+        messages = jax.vmap(jax.vmap(message), (0, None))(kept, numbers)
         alpha = start.step_size if start.step_size.ndim == 0 else start.step_size[k]
         weights = weights.astype(messages.dtype)
         step = jax.vmap(partial(_step, scheme, alpha))
         points, memories = step(points, memories, messages, weights)
-        history = history.at[(k + 1) % span].set(jax.vmap(keep)(points))
+        place = (worker[:, 0], lanes) if own else (k + 1) % places
+        history = history.at[place].set(jax.vmap(keep)(points))
         return (points, memories, history), jax.vmap(look)(points)
 
     spread = lambda leaf: jnp.broadcast_to(leaf, (R, *leaf.shape))  # noqa: E731
     points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
-    history = jax.lax.empty((span, *points.shape), points.dtype).at[0].set(jax.vmap(keep)(points))
-    given = (jnp.arange(K, dtype=began.dtype), jnp.moveaxis(began, 0, 1), jnp.moveaxis(sound, 0, 1))
+    first = jax.vmap(keep)(points)
+    history = jnp.broadcast_to(first, (places, *first.shape))
+    given = (sources.worker, sources.began, sources.sound)
+    given = (jnp.arange(K, dtype=sources.began.dtype), *(jnp.moveaxis(v, 0, 1) for v in given))
     (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
     selected = jnp.ones((K, 1), bool)
 

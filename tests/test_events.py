@@ -8,7 +8,7 @@ import pytest
 import reference_events
 
 import lagc_jax as lj
-from lagc_jax import schemes
+from lagc_jax import events, schemes
 from lagc_jax.problems._eigenbasis import in_eigenbasis
 from lagc_jax.times import sample_worker_times
 
@@ -65,6 +65,22 @@ def test_equal_to_a_plain_event_queue_update_by_update(problem, full, name):
     np.testing.assert_array_equal(run.uplink, spent[:, 2])
     np.testing.assert_array_equal(run.computation, spent[:, 1])
     np.testing.assert_allclose(run.recorded, points, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [("ASGD", 1), ("K-async", 3)])
+def test_times_of_workers_that_are_left_behind_are_drawn_again(problem, full, name, monkeypatch):
+    monkeypatch.setattr(events, "KEPT_CHUNKS", 2)
+    scheme, key, count, alpha = SCHEMES[name], jax.random.key(8), 1000 // name[1], 1e-3
+    delays = lj.Exponential([3.0, 1.0, 1.0, 1.0, 0.7, 0.7])
+    run = lj.simulate(problem, scheme, delays, key, num_iterations=count, step_size=alpha)
+    work = rows(delays, key, scheme, 600)
+    gradient = lambda theta, _: np.asarray(full(theta))  # noqa: E731
+    _, spent = reference_events.run(name, work, gradient, alpha, np.zeros(8), count)
+    jobs = np.sum(np.cumsum(work, axis=0) < spent[-1, 0], axis=0)
+    assert jobs.min() > events.CHUNK
+    assert jobs.max() > jobs.min() + 3 * events.CHUNK
+    np.testing.assert_array_equal(run.wall_clock, spent[:, 0])
+    np.testing.assert_array_equal(run.downlink, spent[:, 1])
 
 
 def test_k_sync_has_the_path_of_gradient_descent_and_the_clock_of_an_order_statistic(problem):

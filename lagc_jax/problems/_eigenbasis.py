@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._halves import fold
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._around import Around
 from lagc_jax.problems.base import Problem
@@ -51,7 +52,7 @@ class Eigenbasis(Around):
         return lambda theta: (self.curvature * theta)[None]
 
     def gap(self, theta: Array) -> Array:
-        return 0.5 * jnp.sum(self.curvature * theta**2)
+        return 0.5 * jnp.sum(fold(jnp.add, self.curvature * theta**2))
 
 
 def in_eigenbasis(

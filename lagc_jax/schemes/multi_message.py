@@ -108,7 +108,7 @@ def multi_message_gc(num_workers: int, redundancy: int, num_messages: int | None
         num_messages: `p`, a divisor of `r`; `r` by default. With one it is `first_decodable` with
             the cyclic code, bit for bit on the same times.
 
-    >>> multi_message_gc(4, redundancy=2).decoding.messages[0].tolist()
+    >>> multi_message_gc(4, redundancy=2).decoding.messages[0].round(6).tolist()
     [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
     """
     r = whole_number("redundancy", redundancy)

@@ -15,6 +15,7 @@ LAYERS = [
         "_display",
         "_files",
         "_frames",
+        "_halves",
         "_keys",
         "_modes",
         "_programs",

@@ -7,7 +7,7 @@ with another JAX, and then a chunk of iterations or a realisation could not be d
 
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import jax
@@ -151,8 +151,13 @@ permutation = from_any_key(jax.random.permutation)
 
 def bits(key: Any, shape: tuple[int, ...], dtype: DTypeLike = jnp.uint32) -> Array:
     """Words of 32 or 64 random bits, `jax.random.bits(key, shape, dtype)`."""
+    return _bits(_words(key), tuple(shape), jnp.dtype(dtype))
+
+
+@partial(jax.jit, static_argnums=(1, 2))  # one program where it is drawn from outside any
+def _bits(seed: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    high, low = threefry(_words(key), np.uint32(0), counter)
+    high, low = threefry(seed, np.uint32(0), counter)
     if jnp.dtype(dtype).itemsize == 4:
         return high ^ low
     return (high.astype(dtype) << 32) | low.astype(dtype)

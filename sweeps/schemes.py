@@ -266,8 +266,9 @@ def main(arguments: list[str] | None = None) -> int:
         if args.redraw:
             this.report(redraw(args.out))
             return 0
-        other, tasks = make_tasks(args, (args.seed + 1, args.seed))
         sizes = (args.groups, args.redundancy, args.waited)
+        contenders.fixed_schemes(args.workers, *sizes)  # bad sizes are refused before the fits
+        other, tasks = make_tasks(args, (args.seed + 1, args.seed))
         everyone = {name: candidates(task, *sizes) for name, task in tasks.items()}
         rivals = {name: candidates(task, *sizes) for name, task in other.items()}
         args.out.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,8 @@ def folder(tmp_path_factory):
 
 
 def environment(folder, devices=1):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    quick = os.environ.get("XLA_FLAGS", "")  # those of conftest.py
+    flags = f"{quick} --xla_force_host_platform_device_count={devices}"
     cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / f"cache{devices}")}
     return os.environ | cache | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 

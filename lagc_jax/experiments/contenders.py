@@ -130,8 +130,7 @@ def candidates(
         num_waited: workers that schemes which lose gradients wait for.
     """
     M, alpha = task.problem.num_partitions, task.step_size
-    sizes = M, num_groups, redundancy, num_waited
-    fixed = _coded(*sizes) | _lazy(*sizes)
+    fixed = fixed_schemes(M, num_groups, redundancy, num_waited)
     waited = _free(M, num_waited, task.free_load) if task.free_problem is not None else {}
     return {
         **{name: [Contender(scheme, alpha)] for name, scheme in fixed.items()},
@@ -149,6 +148,14 @@ def candidates(
             for name, (scheme, updates) in waited.items()
         },
     }
+
+
+def fixed_schemes(
+    num_workers: int, num_groups: int, redundancy: int, num_waited: int
+) -> dict[str, Scheme]:
+    """Schemes by name that are the same for every task; a ValueError if sizes do not fit."""
+    sizes = num_workers, num_groups, redundancy, num_waited
+    return _coded(*sizes) | _lazy(*sizes)
 
 
 def _coded(M: int, G: int, r: int, k: int) -> dict[str, Scheme]:

@@ -182,9 +182,9 @@ def design(
             not fit, or workers whose failures no candidate survives.
 
     >>> from lagc_jax import Exponential
-    >>> advice = design(4, Exponential(1.0), accuracy=1e-4, xi=[1.0], step_sizes=[1.0])
+    >>> advice = design(3, Exponential(1.0), accuracy=1e-4, xi=[1.0], step_sizes=[1.0])
     >>> advice.table["cost"].is_monotonic_increasing, advice.scheme.num_workers
-    (True, 4)
+    (True, 3)
     """
     M = whole_number("num_workers", num_workers)
     prices = prices_of(price_time, price_message, price_gradient, price_upload, price_bit)

@@ -188,7 +188,7 @@ def _overhead(cluster: Cluster | None, num_workers: int, dtype: Any) -> Array:
 def _start(policy: Policy, work: Array) -> _Queue:
     """Workers at their first job; those that the policy does not start wait."""
     zeros, zero = jnp.zeros(work.shape, jnp.int32), jnp.zeros((), jnp.int32)
-    doing = jnp.stack([zeros, zeros], axis=-1)
+    doing = jnp.zeros((*work.shape, 2), jnp.int32)
     if policy.alone:
         return _Queue(_shortened(policy, work), doing, None, zero, zero, zero + work.size)
     event = Arrived(zeros == 0, zeros + 1, zero == 0, zeros)
@@ -218,14 +218,14 @@ def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arriv
     count = queue.held + taken
     updated = count == policy.batch
     k, count = queue.k + updated, jnp.where(updated, 0, count)
-    rows = table.shape[0]
+    needs = lambda job, worker: table[job % table.shape[0], worker]  # noqa: E731
     sound = jnp.asarray(True)
     if policy.limit is not None:
-        work = table[job % rows, worker]
+        work = needs(job, worker)
         sound = _shortened(policy, work, worker) == work
     arrived = Arrivals(now, worker, began, taken, sound, queue.launched)
     if policy.alone:
-        time = _shortened(policy, table[(job + 1) % rows, worker], worker)
+        time = _shortened(policy, needs(job + 1, worker), worker)
         queue = queue._replace(
             finish=queue.finish.at[worker].set(now + time),
             doing=queue.doing.at[worker].set(jnp.stack([job + 1, k])),
@@ -236,7 +236,7 @@ def _advance(policy: Policy, queue: _Queue, table: Array) -> tuple[_Queue, Arriv
     starts = policy.start(Arrived(mine, made, updated, k - queue.began))
     jobs = queue.job + starts
     waiting = jnp.where(mine, jnp.inf, queue.finish)
-    finish = jnp.where(starts, now + _shortened(policy, table[jobs % rows, workers]), waiting)
+    finish = jnp.where(starts, now + _shortened(policy, needs(jobs, workers)), waiting)
     doing = jnp.stack([jobs, jnp.where(starts, k, queue.began)], axis=-1)
     launched = queue.launched + jnp.sum(starts, dtype=jnp.int32)
     made = jnp.where(updated, 0, made)
@@ -352,8 +352,8 @@ def descend_late(
     points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
     first = jax.vmap(keep)(points)
     history = jnp.broadcast_to(first, (places, *first.shape))
-    given = (sources.worker, sources.began, sources.sound)
-    given = (jnp.arange(K, dtype=sources.began.dtype), *(jnp.moveaxis(v, 0, 1) for v in given))
+    by_update = [jnp.moveaxis(v, 0, 1) for v in (sources.worker, sources.began, sources.sound)]
+    given = (jnp.arange(K, dtype=sources.began.dtype), *by_update)
     (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
     selected = jnp.ones((K, 1), bool)
 

@@ -1,7 +1,6 @@
 """Many realisations of the delays along one path, summarised without keeping them all."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import events
 from lagc_jax._blocks import block_size
-from lagc_jax._checks import check_iterates, one_axis, probability, whole_number
+from lagc_jax._checks import check_iterates, concrete, one_axis, probability, whole_number
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
 from lagc_jax._keys import fold_each, one_key
@@ -21,7 +20,7 @@ from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import Spent, at_hit, at_hits, column, count_groups, mean_bits, spend
+from lagc_jax.costs import at_hit, at_hits, column, count_groups, mean_bits, spend
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import Path, find_path, path_scheme
 from lagc_jax.doors import enter, warn_if_short
@@ -31,6 +30,7 @@ from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise, summarise_moments
 from lagc_jax.targets import Gap, Target
+from lagc_jax.times import Times
 from lagc_jax.trajectory import run_events, run_trajectory
 
 if TYPE_CHECKING:
@@ -158,12 +158,13 @@ def simulate_batch(
         start = (alpha, theta)
         return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch
     path = find_path(problem, path_scheme(scheme), alpha, theta, K)
-    return _along(problem, clock, key, path, *wanted, R, keep_samples)
+    bits = contract.message_bits(scheme, problem.num_parameters, np.arange(K))
+    return _along(scheme, clock.along(path.selected), key, path, bits, *wanted, R, keep_samples)
 
 
 def _wanted(
     accuracies: Sequence[float], quantiles: Sequence[float], iterates: Sequence[int] | None, K: int
-) -> tuple[Target, Array | None, Array]:
+) -> tuple[Target, Array | None, Any]:
     """What is to be summarised, checked: gaps, iterates and levels of quantiles."""
     target = Gap(accuracies)
     target.check(K)
@@ -171,51 +172,43 @@ def _wanted(
     probability("quantiles", quantiles)
     one_axis("iterates", (0,) if iterates is None else iterates, 1)
     check_iterates("iterates", () if iterates is None else iterates, K)
-    target = Gap(jnp.atleast_1d(jnp.asarray(accuracies, float)))
     stops = None if iterates is None else jnp.atleast_1d(jnp.asarray(iterates))
-    return target, stops, jnp.atleast_1d(jnp.asarray(quantiles, float))
+    return Gap(_levels(accuracies)), stops, _levels(quantiles)
 
 
+def _levels(values: Sequence[float]) -> Any:
+    """Levels as floats on one axis, on the host where they are known."""
+    known, dtype = concrete(values), jnp.result_type(float)
+    if known is None:
+        return jnp.atleast_1d(jnp.asarray(values, dtype))
+    return np.atleast_1d(known).astype(dtype)
+
+
+@compiled("num_realisations", "keep_samples")
 def _along(
-    problem: Problem,
-    clock: Clock,
+    scheme: Scheme,
+    times: Times,
     key: Array,
     path: Path,
+    message_bits: ArrayLike,
     target: Target,
     iterates: Array | None,
     quantiles: Array,
     num_realisations: int,
     keep_samples: bool,
 ) -> Batch:
-    """The realisations of a path that all share."""
-    scheme, times = clock.scheme, clock.along(path.selected)
-    run = partial(
-        realise,
-        times,
-        key,
-        quantiles=quantiles,
-        num_realisations=num_realisations,
-        keep_samples=keep_samples,
-    )
+    """The realisations of a path that all share, whose messages have bits () or (K,)."""
+    sizes = (quantiles, num_realisations, keep_samples)
     index, reached = target.hits(path.gap, None)
-    ks = np.arange(path.selected.shape[0])
-    bits = contract.message_bits(scheme, problem.num_parameters, ks)
-    spent = _spend(scheme, path.selected, bits, index, reached)
-    costs = along_path(run(index, reached), spent, reached, quantiles.size)
+    working, uploaded = count_groups(scheme, path.selected)
+    bits = mean_bits(message_bits, uploaded, index)
+    spent = spend(scheme, (index, reached), working[index], uploaded[index], bits)
+    time = realise(times, key, index, reached, *sizes)
+    costs = along_path(time, spent, reached, quantiles.size)
     share = reached.astype(jnp.result_type(float))
-    curve = None if iterates is None else run(iterates, True)
+    curve = None if iterates is None else realise(times, key, iterates, True, *sizes)
     uploads = (path.selected, path.selected)
     return Batch(path.gap, *uploads, path.diverged, costs, share, curve, target.levels)
-
-
-@compiled()
-def _spend(
-    scheme: Scheme, selected: Array, message_bits: ArrayLike, index: Array, reached: Array
-) -> Spent:
-    """`spend` at the first hits of a path (K, G)."""
-    working, uploaded = count_groups(scheme, selected)
-    bits = mean_bits(message_bits, uploaded, index)
-    return spend(scheme, (index, reached), working[index], uploaded[index], bits)
 
 
 class Realised(NamedTuple):

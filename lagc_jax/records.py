@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import not_negative, positive
 from lagc_jax._display import readable
 from lagc_jax._frames import frame, load, save
+from lagc_jax._programs import compiled
 from lagc_jax.costs import at_hit, first_hit
 
 if TYPE_CHECKING:
@@ -135,9 +136,14 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
             f"trajectory is a {type(trajectory).__name__}; give one of simulate, or read the costs "
             f"of a batch off its `costs`"
         )
-    if trajectory.gap.ndim > 1:
-        return jax.vmap(complexity, in_axes=(0, None))(trajectory, accuracy)
-    hit = first_hit(trajectory.gap, accuracy)
-    run, iterates = trajectory, jnp.arange(trajectory.gap.shape[-1])
+    return _complexity(trajectory, accuracy)
+
+
+@compiled()
+def _complexity(run: Trajectory, accuracy: ArrayLike) -> Complexity:
+    if run.gap.ndim > 1:
+        return jax.vmap(_complexity, in_axes=(0, None))(run, accuracy)
+    hit = first_hit(run.gap, accuracy)
+    iterates = jnp.arange(run.gap.shape[-1])
     costs = (run.wall_clock, run.communication, run.computation, iterates, run.bits)
     return Complexity(*(at_hit(cost, *hit) for cost in costs))

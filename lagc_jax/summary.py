@@ -165,7 +165,7 @@ def realise(
         drawn = jax.vmap(times.until, in_axes=(0, None))(fold_each(key, numbers), rising)
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
-    dtype = jax.eval_shape(times.until, key, rising).dtype
+    dtype = times.delays.dtype
     zeros = jnp.zeros(iterates.shape, dtype)
     start = (jnp.zeros((), dtype), zeros, zeros)
     moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._blocks import accelerated
 from lagc_jax._keys import as_key, bits
+from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
 from lagc_jax.delays.base import Delays, TimeSource
@@ -20,8 +21,9 @@ from lagc_jax.schemes.base import Scheme
 
 
 class Times(Protocol):
-    """Times of the iterations of one path, drawn chunk by chunk."""
+    """Times of the iterations of one path, drawn chunk by chunk, of the delays' dtype."""
 
+    delays: Any  # a `TimeSource`
     part: Any  # of `part_of_path`
     num_iterations: int
 
@@ -81,7 +83,7 @@ def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
         sums = jnp.where(inside, total + partial[place - 1], sums)
         return *_compensated(total, partial[-1]), sums
 
-    zero = jnp.zeros_like(times.draw(seed, 0)[0][0])
+    zero = jnp.zeros((), times.delays.dtype)
     carry = zero, zero, jnp.zeros(iterates.shape, zero.dtype)
     stop = times.num_iterations if accelerated() else iterates[-1]
     return jax.lax.fori_loop(0, -(-stop // CHUNK), add_chunk, carry)[2]
@@ -111,7 +113,7 @@ def _add_stretches(times: Times, seed: Array, iterates: Array) -> Array:
         total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
         return (total, lost, stop), total
 
-    zero = jnp.zeros_like(times.draw(seed, 0)[0][0])
+    zero = jnp.zeros((), times.delays.dtype)
     return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
 
 
@@ -191,8 +193,16 @@ def part_of_path(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> 
     They come by chunk, (C, CHUNK, G) or (C, CHUNK), of nothing beyond the path, as NumPy's or JAX's
     arrays.
     """
+    host = isinstance(selected, np.ndarray)
+    return (_part if host else _part_compiled)(scheme, selected, sees, dtype)
+
+
+def _part(scheme: Scheme, selected: Any, sees: str, dtype: DTypeLike) -> Any:
     counted = sees == "counts"
     return _by_chunk(scheme.working(selected).sum(-1).astype(dtype) if counted else selected)
+
+
+_part_compiled = compiled("sees", "dtype")(_part)
 
 
 def _by_chunk(values: Any) -> Any:

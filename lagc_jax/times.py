@@ -225,15 +225,24 @@ def sample_iteration_times(
     n, r = check_iteration(delays, group_size, redundancy)
     counts = _by_chunk(working.sum(-1).astype(delays.dtype))
     inverse = make_inverse(n, r, delays.dtype)
-    return DirectTimes(inverse, tabulated(delays), counts, working.shape[0]).whole(key)
+    return _whole(DirectTimes(inverse, tabulated(delays), counts, working.shape[0]), key)
+
+
+@compiled()
+def _whole(times: Times, key: Array) -> Array:
+    return times.whole(key)
 
 
 def sample_worker_times(
     delays: TimeSource, key: Array, num_iterations: int, num_workers: int
 ) -> Array:
     """Draw `tau_m^k`, the times for one partition gradient, (K, M); consumes `key`."""
+    return _sample_each(tabulated(delays), key, num_iterations, num_workers)
+
+
+@compiled("num_iterations", "num_workers")
+def _sample_each(delays: TimeSource, key: Array, num_iterations: int, num_workers: int) -> Array:
     chunks = jnp.arange(-(-num_iterations // CHUNK))
     shape = (CHUNK, 1, num_workers)
-    drawn = tabulated(delays)
-    times = jax.vmap(lambda chunk: drawn.sample_chunk(key, chunk, shape))(chunks)
+    times = jax.vmap(lambda chunk: delays.sample_chunk(key, chunk, shape))(chunks)
     return times.reshape(-1, num_workers)[:num_iterations]

@@ -27,8 +27,7 @@ directory = Path(tempfile.mkdtemp())
 
 # %% Make a trace of 6 workers in 192 iterations, and save it as a cluster's log would be.
 cluster = lagc_jax.delays.Bursty(lagc_jax.Pareto(1.0, 1.8), slowdown=5.0, enter=0.02, leave=0.2)
-draw = jax.jit(sample_worker_times, static_argnums=(2, 3))
-times = np.asarray(draw(cluster, key, 192, 6))
+times = np.asarray(sample_worker_times(cluster, key, 192, 6))
 log = pd.DataFrame(times, columns=[f"worker {m + 1}" for m in range(6)])
 log.to_csv(directory / "trace.csv", index=False)
 print(
@@ -44,7 +43,7 @@ print(fits.drop(columns="delays").to_string(), end="\n\n")
 
 # %% How sure are we of the mean of the slowest worker? Resample the trace itself.
 keys = jax.random.split(key, 200)
-resampled = jax.vmap(lambda one: draw(trace, one, 192, 6))(keys)
+resampled = jax.vmap(lambda one: sample_worker_times(trace, one, 192, 6))(keys)
 slowest = np.asarray(resampled.max(-1).mean(-1))
 low, high = np.quantile(slowest, [0.025, 0.975])
 print(f"An iteration of GD takes {slowest.mean():.3g} on average (95 %: {low:.3g} to {high:.3g})\n")

@@ -20,7 +20,6 @@ from lagc_jax.times import sample_worker_times
 M, K, KEY = 6, 70, jax.random.key(3)
 # Compiled whole, which takes less than compiling every operation of theirs.
 draw_work = jax.jit(sample_work, static_argnums=4)
-draw_times = jax.jit(sample_worker_times, static_argnums=(2, 3))
 FAILING = lj.delays.Failures(lj.Exponential(1.0), once=0.2, forever=0.005)
 LINKS = {
     "none": (None, None),
@@ -155,7 +154,7 @@ def test_bursts_follow_their_chain_across_chunk_borders():
 
 def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
     failing = lj.delays.Failures(lj.Exponential(1.0), forever=0.02)
-    lost = np.isinf(np.asarray(draw_times(failing, KEY, 128, 20_000)))
+    lost = np.isinf(np.asarray(sample_worker_times(failing, KEY, 128, 20_000)))
     assert (np.diff(lost.astype(int), axis=0) >= 0).all()
     for k in (0, 63, 64, 127):
         p = 1 - 0.98 ** (k + 1)
@@ -165,9 +164,9 @@ def test_workers_that_fail_for_good_stay_failed_and_die_geometrically():
 def test_wrappers_that_do_nothing_leave_the_draws_alone():
     plain = lj.Exponential(jnp.float32(1.0))
     wrapped = lj.delays.Failures(lj.delays.Bursty(plain, 1.0, 0.1, 0.1))
-    times = draw_times(wrapped, KEY, 70, M)
+    times = sample_worker_times(wrapped, KEY, 70, M)
     assert times.dtype == jnp.float32
-    assert np.array_equal(times, draw_times(plain, KEY, 70, M))
+    assert np.array_equal(times, sample_worker_times(plain, KEY, 70, M))
 
 
 TABLE = np.arange(24.0).reshape(8, 3) + 1
@@ -175,7 +174,7 @@ TABLE = np.arange(24.0).reshape(8, 3) + 1
 
 def draws(resample, block=1, columns=3):
     trace = lj.Trace.from_array(TABLE, resample=resample, block=block)
-    return np.asarray(draw_times(trace, KEY, 4000, columns))
+    return np.asarray(sample_worker_times(trace, KEY, 4000, columns))
 
 
 def test_traces_are_drawn_as_they_say():
@@ -199,7 +198,7 @@ def test_missing_entries_are_workers_that_never_answer():
     table[2, 1] = np.nan
     trace = lj.Trace.from_array(table, resample="replay")
     run = jax.jit(collect)(
-        lj.gc(3, 1), lj.Cluster(timeout=30.0), draw_times(trace, KEY, 4, 3),
+        lj.gc(3, 1), lj.Cluster(timeout=30.0), sample_worker_times(trace, KEY, 4, 3),
         np.ones((4, 1), bool), 0,
     )  # fmt: skip
     assert run.received[:, 0].tolist() == [True, True, False, True]

@@ -32,7 +32,6 @@ DELAYS = {
 PARAMETERS = {"exponential": (2.0,), "pareto": (0.5, 4.5)}
 SAMPLES = 20_000
 # Compiled whole, which takes less than compiling every operation of it.
-draw_times = jax.jit(sample_worker_times, static_argnums=(2, 3))
 
 
 def some_selections(scheme):
@@ -57,7 +56,7 @@ def test_clock_is_that_of_loops_over_the_same_times(name, delays):
     scheme, key = SCHEMES[name], jax.random.key(5)
     selected = some_selections(scheme)
     clock = clock_of(scheme, delays, sampler="workers").along(jnp.asarray(selected))
-    times = np.asarray(draw_times(delays, key, K, M))
+    times = np.asarray(sample_worker_times(delays, key, K, M))
     expected = reference.wall_clock(times, selected, scheme.redundancy, scheme.trigger.name)
     # Sums of 5 times, rounded.
     np.testing.assert_allclose(accumulate(jax.jit(clock.whole)(key)), expected, rtol=1e-14)
@@ -142,8 +141,8 @@ def test_an_iteration_that_selects_no_group_takes_no_time(sampler):
 
 def test_parameters_of_shape_m_slow_down_one_worker_alone():
     key, rates = jax.random.key(2), np.array([1, 1, 1, 1, 1, 0.01])
-    times = draw_times(lj.Exponential(1.0), key, K, M)
-    slowed = draw_times(lj.Exponential(rates), key, K, M)
+    times = sample_worker_times(lj.Exponential(1.0), key, K, M)
+    slowed = sample_worker_times(lj.Exponential(rates), key, K, M)
     np.testing.assert_allclose(slowed, times / rates, rtol=1e-15)
 
 

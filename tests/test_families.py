@@ -1,7 +1,5 @@
 """The further families of computing times against SciPy's distributions and quadrature."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,13 +45,10 @@ hazard_of = jax.jit(lambda delays, time: delays.hazard(time))
 inverse_hazard = jax.jit(lambda delays, hazard: delays.inverse_hazard(hazard))
 log_inverse_hazard = jax.jit(lambda delays, hazard: delays.log_inverse_hazard(hazard))
 sample = jax.jit(lambda delays, key, shape: delays.sample(key, shape), static_argnums=2)
-sample_iterations = jax.jit(sample_iteration_times, static_argnums=(2, 3))
-cdf = jax.jit(iteration_cdf, static_argnums=(2, 3))
 
 
-@partial(jax.jit, static_argnums=(1, 2))
 def moments(delays, n, r, s):
-    """Mean and variance of an iteration's time."""
+    """Mean and variance of an iteration's time, of all sizes in one program."""
     return iteration_mean(delays, n, r, s), iteration_variance(delays, n, r, s)
 
 
@@ -185,7 +180,7 @@ def test_a_single_value_is_deterministic():
     mean, variance = moments(delays, 4, 2, 3)
     assert float(mean) == pytest.approx(5.0, rel=1e-14)
     assert float(variance) == pytest.approx(0.0, abs=1e-25)
-    assert cdf(delays, np.array([4.9, 5.0]), 4, 2, 3).tolist() == [0, 1]
+    assert iteration_cdf(delays, np.array([4.9, 5.0]), 4, 2, 3).tolist() == [0, 1]
     medians = jax.jit(jax.vmap(lambda value: Discrete(value).quantile(0.5)))(np.array([1.0, 2.0]))
     assert medians.tolist() == [1, 2]
 
@@ -213,12 +208,9 @@ def test_iteration_moments_agree_with_quadrature(delays, law, n, r, s):
 
 
 def test_single_times_have_the_moments_of_their_law():
-    @jax.jit
-    def single(delays):
-        return order_statistic_mean(delays, 1, 1), iteration_variance(delays, 1, 1, 1)
-
     for delays, law in LATER:
-        np.testing.assert_allclose(single(delays), law.stats("mv"), rtol=1e-12)
+        single = order_statistic_mean(delays, 1, 1), iteration_variance(delays, 1, 1, 1)
+        np.testing.assert_allclose(single, law.stats("mv"), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 7])
@@ -250,16 +242,16 @@ def test_wide_lognormal_and_stretched_weibull_times_keep_their_moments(scale):
 @pytest.mark.parametrize("delays", [*EVERY[4::3], Discrete([1.0, 2.0, 5.0])])
 def test_direct_draws_follow_the_distribution_of_the_iteration_time(delays, n, r):
     working = jnp.ones((4_000, 2), bool)
-    times = np.asarray(sample_iterations(delays, jax.random.key(1), n, r, working))
+    times = np.asarray(sample_iteration_times(delays, jax.random.key(1), n, r, working))
     mean, variance = map(float, moments(delays, n, r, 2))
     # Four standard errors, 6e-5 two-sided.
     assert abs(times.mean() - mean) < 4 * np.sqrt(variance / times.size)
     if not isinstance(delays, Discrete):
-        law = stats.kstest(times, lambda t: cdf(delays, t, n, r, 2))
+        law = stats.kstest(times, lambda t: iteration_cdf(delays, t, n, r, 2))
         assert law.pvalue > LEVEL
     else:
         for value in (1.0, 2.0):
-            p = float(cdf(delays, r * value, n, r, 2))
+            p = float(iteration_cdf(delays, r * value, n, r, 2))
             assert abs((times <= r * value).mean() - p) < 4 * np.sqrt(p * (1 - p) / times.size)
 
 

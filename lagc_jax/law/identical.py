@@ -224,7 +224,6 @@ def iteration_variance(
     return _iteration_moment(2, delays, n, r, num_selected)
 
 
-@lenient
 def iteration_cdf(
     delays: Delays, time: ArrayLike, group_size: int, redundancy: int, num_selected: ArrayLike
 ) -> Array:
@@ -234,9 +233,17 @@ def iteration_cdf(
     broadcast.
     """
     n, r = check_iteration(delays, group_size, redundancy)
-    phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / r))
-    one_group = betainc(jnp.asarray(n - r + 1, phi.dtype), jnp.asarray(r, phi.dtype), phi)
-    return one_group ** jnp.asarray(num_selected)
+    return _cdf(delays, time, n - r + 1, r, num_selected)
+
+
+@compiled()
+@lenient
+def _cdf(
+    delays: Delays, time: ArrayLike, rank: int, redundancy: int, num_groups: ArrayLike
+) -> Array:
+    phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / redundancy))
+    sizes = (jnp.asarray(size, phi.dtype) for size in (rank, redundancy))
+    return betainc(*sizes, phi) ** jnp.asarray(num_groups)
 
 
 def _check_order(delays: Delays, rank: int, num_samples: int, order: int) -> tuple[int, int]:

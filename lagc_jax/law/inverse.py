@@ -114,7 +114,8 @@ def _entries(table: Array, segment: Array) -> Any:
     number by number there. Compiled, not measured: no TPU was at hand.
     """
     if jax.default_backend() != "tpu" or table.dtype != jnp.float32:
-        return [row.at[segment].get(mode="promise_in_bounds") for row in table]
+        known = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+        return [row.at[segment].get(**known) for row in table]
     rows = jnp.arange(table.shape[1]).reshape(-1, *(1,) * segment.ndim)
     return jnp.tensordot(table, (rows == segment).astype(table.dtype), axes=1, precision=EXACT)
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,11 @@ PAD, STEP = 1.5, 4.0  # pixels around a label, and between what lies along a lin
 def settle(figure: Figure) -> None:
     """Find the places of the axes, once: labels are placed in them."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    # "none" would leave an engine that does nothing, for which every file is drawn twice.
+    with matplotlib.rc_context(
+        {"figure.autolayout": False, "figure.constrained_layout.use": False}
+    ):
+        figure.set_layout_engine()
 
 
 def along(axis: Axes, x: Any, y: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ makes the values.
 
 from functools import lru_cache
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -27,7 +28,7 @@ def smallest(values: Array, count: int | Array) -> Array:
     for i, j in comparisons(len(wires), count - 1):
         a, b = wires[i], wires[j]
         ordered = (a <= b) | jnp.isnan(b)  # NaN is last, as in a sort
-        wires[i], wires[j] = jnp.where(ordered, a, b), jnp.where(ordered, b, a)
+        wires[i], wires[j] = jax.lax.select(ordered, a, b), jax.lax.select(ordered, b, a)
     return wires[count - 1].T
 
 

@@ -28,7 +28,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.records import Trajectory
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.summary import Costs, Summary, along_path, merge_moments, realise, summarise_moments
+from lagc_jax.summary import Costs, Summary, along_path, realise, summarise, take_apart
 from lagc_jax.targets import Gap, Target
 from lagc_jax.times import Times
 from lagc_jax.trajectory import run_events, run_trajectory
@@ -267,7 +267,7 @@ def realise_paths(
     def read(run: Trajectory) -> tuple[tuple, tuple]:
         index, reached = target.hits(run.gap, run.recorded)
         spent = (run.wall_clock, ks, run.communication, run.computation, run.bits, run.timeouts)
-        costs = tuple(at_hit(values, index, reached) for values in spent)
+        costs = jnp.concatenate([at_hit(values, index, reached) for values in spent])
         there = at_hits((run.gap, run.recorded), index, reached, 0)
         curve = None if iterates is None else run.wall_clock[iterates]
         path = (run.gap, run.selected, run.received, run.diverged)
@@ -296,13 +296,8 @@ def realise_paths(
     means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))
     gap, selected, received, diverged, reached = means
 
-    def summarise(drawn: Array) -> Summary:
-        flat = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
-        nothing = jnp.zeros(flat.shape[1], flat.dtype)
-        moments = (jnp.zeros((), flat.dtype), nothing, nothing)
-        moments = merge_moments(moments, flat, jnp.ones(num_realisations, bool))
-        return summarise_moments(moments, flat, quantiles, num_realisations, keep_samples)
-
-    costs, curve = jax.tree.map(summarise, samples)
-    batch = Batch(gap, selected, received, diverged, Costs(*costs), reached, curve, target.levels)
+    shown = (quantiles, num_realisations, keep_samples)
+    together, curve = jax.tree.map(lambda drawn: summarise(drawn, *shown), samples)
+    costs = take_apart(together)
+    batch = Batch(gap, selected, received, diverged, costs, reached, curve, target.levels)
     return Realised(batch, *there)

@@ -96,6 +96,22 @@ def summarise_moments(
     return Summary(mean, variance, error, *sample_quantiles(samples, levels), kept)
 
 
+def summarise(drawn: Array, levels: Array, num_realisations: int, keep: bool) -> Summary:
+    """Put together blocks of realisations (B, size, A), of which the first R count."""
+    samples = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
+    nothing = jnp.zeros(samples.shape[1], samples.dtype)
+    moments = (jnp.zeros((), samples.dtype), nothing, nothing)
+    moments = merge_moments(moments, samples, jnp.ones(num_realisations, bool))
+    return summarise_moments(moments, samples, levels, num_realisations, keep)
+
+
+def take_apart(together: Summary) -> Costs:
+    """Costs that have been summarised side by side, in their order, (6 A, ...)."""
+    count = len(Costs._fields)
+    parts = jax.tree.map(lambda leaf: jnp.split(leaf, count), together)
+    return Costs(*jax.tree.transpose(jax.tree.structure(together), None, parts))
+
+
 @lenient
 def merge_moments(moments: tuple, drawn: Array, valid: Array) -> tuple:
     """Update count, mean and sum of squared deviations with a block (Chan, Golub, LeVeque 1983).

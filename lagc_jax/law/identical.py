@@ -242,8 +242,8 @@ def _cdf(
     delays: Delays, time: ArrayLike, rank: int, redundancy: int, num_groups: ArrayLike
 ) -> Array:
     phi = -jnp.expm1(-delays.hazard(jnp.asarray(time, delays.dtype) / redundancy))
-    sizes = (jnp.asarray(size, phi.dtype) for size in (rank, redundancy))
-    return betainc(*sizes, phi) ** jnp.asarray(num_groups)
+    a, b = jnp.asarray(rank, phi.dtype), jnp.asarray(redundancy, phi.dtype)
+    return betainc(a, b, phi) ** jnp.asarray(num_groups)
 
 
 def _check_order(delays: Delays, rank: int, num_samples: int, order: int) -> tuple[int, int]:

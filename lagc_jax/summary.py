@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._blocks import block_size
 from lagc_jax._display import readable
@@ -99,9 +99,8 @@ def summarise_moments(
 def summarise(drawn: Array, levels: Array, num_realisations: int, keep: bool) -> Summary:
     """Put together blocks of realisations (B, size, A), of which the first R count."""
     samples = drawn.reshape(-1, drawn.shape[-1])[:num_realisations]
-    nothing = jnp.zeros(samples.shape[1], samples.dtype)
-    moments = (jnp.zeros((), samples.dtype), nothing, nothing)
-    moments = merge_moments(moments, samples, jnp.ones(num_realisations, bool))
+    everyone = jnp.ones(num_realisations, bool)
+    moments = merge_moments(_no_moments(samples.shape[1:], samples.dtype), samples, everyone)
     return summarise_moments(moments, samples, levels, num_realisations, keep)
 
 
@@ -110,6 +109,11 @@ def take_apart(together: Summary) -> Costs:
     count = len(Costs._fields)
     parts = jax.tree.map(lambda leaf: jnp.split(leaf, count), together)
     return Costs(*jax.tree.transpose(jax.tree.structure(together), None, parts))
+
+
+def _no_moments(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array, Array]:
+    """Moments for `merge_moments` before the first block."""
+    return jnp.zeros((), dtype), jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
 
 
 @lenient
@@ -181,9 +185,7 @@ def realise(
         drawn = jax.vmap(times.until, in_axes=(0, None))(fold_each(key, numbers), rising)
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
-    dtype = times.delays.dtype
-    zeros = jnp.zeros(iterates.shape, dtype)
-    start = (jnp.zeros((), dtype), zeros, zeros)
+    start = _no_moments(iterates.shape, times.delays.dtype)
     moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
     back = jnp.argsort(order)
     if drawn is not None:

@@ -31,7 +31,6 @@ DELAYS = {
 }
 PARAMETERS = {"exponential": (2.0,), "pareto": (0.5, 4.5)}
 SAMPLES = 20_000
-# Compiled whole, which takes less than compiling every operation of it.
 
 
 def some_selections(scheme):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -136,14 +137,18 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
             f"trajectory is a {type(trajectory).__name__}; give one of simulate, or read the costs "
             f"of a batch off its `costs`"
         )
-    return _complexity(trajectory, accuracy)
+    # Of a file, which may hold more than this process computes with: on the host, as they are.
+    host = isinstance(trajectory.gap, np.ndarray)
+    return (_read_off if host else _read_off_compiled)(trajectory, accuracy)
 
 
-@compiled()
-def _complexity(run: Trajectory, accuracy: ArrayLike) -> Complexity:
+def _read_off(run: Trajectory, accuracy: ArrayLike) -> Complexity:
     if run.gap.ndim > 1:
-        return jax.vmap(_complexity, in_axes=(0, None))(run, accuracy)
+        return jax.vmap(_read_off, in_axes=(0, None))(run, accuracy)
     hit = first_hit(run.gap, accuracy)
     iterates = jnp.arange(run.gap.shape[-1])
     costs = (run.wall_clock, run.communication, run.computation, iterates, run.bits)
     return Complexity(*(at_hit(cost, *hit) for cost in costs))
+
+
+_read_off_compiled = compiled()(_read_off)

@@ -107,3 +107,17 @@ def test_results_and_objects_are_a_line_and_traced_ones_too(problem, runs):
     seen = []
     jax.jit(lambda rate: seen.append(repr(lj.Exponential(rate))))(jnp.ones(3))
     assert seen == ["Exponential(rate=float64[3])"]
+
+
+def test_costs_of_a_file_keep_their_precision_in_a_process_without_x64():
+    counts, times = np.array([0, 3_000_000_000]), np.array([0.0, 1.0])
+    gap, chosen = np.array([1.0, 1e-20]), np.ones((1, 1), bool)
+    run = lj.Trajectory(
+        gap, chosen, times, counts, counts, counts, times, np.array(False), chosen,
+        np.zeros(2, int), np.array(32),
+    )  # fmt: skip
+    # JAX says that times will be float32.
+    with jax.enable_x64(False), pytest.warns(UserWarning, match="truncated to dtype float32"):
+        found = lj.complexity(run, 1e-10)
+    assert float(found.communication) == np.float32(6e9)
+    assert float(found.computation) == np.float32(3e9)

@@ -109,6 +109,8 @@ def test_results_and_objects_are_a_line_and_traced_ones_too(problem, runs):
     assert seen == ["Exponential(rate=float64[3])"]
 
 
+# JAX says that times will be float32, and the numbers of iterations int32.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
 def test_costs_of_a_file_keep_their_precision_in_a_process_without_x64():
     counts, times = np.array([0, 3_000_000_000]), np.array([0.0, 1.0])
     gap, chosen = np.array([1.0, 1e-20]), np.ones((1, 1), bool)
@@ -116,8 +118,7 @@ def test_costs_of_a_file_keep_their_precision_in_a_process_without_x64():
         gap, chosen, times, counts, counts, counts, times, np.array(False), chosen,
         np.zeros(2, int), np.array(32),
     )  # fmt: skip
-    # JAX says that times will be float32.
-    with jax.enable_x64(False), pytest.warns(UserWarning, match="truncated to dtype float32"):
+    with jax.enable_x64(False):
         found = lj.complexity(run, 1e-10)
     assert float(found.communication) == np.float32(6e9)
     assert float(found.computation) == np.float32(3e9)

@@ -175,10 +175,8 @@ def run_events(
     scheme, K = clock.scheme, num_iterations
     check_counts(scheme, events.num_arrivals(scheme, K) + scheme.num_workers, K)
     found = events.arrivals(scheme, clock.delays, clock.cluster, keys, K)
-    numbers = events.used(scheme, found, K)
-    used = jax.tree.map(lambda leaf: jax.vmap(lambda row, at: row[at])(leaf, numbers), found)
-    path = events.descend_late(problem, scheme, step_size, theta, used, record)
-    took = events.costs(found, numbers)
+    sources, took = events.at_updates(scheme, found, K)
+    path = events.descend_late(problem, scheme, step_size, theta, sources, record)
     one = jnp.asarray(contract.message_bits(scheme, problem.num_parameters))
     bits = jnp.broadcast_to(one, keys.shape)
     computation = scheme.load * took.started

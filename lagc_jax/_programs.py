@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from lagc_jax._blocks import accelerated
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,6 +24,9 @@ R = TypeVar("R")
 # looked at, half of which may be in use.
 KEPT = 256
 LOOK = 8
+
+# The pass in which XLA splits operations between threads, left out.
+ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
 class _Count:
@@ -51,11 +58,25 @@ def _too_many() -> bool:
 _functions: list[Any] = []
 
 
-def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def _calls_alone(arguments: Any) -> bool:
+    """Whether a call is no part of a larger program of JAX, be it only differentiated."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((arguments, jnp.zeros(()))))
+
+
+def compiled(
+    *static: str, one_thread: Callable[..., bool] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """`jax.jit` with static arguments for functions of this package.
 
     After `KEPT` programs, or where half of the maps are in use, the next call drops those of all
     such functions.
+
+    Args:
+        static: names of arguments.
+        one_thread: of the arguments, whether a CPU is to run it on one thread a device. XLA takes
+            a look-up in a table for an operation as large as the table, and where a loop has
+            thousands of them, threads wait for each other most of the time (measured: two threads
+            take twice as long as one).
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -70,7 +91,8 @@ def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 _Count.traced -= 1
 
         program = jax.jit(trace, static_argnames=static)
-        _functions.append(program)
+        calm = jax.jit(trace, static_argnames=static, compiler_options=ONE_THREAD)
+        _functions.extend((program, calm))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,6 +100,9 @@ def compiled(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 _Count.programs = _Count.seen = 0
                 for each in _functions:
                     each.clear_cache()
+            wanted = one_thread is not None and one_thread(*args, **kwargs)
+            if wanted and not accelerated() and _calls_alone((args, kwargs)):
+                return calm(*args, **kwargs)
             return program(*args, **kwargs)
 
         return call

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax import events
+from lagc_jax import events, stale
 from lagc_jax._blocks import block_size
 from lagc_jax._checks import check_iterates, concrete, one_axis, probability, whole_number
 from lagc_jax._display import readable
@@ -234,7 +234,7 @@ def _runner(
     """How many trajectories are run together, and the function that does from their keys."""
     sizes, scheme = (num_iterations, record), clock.scheme
     if scheme.event_driven:
-        kept = events.size_of_run(scheme, problem.num_parameters, num_iterations)
+        kept = stale.size_of_run(scheme, problem.num_parameters, num_iterations)
         size = block_size(events.BLOCK, 8 * kept, num_realisations)
         return size, lambda keys: run_events(problem, clock, keys, *start, *sizes)
     kept = (
@@ -245,7 +245,12 @@ def _runner(
     return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
 
 
-@compiled("num_iterations", "num_realisations", "keep_samples")
+@compiled(
+    "num_iterations",
+    "num_realisations",
+    "keep_samples",
+    one_thread=lambda _, clock, *__, **___: clock.scheme.event_driven,
+)
 def realise_paths(
     problem: Problem,
     clock: Clock,

@@ -1,32 +1,23 @@
-"""Trajectories of event-driven schemes: who finishes next, and from which iterate it started.
+"""Event-driven schemes: who finishes next, and from which iterate it started.
 
-Order comes first: it does not depend on the loss, so the loop over arrivals carries small numbers
-alone. Then the path steps along gradients, which are known by the number of the iterate that they
-were taken at. Both are written for many realisations at once, on an axis of their own, so that the
-times of workers are drawn as they are needed: how many jobs a worker does is not known beforehand.
-A worker's j-th job takes the time in its row j.
+That does not depend on the loss, so the loop over arrivals carries small numbers alone; `stale`
+steps along the gradients. It is written for many realisations at once, on an axis of their own, so
+that the times of workers are drawn as they are needed: how many jobs a worker does is not known
+beforehand. A worker's j-th job takes the time in its row j.
 """
 
-import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
-from jax.typing import ArrayLike
 
 from lagc_jax._halves import fold, least
 from lagc_jax._modes import lenient
 from lagc_jax.cluster import Cluster, chunk_of_work
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.descent import Path, as_path, begin, observer, server
 from lagc_jax.law.inverse import CHUNK
-from lagc_jax.problems._eigenbasis import in_eigenbasis
-from lagc_jax.problems.base import Problem
-from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.policies import Arrived, Policy
 
@@ -94,13 +85,6 @@ def num_arrivals(scheme: Scheme, num_updates: int) -> int:
     """Most arrivals that so many updates need."""
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     return policy.batch * num_updates + policy.discarded(scheme.num_workers, num_updates)
-
-
-def size_of_run(scheme: Scheme, num_parameters: int, num_updates: int) -> int:
-    """About how many numbers a realisation keeps, of 8 bytes."""
-    times = KEPT_CHUNKS * CHUNK * scheme.num_workers
-    gradients = _places(scheme, num_updates)[1] * num_parameters
-    return times + 8 * num_arrivals(scheme, num_updates) + gradients
 
 
 @lenient
@@ -268,7 +252,7 @@ def _count(policy: Policy, books: _Books, began: Array) -> tuple[_Books, Array, 
 
 
 def _enter(policy: Policy, books: _Books, worker: Array) -> tuple[_Books, tuple[Array, Array]]:
-    """What the server makes of a gradient whose worker starts anew; where it began, and is taken."""
+    """What the server makes of a gradient whose worker starts anew: its start, whether taken."""
     began = books.began[worker]
     books, taken, _ = _count(policy, books, began)
     return books._replace(began=books.began.at[worker].set(books.k)), (began, taken)
@@ -338,87 +322,3 @@ def at_updates(scheme: Scheme, found: Arrivals, num_updates: int) -> tuple[Arriv
     values = (sources.time, sources.launched.astype(integer), sent.astype(integer))
     took = Costs(*(jnp.pad(value[..., -1], ((0, 0), (1, 0))) for value in values))
     return sources, took
-
-
-def _step(
-    scheme: Scheme, alpha: Array, point: Array, memory: Any, messages: Array, weights: Array
-) -> tuple[Array, Any]:
-    """Step along the weighted mean of messages (B, d)."""
-    mean = jnp.sum(weights[:, None] * messages, axis=0) / len(messages)
-    updates, memory = lenient(server(scheme, alpha).update)(mean, memory, point)
-    return jnp.asarray(optax.apply_updates(point, updates)), memory
-
-
-def _places(scheme: Scheme, num_updates: int) -> tuple[bool, int]:
-    """Whether a gradient a worker is kept in place of one an iterate, and how many in all.
-
-    It is all that is needed where every arrival is an update, for then the worker goes on from the
-    new iterate, and nobody else does.
-    """
-    policy: Policy = scheme.decoding  # type: ignore[assignment]
-    M, K = scheme.num_workers, num_updates
-    if policy.longest is not None:
-        return False, min(policy.longest, K)
-    updates = policy.alone and policy.batch == 1 and policy.discarded(M, K) == 0
-    return (True, M) if updates and M < K else (False, K)
-
-
-def descend_late(
-    problem: Problem,
-    scheme: Scheme,
-    step_size: ArrayLike | None,
-    theta: ArrayLike,
-    sources: Arrivals,
-    record: Callable[[Any], Any] | None = None,
-) -> Path:
-    """The paths of R realisations along gradients at older iterates.
-
-    Given are the arrivals that make the updates, (R, K, B). Of a problem without samples the
-    gradients themselves are kept, for then all at an iterate are the same; the `i`-th gradient of
-    one with minibatches has those of iteration `i`.
-    """
-    policy: Policy = scheme.decoding  # type: ignore[assignment]
-    R, K, B = sources.began.shape
-    if scheme.optimizer is optax.sgd:  # a step along the gradient, whatever the coordinates are
-        problem, theta = in_eigenbasis(problem, K, theta)
-    start = begin(problem, scheme, step_size, theta)
-    oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
-    look, lanes = observer(problem, record), jnp.arange(R)
-    own, places = _places(scheme, K)
-
-    def keep(point: Array) -> Array:
-        return point if sampled else oracle(point, jnp.zeros((), jnp.int32))[0]
-
-    def message(kept: Array, number: Array) -> Array:
-        return oracle(kept, number)[0] if sampled else kept
-
-    def iterate(carry: tuple, given: tuple) -> tuple:
-        points, memories, history = carry
-        k, worker, began, sound = given
-        weights = jnp.where(sound, policy.weight(k - began, scheme.num_workers), 0)
-        numbers = k * B + jnp.arange(B, dtype=k.dtype)
-        kept = history[worker if own else began % places, lanes[:, None]]
-        messages = jax.vmap(jax.vmap(message), (0, None))(kept, numbers)
-        alpha = start.step_size if start.step_size.ndim == 0 else start.step_size[k]
-        weights = weights.astype(messages.dtype)
-        step = jax.vmap(partial(_step, scheme, alpha))
-        points, memories = step(points, memories, messages, weights)
-        place = (worker[:, 0], lanes) if own else (k + 1) % places
-        history = history.at[place].set(jax.vmap(keep)(points))
-        return (points, memories, history), jax.vmap(look)(points)
-
-    spread = lambda leaf: jnp.broadcast_to(leaf, (R, *leaf.shape))  # noqa: E731
-    points, memories = spread(start.theta), jax.tree.map(spread, start.optimizer)
-    first = jax.vmap(keep)(points)
-    history = jnp.broadcast_to(first, (places, *first.shape))
-    by_update = [jnp.moveaxis(v, 0, 1) for v in (sources.worker, sources.began, sources.sound)]
-    given = (jnp.arange(K, dtype=sources.began.dtype), *by_update)
-    (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
-    selected = jnp.ones((K, 1), bool)
-
-    def path(point: Array, seen: Any) -> Path:
-        return as_path(
-            problem, look, start, dataclasses.replace(start, theta=point), seen, selected
-        )
-
-    return jax.vmap(path, (0, 1))(points, seen)

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax import events
+from lagc_jax import events, stale
 from lagc_jax._checks import check_record
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
@@ -122,7 +122,9 @@ def _recovery(
     return clock, code
 
 
-@compiled("num_iterations", "record")
+@compiled(
+    "num_iterations", "record", one_thread=lambda _, clock, *__, **___: clock.scheme.event_driven
+)
 def run_trajectory(
     problem: Problem,
     clock: Clock,
@@ -176,7 +178,7 @@ def run_events(
     check_counts(scheme, events.num_arrivals(scheme, K) + scheme.num_workers, K)
     found = events.arrivals(scheme, clock.delays, clock.cluster, keys, K)
     sources, took = events.at_updates(scheme, found, K)
-    path = events.descend_late(problem, scheme, step_size, theta, sources, record)
+    path = stale.descend_late(problem, scheme, step_size, theta, sources, record)
     one = jnp.asarray(contract.message_bits(scheme, problem.num_parameters))
     bits = jnp.broadcast_to(one, keys.shape)
     computation = scheme.load * took.started

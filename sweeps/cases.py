@@ -303,7 +303,8 @@ def spread_over(
     body: Callable, together: bool, mesh: Mesh, shared: Any, items: Any, counts: Array
 ) -> Any:
     """The program of a sweep, on all devices of a mesh."""
-    return spread._spread(body, mesh, shared, items, counts, together)
+    options = dict(together=together, one_thread=False)
+    return spread._spread(body, mesh, shared, items, counts, **options)
 
 
 def sweep_cases() -> Iterator[Case]:

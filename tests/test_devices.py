@@ -111,9 +111,9 @@ def test_paths_computed_together_are_those_of_the_loop(problem, request):
 def test_points_alike_go_to_the_devices_together(problem, target, monkeypatch):
     sizes, map_items = [], spread.map_items
 
-    def noting(body, mesh, capacity, shared, items, together=False):
+    def noting(body, mesh, capacity, shared, items, *how):
         sizes.append(len(items))
-        return map_items(body, mesh, capacity, shared, items, together)
+        return map_items(body, mesh, capacity, shared, items, *how)
 
     monkeypatch.setattr(spread, "map_items", noting)
     asked = dataclasses.replace(experiment(problem, XI), target=target)

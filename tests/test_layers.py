@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"problems", "schemes", "delays"},
     {"doors", "descent", "stopping", "coded", "law", "costs", "targets", "cluster", "tasks"},
-    {"times", "events"},
+    {"times", "events", "stale"},
     {"clock"},
     {"summary", "records", "trajectory"},
     {"asynchrony"},

@@ -64,6 +64,37 @@ def test_a_compiled_function_passes_through_transformations():
     assert jax.vmap(lambda row: total(row, power=1))(x[:, None]).tolist() == [0, 1, 2]
 
 
+def test_a_function_runs_on_one_thread_where_it_is_a_program_of_its_own(monkeypatch):
+    monkeypatch.setattr(_programs, "_functions", [])
+
+    @_programs.compiled("power", one_thread=lambda *_, power: power > 1)
+    def total(x, power):
+        return jnp.sum(x**power)
+
+    program, calm = _programs._functions
+    x = jnp.arange(3.0)
+    assert [total(x, power=power) for power in (1, 2, 3)] == [3, 5, 9]
+    assert (program._cache_size(), calm._cache_size()) == (1, 2)
+    # Parts of other programs have their options.
+    assert jax.jit(lambda: total(x, power=2))() == 5
+    assert jax.jit(lambda x: total(x, power=2))(x) == 5
+    assert jax.vmap(lambda row: total(row, power=2))(x[:, None]).tolist() == [0, 1, 4]
+    assert jax.grad(total)(x, power=2).tolist() == [0, 2, 4]
+    assert jax.hessian(total)(x, power=2).trace() == 6
+    assert calm._cache_size() == 2
+
+
+def test_xla_knows_the_pass_that_is_left_out():
+    large = jnp.ones((2000, 2000))
+    sine = lambda x: jnp.sin(x.T) + 1  # noqa: E731
+    told = [
+        jax.jit(sine, compiler_options=options).lower(large).compile().as_text()
+        for options in (None, _programs.ONE_THREAD)
+    ]
+    split = ["outer_dimension_partitions" in text for text in told]
+    assert split in ([True, False], [False, False])  # one core has no threads to split between
+
+
 def test_programs_of_a_script_are_dropped_when_there_are_many(monkeypatch):
     dropped = []
     monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(compilations.total))

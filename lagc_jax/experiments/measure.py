@@ -274,7 +274,9 @@ class Engine:
             shared.append((known, start, self.target, experiment.key, self.quantiles))
             tasks.append(BatchTask(clock, self._alpha(point, problem)))
         body = _batch_body(experiment.num_iterations, experiment.num_realisations)
-        return map_alike(body, self.mesh, shared, tasks, [CAPACITY] * len(points))
+        event_driven = lambda task: task.clock.scheme.event_driven  # noqa: E731
+        capacities = [CAPACITY] * len(points)
+        return map_alike(body, self.mesh, shared, tasks, capacities, one_thread=event_driven)
 
 
 @lru_cache(maxsize=256)

@@ -28,6 +28,7 @@ def map_alike(
     tasks: Sequence[Any],
     capacities: Sequence[int],
     together: bool = False,
+    one_thread: Callable[[Any], bool] = lambda _: False,
 ) -> list[Any]:
     """`body(shared, task)` for every task on all devices, as NumPy arrays, in the tasks' order.
 
@@ -42,6 +43,7 @@ def map_alike(
         tasks: named tuples.
         capacities: tasks that a device takes at once, the first one's of those that go together.
         together: as for `map_items`.
+        one_thread: of a task, as for `compiled`.
     """
     split = [_split(task) for task in tasks]
     groups: dict[Hashable, list[int]] = {}
@@ -54,7 +56,8 @@ def map_alike(
         run = _joined(body, first.kind)
         common = (shared[members[0]], first.large)
         items = [split[i].small for i in members]
-        results = map_items(run, mesh, capacities[members[0]], common, items, together)
+        how = (together, one_thread(tasks[members[0]]))
+        results = map_items(run, mesh, capacities[members[0]], common, items, *how)
         found |= zip(members, results, strict=True)
     return [found[i] for i in range(len(tasks))]
 
@@ -104,6 +107,7 @@ def map_items(
     shared: Shared,
     items: Sequence[Item],
     together: bool = False,
+    one_thread: bool = False,
 ) -> Iterator[Result]:
     """`body(shared, item)` for every item, on all devices of a mesh, as NumPy arrays.
 
@@ -119,6 +123,7 @@ def map_items(
         together: whether a device computes its items in one `vmap`, always of the whole capacity,
             and not one after another. The values are those of the loop up to the order of sums
             within a product.
+        one_thread: as for `compiled`.
     """
     devices, ahead = mesh.devices.size, int(accelerated(mesh))
     waiting: list[tuple[int, Any]] = []
@@ -135,7 +140,8 @@ def map_items(
         place = np.arange(capacity) * devices + np.arange(devices)[:, None]
         filled = np.where(place < len(batch), place, 0)
         counts = (place < len(batch)).sum(1)
-        results = _spread(body, mesh, shared, _stack(batch, filled), counts, together)
+        given = (shared, _stack(batch, filled), counts)
+        results = _spread(body, mesh, *given, together=together, one_thread=one_thread)
         jax.tree.map(lambda leaf: leaf.copy_to_host_async(), results)
         waiting.append((len(batch), results))
         if len(waiting) > ahead:
@@ -149,9 +155,18 @@ def _stack(items: Sequence[Any], order: np.ndarray) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves)[order], *items)
 
 
-@compiled("body", "mesh", "together")
+@compiled(
+    "body", "mesh", "together", "one_thread", one_thread=lambda *_, one_thread, **__: one_thread
+)
 def _spread(
-    body: Callable, mesh: Mesh, shared: Any, items: Any, counts: Any, together: bool = False
+    body: Callable,
+    mesh: Mesh,
+    shared: Any,
+    items: Any,
+    counts: Any,
+    *,
+    together: bool,
+    one_thread: bool,
 ) -> Any:
     """On every device the first `counts` (devices,) of items (devices, capacity, ...), or all."""
     many, one = PartitionSpec("devices"), PartitionSpec()

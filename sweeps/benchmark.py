@@ -2,7 +2,8 @@
 
 Clocks: the wall-clock time of many realisations along one path, as a plain NumPy loop, NumPy over
 whole arrays, numba on all cores, jax.vmap over the workers' times, and the engine. Paths: many
-points of xi and step size, as a NumPy loop and as one batch. A contender runs in a process of its
+points of xi and step size, as a NumPy loop and as one batch. Updates: asynchronous SGD of 64
+workers, as a plain Python event queue and by the engine. A contender runs in a process of its
 own, which gives its peak memory, and its result is checked. Contenders too slow for the whole work
 run a part of it; all are compared by the cost of one simulated iteration. The limits are the random
 numbers and the matrix products that jax itself makes in the same time.
@@ -37,6 +38,7 @@ from contenders import (
     numpy_gram_paths,
 )
 from matplotlib.figure import Figure
+from queues import QUEUES, Updates, check_updates
 from tqdm import tqdm
 
 import lagc_jax
@@ -49,7 +51,7 @@ def use_doubles() -> None:
     jax.config.update("jax_enable_x64", True)
 
 
-def apart(contender: Callable, work: Work | Points) -> Cost:
+def apart(contender: Callable, work: Work | Points | Updates) -> Cost:
     """Run a contender in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context, initializer=use_doubles) as pool:
@@ -120,6 +122,15 @@ def path_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     if not np.isclose(loop, engine_answer, rtol=1e-6):
         raise RuntimeError(f"distances to the optimum differ: {loop} and {engine_answer}")
     return table_rows("paths of LAG", costs)
+
+
+def update_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """All contenders on updates of asynchronous SGD."""
+    sizes = (200, 128) if args.quick else (10_000, 1000)
+    work = Updates(64, 50, *sizes, args.repeats)
+    costs = {who: apart(run, work) for who, run in tqdm(QUEUES.items(), "updates", disable=None)}
+    check_updates(work, {who: cost.answer for who, cost in costs.items()})
+    return table_rows("updates of ASGD, 64 workers", costs)
 
 
 def grid(args: argparse.Namespace) -> Points:
@@ -259,7 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
     described = f"{device.device_kind}, {os.cpu_count()} cores, jax {jax.__version__}"
     beside = device.platform == "cpu" and not args.engine_alone
     frame = pd.DataFrame(
-        clock_rows(args) + path_rows(args) if beside else on_device.rows(args.quick)
+        clock_rows(args) + path_rows(args) + update_rows(args)
+        if beside
+        else on_device.rows(args.quick)
     )
     frame.insert(0, "device", described)
     args.name = args.name or ("benchmark" if beside else f"benchmark_{device.platform}")

@@ -429,6 +429,17 @@ def test_blocks_are_cut_by_the_seconds_that_points_take():
     assert cutter.cut([*grid[:3], other, *grid]) == [*grid[:3], other]
 
 
+def test_the_first_block_of_a_structure_has_a_point_for_every_device():
+    points = list(make(scheme=[{"name": "GD", "num_workers": 4}]))
+    (other, *_) = make(scheme=[{"name": "GD", "num_workers": 5}])
+    cutter = pace.Pace(256, devices=3)
+    assert cutter.cut([*points[:1] * 2, other]) == points[:1] * 2
+    assert len(cutter.cut(points[:1] * 500)) == 3
+    cutter.took(points[:1] * 3, 12.0)  # most of it to compile
+    assert len(cutter.cut(points[:1] * 500)) == 10
+    assert cutter.cut([points[0], other, other, points[0]]) == [points[0], other, other]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

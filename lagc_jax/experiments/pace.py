@@ -14,21 +14,23 @@ COMPUTING = 0.25
 class Pace:
     """Cuts points into blocks; learns from every block how long points of its structures take."""
 
-    def __init__(self, limit: int) -> None:
-        """Take at most so many points into a block."""
-        self._limit = limit
+    def __init__(self, limit: int, devices: int = 1) -> None:
+        """Take at most so many points into a block, which so many devices share."""
+        self._limit, self._devices = limit, devices
         self._seconds: dict[Hashable, float] = {}
 
     def cut(self, points: Iterable[Point]) -> list[Point]:
-        """The next block of points, which ends with the first whose structure is new."""
-        block, total = [], 0.0
+        """The next block, which ends with the first points of a new structure, one a device."""
+        block, total, new = [], 0.0, []
         for point in islice(points, self._limit):
+            if new and (point.structure != new[0] or len(new) == self._devices):
+                break
             total += self._seconds.get(point.structure, 0.0)
             if block and total > SECONDS:
                 break
             block.append(point)
             if point.structure not in self._seconds:
-                break
+                new.append(point.structure)
         return block
 
     def took(self, block: list[Point], seconds: float) -> None:
@@ -36,7 +38,8 @@ class Pace:
         *_, last = kinds = [point.structure for point in block]
         expected = sum(self._seconds.get(kind, 0.0) for kind in kinds)
         if last not in self._seconds:
-            self._seconds[last] = COMPUTING * max(seconds - expected, seconds / len(block))
+            first = max(seconds - expected, seconds / len(block))
+            self._seconds[last] = COMPUTING * first / kinds.count(last)
         else:
             for kind in set(kinds):
                 self._seconds[kind] *= seconds / max(expected, 1e-9)

@@ -1,0 +1,123 @@
+"""What the benchmark measures of event-driven schemes: the engine, and a plain Python event queue."""
+
+import heapq
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from contenders import KEY_SEED, Cost, measure
+
+import lagc_jax
+from lagc_jax.experiments import Experiment, run
+from lagc_jax.experiments.devices import widen_pool
+from lagc_jax.problems import gaussian_linear_regression
+from lagc_jax.schemes import asynchronous
+
+
+class Updates(NamedTuple):
+    """What every contender simulates: asynchronous SGD on a quadratic, under exponential times.
+
+    Attributes:
+        num_workers, num_features, updates, realisations: `M`, `d`, `K` and `R`.
+        repeats: how often it is measured.
+    """
+
+    num_workers: int
+    num_features: int
+    updates: int
+    realisations: int
+    repeats: int
+
+
+STEP = 1e-3  # in units of 1/L, below what gradients that are late by 64 updates allow
+
+
+def quadratic(work: Updates) -> Any:
+    """The problem that all share."""
+    key = jax.random.key(KEY_SEED)
+    return gaussian_linear_regression(key, work.num_workers, 10, work.num_features)
+
+
+def python_queue(work: Updates) -> Cost:
+    """One realisation: a heap of finishing times, and NumPy for gradients, steps and gaps."""
+    problem, (M, _, K, *_) = quadratic(work), work
+    root, best = np.asarray(problem.root), np.asarray(problem.minimizer)
+    gram = root.T @ root
+    alpha, rng = STEP / float(problem.total_smoothness), np.random.default_rng(KEY_SEED)
+
+    def run() -> float:
+        error, jobs, gaps = -best, [1] * M, []
+        gradients = [gram @ error] * M
+        times = rng.standard_exponential((2 * K // M + 64, M))
+        queue = [(times[0, m], m) for m in range(M)]
+        heapq.heapify(queue)
+        now = 0.0
+        for _ in range(K):
+            now, m = queue[0]
+            error = error - alpha * gradients[m]
+            gradients[m] = gram @ error
+            gaps.append((now, 0.5 * error @ gradients[m]))
+            heapq.heapreplace(queue, (now + times[jobs[m], m], m))
+            jobs[m] += 1
+        return now
+
+    return measure(run, K, work.repeats)
+
+
+def engine_one_core(work: Updates) -> Cost:
+    """All realisations in one call."""
+    problem, M, K, R = quadratic(work), work.num_workers, work.updates, work.realisations
+    scheme, delays = asynchronous(M), lagc_jax.Exponential(1.0)
+    key, alpha = jax.random.key(KEY_SEED), STEP / float(problem.total_smoothness)
+    sizes = dict(num_iterations=K, num_realisations=R, step_size=alpha, iterates=[K])
+
+    def run() -> float:
+        curve = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes).curve
+        return float(curve.mean[0])
+
+    return measure(run, K * R, work.repeats)
+
+
+def engine_all_cores(work: Updates) -> Cost:
+    """As many realisations, dealt to as many step sizes as there are cores: a sweep of those."""
+    cores = on_all_cores()
+    M, K, R = work.num_workers, work.updates, work.realisations // cores
+    experiment = Experiment(
+        problems={"quadratic": quadratic(work)},
+        schemes={"ASGD": asynchronous(M)},
+        delays={"exponential": lagc_jax.Exponential(1.0)},
+        step_sizes=[STEP / 2**i for i in range(cores)],
+        target=lagc_jax.Iterate([K]),
+        num_iterations=K,
+        num_realisations=R,
+        key=jax.random.key(KEY_SEED),
+    )
+    return measure(lambda: run(experiment)["time_mean"].mean(), K * R * cores, work.repeats)
+
+
+def on_all_cores() -> int:
+    """Give JAX a device a core, before it starts; how many there are."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores)
+    widen_pool()
+    return cores or 1
+
+
+QUEUES: dict[str, Callable[[Updates], Cost]] = {
+    "Python event queue": python_queue,
+    "engine, one core": engine_one_core,
+    "engine": engine_all_cores,
+}
+
+
+def check_updates(work: Updates, answers: dict[str, float]) -> None:
+    """Raise RuntimeError unless every mean time is within 6 standard errors of the exact one.
+
+    Arrivals of all workers are a Poisson process of rate `M`.
+    """
+    mean, deviation = work.updates / work.num_workers, work.updates**0.5 / work.num_workers
+    for who, answer in answers.items():
+        if abs(answer - mean) > 6 * deviation / (1 if "queue" in who else 8):
+            raise RuntimeError(f"{who} has mean {answer:.6g}, the exact mean is {mean:.6g}")

@@ -1,9 +1,9 @@
-"""What the benchmark measures of event-driven schemes: the engine, and a plain Python event queue."""
+"""What the benchmark measures of event-driven schemes: the engine and a Python event queue."""
 
 import heapq
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -71,11 +71,11 @@ def engine_one_core(work: Updates) -> Cost:
     problem, M, K, R = quadratic(work), work.num_workers, work.updates, work.realisations
     scheme, delays = asynchronous(M), lagc_jax.Exponential(1.0)
     key, alpha = jax.random.key(KEY_SEED), STEP / float(problem.total_smoothness)
-    sizes = dict(num_iterations=K, num_realisations=R, step_size=alpha, iterates=[K])
+    sizes: dict[str, Any] = dict(num_iterations=K, num_realisations=R, step_size=alpha)
 
     def run() -> float:
-        curve = lagc_jax.simulate_batch(problem, scheme, delays, key, **sizes).curve
-        return float(curve.mean[0])
+        batch = lagc_jax.simulate_batch(problem, scheme, delays, key, iterates=[K], **sizes)
+        return float(cast(Any, batch.curve).mean[0])
 
     return measure(run, K * R, work.repeats)
 

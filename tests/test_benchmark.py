@@ -6,6 +6,7 @@ import numpy as np
 import on_device
 import pandas as pd
 import pytest
+import queues
 
 QUICK = on_device.SIZES["quick"]
 
@@ -70,3 +71,13 @@ def test_what_would_take_too_long_is_left_out(monkeypatch, capsys):
     on_device.clock_times(Report(), sizes, "float64", lambda: 60.0)
     assert taken == ["iterations of G-LAG, 10 realisations with quantiles"]
     assert "1e+12 realisations would take" in capsys.readouterr().out
+
+
+def test_contenders_of_updates_simulate_the_same(monkeypatch):
+    monkeypatch.setattr(queues, "on_all_cores", lambda: 2)
+    work = queues.Updates(num_workers=6, num_features=5, updates=200, realisations=64, repeats=1)
+    costs = {who: run(work) for who, run in queues.QUEUES.items()}
+    assert all(cost.seconds > 0 for cost in costs.values())
+    queues.check_updates(work, {who: cost.answer for who, cost in costs.items()})
+    with pytest.raises(RuntimeError, match=r"engine has mean 1\.3, the exact mean is 33\.3"):
+        queues.check_updates(work, {"engine": 1.3})

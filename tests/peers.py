@@ -46,6 +46,8 @@ GRIDS = {
 class Engine:
     """Takes part in a sweep without computing: says that it is at a block and waits for `go`."""
 
+    num_devices = 1
+
     def __init__(self, experiment):
         """Need nothing of it."""
 

@@ -32,6 +32,7 @@ class Engine:
 
     free = MANY  # points before it waits
     sent = -1  # what it waits to read from
+    num_devices = 1
 
     def __init__(self, experiment):
         """Need nothing of it."""

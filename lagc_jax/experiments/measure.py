@@ -124,6 +124,11 @@ class Engine:
         self._clocks: dict[Hashable, Clock] = {}
         self._problem: tuple[Hashable, tuple[Problem, Any]] | None = None
 
+    @property
+    def num_devices(self) -> int:
+        """Devices that share the points."""
+        return self.mesh.size
+
     def measure(self, points: Sequence[Point]) -> list[Outcome]:
         """What points took, in their order."""
         clocks = [self.clock(point) for point in points]

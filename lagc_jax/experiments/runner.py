@@ -105,7 +105,7 @@ def in_memory(
 ) -> Iterator[tuple[list[Point], list[Outcome]]]:
     """Measure all points of an experiment block by block."""
     check_memory(points)
-    pace, done = Pace(POINTS_PER_BLOCK, engine.mesh.size), 0
+    pace, done = Pace(POINTS_PER_BLOCK, engine.num_devices), 0
     for number in itertools.count():
         if done == len(points):
             return
@@ -177,7 +177,7 @@ def run_into(
 
     process = process or this_process()
     with join(store.directory, process, digest(keys.tobytes()), prepare) as claims:
-        pace = Pace(points_per_block, engine.mesh.size)
+        pace = Pace(points_per_block, engine.num_devices)
         return _work(store, points, keys, engine, claims, pace, report, stop)
 
 

@@ -7,7 +7,6 @@ names, then one row an iteration.
 
 import argparse
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -153,7 +152,7 @@ def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
     Raises ValueError for options that do not fit.
     """
     given = {} if args.grid is None else read_things(args.grid)
-    delays = find_delays(args, given)
+    delays, fits = find_delays(args, given)
     trace = delays if isinstance(delays, lagc_jax.Trace) else None
     workers = args.workers or (12 if trace is None else trace.num_columns)
     if not 0 <= args.seed < 2**63:
@@ -181,19 +180,17 @@ def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
         key=jax.random.key(args.seed),
         progress=partial(tqdm, disable=None),
     )
-    # Fits are NumPy's work alone, which goes beside what JAX compiles.
-    with ThreadPoolExecutor(1) as beside:
-        fits = beside.submit(describe_fits, None if args.trace is None else trace)
-        if args.backtest:
-            found = backtest(workers, delays, **options)  # type: ignore[arg-type]
-            return found.advice, found, fits.result()
-        return lagc_jax.design(workers, delays, **options), None, fits.result()
+    if args.backtest:
+        found = backtest(workers, delays, **options)  # type: ignore[arg-type]
+        return found.advice, found, fits
+    return lagc_jax.design(workers, delays, **options), None, fits
 
 
-def find_delays(args: argparse.Namespace, given: dict[str, Any]) -> TimeSource:
-    """The source of times."""
+def find_delays(args: argparse.Namespace, given: dict[str, Any]) -> tuple[TimeSource, str]:
+    """The source of times, and the fits of a trace."""
     if args.trace is not None:
-        return read_trace(args)
+        trace = read_trace(args)
+        return trace, describe_fits(trace)
     trace_reading(args)
     if args.delays is not None:
         delays: TimeSource | None = read_family(args.delays)
@@ -206,7 +203,7 @@ def find_delays(args: argparse.Namespace, given: dict[str, Any]) -> TimeSource:
             "the computing times are unknown; give --trace with a log of them, or a family such as "
             "--delays exponential:rate=1"
         )
-    return delays
+    return delays, ""
 
 
 def find_cluster(args: argparse.Namespace, given: dict[str, Any]) -> lagc_jax.Cluster | None:
@@ -228,10 +225,8 @@ def _only(kind: str, entries: Sequence[Any]) -> Any:
     return entries[0].value if entries else None
 
 
-def describe_fits(trace: lagc_jax.Trace | None) -> str:
+def describe_fits(trace: lagc_jax.Trace) -> str:
     """How well families fit the times of a trace, and whether these are independent and alike."""
-    if trace is None:
-        return ""
     try:
         table, found = lagc_jax.fit(trace), lagc_jax.delays.diagnose(trace)
     except ValueError as error:

@@ -90,9 +90,10 @@ def compiled(
             finally:
                 _Count.traced -= 1
 
-        program = jax.jit(trace, static_argnames=static)
-        calm = jax.jit(trace, static_argnames=static, compiler_options=ONE_THREAD)
-        _functions.extend((program, calm))
+        programs = [jax.jit(trace, static_argnames=static)]
+        if one_thread is not None:
+            programs += [jax.jit(trace, static_argnames=static, compiler_options=ONE_THREAD)]
+        _functions.extend(programs)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -101,9 +102,8 @@ def compiled(
                 for each in _functions:
                     each.clear_cache()
             wanted = one_thread is not None and one_thread(*args, **kwargs)
-            if wanted and not accelerated() and _calls_alone((args, kwargs)):
-                return calm(*args, **kwargs)
-            return program(*args, **kwargs)
+            calm = wanted and not accelerated() and _calls_alone((args, kwargs))
+            return programs[1 if calm else 0](*args, **kwargs)
 
         return call
 

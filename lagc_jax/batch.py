@@ -31,7 +31,7 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, realise, summarise, take_apart
 from lagc_jax.targets import Gap, Target
 from lagc_jax.times import Times
-from lagc_jax.trajectory import run_events, run_trajectory
+from lagc_jax.trajectory import event_driven, run_events, run_trajectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,12 +245,7 @@ def _runner(
     return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
 
 
-@compiled(
-    "num_iterations",
-    "num_realisations",
-    "keep_samples",
-    one_thread=lambda _, clock, *__, **___: clock.scheme.event_driven,
-)
+@compiled("num_iterations", "num_realisations", "keep_samples", one_thread=event_driven)
 def realise_paths(
     problem: Problem,
     clock: Clock,

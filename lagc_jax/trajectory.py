@@ -122,9 +122,12 @@ def _recovery(
     return clock, code
 
 
-@compiled(
-    "num_iterations", "record", one_thread=lambda _, clock, *__, **___: clock.scheme.event_driven
-)
+def event_driven(_: Problem, clock: Clock, *__: Any, **___: Any) -> bool:
+    """Whether what is run is, of the arguments of `run_trajectory` and `realise_paths`."""
+    return clock.scheme.event_driven
+
+
+@compiled("num_iterations", "record", one_thread=event_driven)
 def run_trajectory(
     problem: Problem,
     clock: Clock,

@@ -303,8 +303,7 @@ def spread_over(
     body: Callable, together: bool, mesh: Mesh, shared: Any, items: Any, counts: Array
 ) -> Any:
     """The program of a sweep, on all devices of a mesh."""
-    options = dict(together=together, one_thread=False)
-    return spread._spread(body, mesh, shared, items, counts, **options)
+    return spread._spread(body, mesh, shared, items, counts, together=together, one_thread=False)
 
 
 def sweep_cases() -> Iterator[Case]:

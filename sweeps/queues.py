@@ -1,7 +1,6 @@
 """What the benchmark measures of event-driven schemes: the engine and a Python event queue."""
 
 import heapq
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +10,7 @@ from contenders import KEY_SEED, Cost, measure
 
 import lagc_jax
 from lagc_jax.experiments import Experiment, run
-from lagc_jax.experiments.devices import widen_pool
+from lagc_jax.experiments.devices import cores, widen_pool
 from lagc_jax.problems import gaussian_linear_regression
 from lagc_jax.schemes import asynchronous
 
@@ -82,27 +81,27 @@ def engine_one_core(work: Updates) -> Cost:
 
 def engine_all_cores(work: Updates) -> Cost:
     """As many realisations, dealt to as many step sizes as there are cores: a sweep of those."""
-    cores = on_all_cores()
-    M, K, R = work.num_workers, work.updates, work.realisations // cores
+    count = on_all_cores()
+    M, K, R = work.num_workers, work.updates, work.realisations // count
     experiment = Experiment(
         problems={"quadratic": quadratic(work)},
         schemes={"ASGD": asynchronous(M)},
         delays={"exponential": lagc_jax.Exponential(1.0)},
-        step_sizes=[STEP / 2**i for i in range(cores)],
+        step_sizes=[STEP / 2**i for i in range(count)],
         target=lagc_jax.Iterate([K]),
         num_iterations=K,
         num_realisations=R,
         key=jax.random.key(KEY_SEED),
     )
-    return measure(lambda: run(experiment)["time_mean"].mean(), K * R * cores, work.repeats)
+    return measure(lambda: run(experiment)["time_mean"].mean(), K * R * count, work.repeats)
 
 
 def on_all_cores() -> int:
     """Give JAX a device a core, before it starts; how many there are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
+    count = cores()
+    jax.config.update("jax_num_cpu_devices", count)
     widen_pool()
-    return cores or 1
+    return count
 
 
 QUEUES: dict[str, Callable[[Updates], Cost]] = {

@@ -24,7 +24,7 @@ from lagc_jax._checks import warn
 VARIABLES = ("PJRT_NPROC", "NPROC")
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -34,7 +34,7 @@ def widen_pool() -> None:
     flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
     devices = max(int(flag[1]) if flag else 1, jax.config.values["jax_num_cpu_devices"])
     if devices > 1 and not any(name in os.environ for name in VARIABLES):
-        os.environ |= dict.fromkeys(VARIABLES, str(_cores() + devices))
+        os.environ |= dict.fromkeys(VARIABLES, str(cores() + devices))
 
 
 def _threads() -> int:
@@ -47,7 +47,7 @@ def _threads() -> int:
         with suppress(OSError):  # a thread may end meanwhile
             names.append(task.read_text().strip())
     asked = [int(os.environ[name]) for name in VARIABLES if os.environ.get(name, "").isdecimal()]
-    return names.count("tf_XLAEigen") or min(asked, default=_cores())
+    return names.count("tf_XLAEigen") or min(asked, default=cores())
 
 
 def count_devices() -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def local_mesh() -> Mesh:
         usable = max(threads - 1, 1)
         warn(
             f"{usable} of {len(devices)} host devices are used, for XLA has {threads} threads; set "
-            f"{' and '.join(VARIABLES)} in the environment to {_cores() + len(devices)} before JAX "
+            f"{' and '.join(VARIABLES)} in the environment to {cores() + len(devices)} before JAX "
             f"starts"
         )
         devices = devices[:usable]

@@ -17,7 +17,7 @@ import lagc_jax
 from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
 from lagc_jax.delays import Bursty, Failures
 from lagc_jax.experiments import Experiment, Gap, Points, Vary, reasons, search
-from lagc_jax.experiments.common import run_common
+from lagc_jax.experiments.common import follow, sample
 from lagc_jax.plots.frontier import plot_design
 from lagc_jax.theory import expected_complexity
 
@@ -161,7 +161,8 @@ def test_realisations_in_common_are_those_of_a_batch_one_by_one(delays, four):
         sampler="workers",
     )
     asked = replace(experiment, schemes={"GD": gd(4), **schemes})
-    table, samples = run_common(asked, R)
+    table, walks = follow(asked)
+    samples = sample(walks, len(table), delays, lambda scheme: None, experiment.key, R)
     assert (table["scheme"].tolist(), len(samples)) == (["GD", *4 * ["pairs"], *2 * ["all"]], 7)
     assert table["time_expected"].isna().all()
     for point, drawn in list(zip(Points(asked), samples, strict=True))[::3]:

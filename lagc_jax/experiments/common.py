@@ -49,29 +49,12 @@ class Walk(NamedTuple):
     schemes: dict[int, Scheme]
 
 
-def run_common(
-    experiment: Experiment, num_realisations: int, progress: Progress = iter
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Run an experiment with common realisations.
-
-    Args:
-        experiment: with one level, one source of times, no cluster, the sampler "workers", no
-            realisations of its own, and schemes of as many workers that wait for the fastest.
-        num_realisations: `R`.
-        progress: wraps a sequence that takes a while.
-
-    Returns:
-        Its table, and times (N, R) of its rows to the level, `inf` where it is not reached.
-        Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
-    """
-    table, walks = follow(experiment, progress)
-    (delays,) = experiment.delays.values()
-    draws = delays, lambda scheme: None, experiment.key, num_realisations
-    return table, sample(walks, len(table), *draws, progress)
-
-
 def follow(experiment: Experiment, progress: Progress = iter) -> tuple[pd.DataFrame, list[Walk]]:
-    """Run an experiment as in `run_common` without realisations: its table, and paths."""
+    """Run an experiment without realisations: its table, and the walks along its paths.
+
+    It has one level, one source of times, no cluster, the sampler "workers", and schemes of as many
+    workers that wait for the fastest.
+    """
     points, walks = Points(experiment), dict[Hashable, Walk]()
     check_memory(points)
     return tabulate(points, _follow(points, walks, progress)), list(walks.values())
@@ -111,6 +94,7 @@ def sample(
 ) -> np.ndarray:
     """Times of N points to their hits in their clusters, (N, R), `inf` where there is no hit.
 
+    Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
     A timeout is the longest that an iteration waits for a group, whose gradient then counts as
     there.
     """

@@ -15,6 +15,7 @@ import reference_rules
 import lagc_jax as lj
 from lagc_jax.clock import clock_of
 from lagc_jax.problems._arrays import sample_partitions
+from lagc_jax.schemes import contract
 from lagc_jax.schemes.compressors import UniformGrid, quantize
 from lagc_jax.schemes.rulebook import CadaSnapshot, Laq
 from lagc_jax.schemes.rules import Always, LagWorker, Proposal, Rule
@@ -382,6 +383,15 @@ def test_bits_that_are_no_number_are_refused():
     with pytest.raises(ValueError, match="`message_bits` of trigger='Bits'=None is not a real num"):
         lj.simulate(PROBLEM, lj.lag(M, trigger=Bits()), EXPONENTIAL,
                           jax.random.key(0), num_iterations=K)  # fmt: skip
+
+
+def test_bits_beyond_the_integers_of_jax_are_a_float():
+    scheme = lj.lag(M)
+    with jax.enable_x64(False):
+        found = [contract.message_bits(scheme, size) for size in (2**26 - 1, 2**26)]
+    assert found == [2**31 - 32, 2.0**31]
+    assert [type(bits) for bits in found] == [int, float]
+    assert type(contract.message_bits(scheme, 2**26)) is int
 
 
 def test_a_rule_without_a_hash_and_an_optimiser_that_is_none_are_refused():

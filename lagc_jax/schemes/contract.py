@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from lagc_jax._checks import not_negative, shaped, takes_as
@@ -71,7 +72,8 @@ def remember(rule: Rule, notes: Any, draft: Any, uploaded: Array) -> Any:
 def message_bits(scheme: Scheme, num_parameters: int, k: Any = None) -> Any:
     """`Rule.message_bits` of the numbers that the scheme's code sends, () or in iterations (K,).
 
-    Without numbers of iterations `k`, bits that vary are NaN.
+    Without numbers of iterations `k`, bits that vary are NaN. A whole number beyond JAX's integers
+    is a float.
     """
     rule, pieces, vectors = scheme.trigger, scheme.decoder.pieces, scheme.decoder.vectors
     bits = rule.message_bits(-(-num_parameters // pieces))
@@ -84,7 +86,10 @@ def message_bits(scheme: Scheme, num_parameters: int, k: Any = None) -> Any:
     else:
         shaped(name, bits, [()], "one number")
     not_negative(name, bits)
-    return bits if vectors == 1 else vectors * bits
+    if not isinstance(bits, int | np.integer):
+        return bits if vectors == 1 else vectors * bits
+    whole = vectors * int(bits)
+    return whole if whole <= jnp.iinfo(jnp.result_type(int)).max else float(whole)
 
 
 def wait(decoding: Decoding, arrival: Array) -> tuple[Array, Array]:

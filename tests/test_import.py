@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 import lagc_jax as lj
-from lagc_jax.__main__ import NAMES
+from lagc_jax.__main__ import NAMES, main
 
 PROGRAM = """
 import sys
@@ -36,14 +38,17 @@ def test_names_that_load_late_are_there_and_listed():
     assert not hasattr(lj, "desing")
 
 
-def test_the_scripts_are_one_command():
-    def lagc(*words):
-        command = [sys.executable, "-m", "lagc_jax", *words]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    listed = lagc().stdout
+def test_the_scripts_are_one_command(monkeypatch, capsys):
+    command = [sys.executable, "-m", "lagc_jax", "plot", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    assert shown.startswith("usage: lagc plot")
+    monkeypatch.setattr(sys, "argv", ["lagc"])
+    main()
+    listed = capsys.readouterr().out
     assert all(f"  {name} " in listed for name in NAMES)
-    assert lagc("plot", "--help").stdout.startswith("usage: lagc plot")
-    unknown = lagc("papers")
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
-    assert "'papers' is unknown; give one of" in unknown.stderr
+    monkeypatch.setattr(sys, "argv", ["lagc", "papers"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert (stopped.value.code, said.count("\n")) == (2, 1)
+    assert "'papers' is unknown; give one of" in said

@@ -2,9 +2,6 @@
 
 import itertools
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +17,6 @@ from lagc_jax.plots.heat import plot_heat_map
 from lagc_jax.plots.lines import plot_lines
 from lagc_jax.plots.sweep import draw
 
-SCRIPT = Path(__file__).parents[1] / "sweeps" / "plot.py"
 SIZES = [(G, r) for G in (1, 2, 3, 6) for r in (1, 2, 3, 6) if r <= 6 // G]
 
 
@@ -390,7 +386,7 @@ def test_a_directory_is_read_by_load_results(table, tmp_path, monkeypatch, capsy
     ("arguments", "words"),
     [
         (["nowhere.parquet"], ["nowhere.parquet does not exist"]),
-        ([SCRIPT], ["is no parquet file"]),
+        ([__file__], ["is no parquet file"]),
         (["{}", "--where", "xi"], ["'xi' is not of the form KEY=VALUE"]),
         (["{}", "--accuracy", "x"], ["'x' is not a number"]),
         (["{}", "--where", "xi=1", "--where", "xi=0.1"], ["'xi' twice; give one value"]),
@@ -406,8 +402,7 @@ def test_bad_options_exit_with_2_and_one_line(table, arguments, words, tmp_path,
     assert all(word in lines[0] for word in words)
 
 
-def test_help_names_every_option():
-    shown = subprocess.run(
-        [sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True
-    ).stdout
+def test_help_names_every_option(capsys):
+    assert run_script("--help") == 0
+    shown = capsys.readouterr().out
     assert all(f"--{name}" in shown for name in ["x", "y", "where", "accuracy", "time", "out"])

@@ -1,5 +1,6 @@
 """Checks made once, at the public door: each names the argument, its value and the remedy."""
 
+import contextlib
 import inspect
 import math
 import operator
@@ -15,7 +16,10 @@ import numpy as np
 from jax.core import Tracer
 
 T = TypeVar("T")
-INSIDE = tuple(os.path.dirname(path) + os.sep for path in (__file__, jax.__file__))
+INSIDE = (
+    *(os.path.dirname(path) + os.sep for path in (__file__, jax.__file__)),
+    contextlib.__file__,
+)
 
 
 def warn(message: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,7 +59,9 @@ def read_table(
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
     if header is False:
         table.columns = [str(place + 1) for place in range(len(table.columns))]
-    numbers = [_number(name) for name in table.columns]
+    if header is not False:
+        table = _without_index(table)
+    numbers = [_number(name) for name in _as_written(list(table.columns))]
     known = [number for number in numbers if number is not None]
     unclear = header is None and len(known) == len(numbers)
     if unclear and not (is_header or counts_columns)(known, table):
@@ -68,6 +72,25 @@ def read_table(
     if table.empty:
         raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
     return table
+
+
+def _without_index(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table without a first column that has no name and counts the rows."""
+    counted = table.iloc[:, 0].to_numpy() if len(table.columns) > 1 else np.empty(0)
+    if not str(table.columns[0]).startswith("Unnamed: ") or counted.dtype.kind != "i":
+        return table
+    rows = np.arange(len(counted))
+    is_index = len(counted) and any(np.array_equal(counted, rows + start) for start in (0, 1))
+    return table.iloc[:, 1:] if is_index else table
+
+
+def _as_written(names: list[str]) -> list[str]:
+    """Names without what tells them apart to pandas where one stands twice."""
+    stems = [re.sub(r"\.\d+$", "", name) for name in names]
+    return [
+        stem if _number(name) is None and stem in names else name
+        for name, stem in zip(names, stems, strict=True)
+    ]
 
 
 def _separators(path: str | Path) -> dict[str, str]:

@@ -87,9 +87,8 @@ def select(
     """
     missing = [name for name in REQUIRED if name not in table.columns]
     if missing or table.empty:
-        raise ValueError(
-            f"the table has {len(table)} rows and lacks the columns {missing}; give that of a sweep"
-        )
+        lack = f"lacks the columns {missing}" if missing else "has no rows"
+        raise ValueError(f"the table {lack}; give that of a sweep, whole or some of its rows")
     gap = table["accuracy"].min() if accuracy is None else accuracy
     rows = table[table["accuracy"] == _choose("accuracy", table["accuracy"], gap)]
     rows = rows.assign(**dict(zip(("time", "time_statistic"), _times(rows, time), strict=True)))

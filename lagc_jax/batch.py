@@ -23,7 +23,7 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.costs import at_hit, at_hits, column, count_groups, mean_bits, spend
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.descent import Path, find_path, path_scheme
-from lagc_jax.doors import enter, warn_if_short
+from lagc_jax.doors import enter, warn_if_coarse, warn_if_short
 from lagc_jax.problems.base import Problem
 from lagc_jax.records import Trajectory
 from lagc_jax.schemes import contract
@@ -59,6 +59,7 @@ class Batch(NamedTuple):
         reached: (A,) share of the realisations that did.
         curve: `Summary` of the cumulative time at the iterates asked for, None without any.
         levels: (A,) accuracies.
+        quantile_levels: (Q,) of the quantiles.
     """
 
     gap: Array
@@ -69,6 +70,7 @@ class Batch(NamedTuple):
     reached: Array
     curve: Summary | None
     levels: ArrayLike
+    quantile_levels: ArrayLike
 
     def to_frame(self) -> "pd.DataFrame":
         """A `pandas.DataFrame`, a row an accuracy: means of all costs, what is known of the time.
@@ -79,9 +81,9 @@ class Batch(NamedTuple):
         columns = {"accuracy": self.levels, "reached": self.reached}
         columns |= {name: cost.mean for name, cost in self.costs._asdict().items()}
         columns |= {"time_mean": columns.pop("time"), "time_standard_error": time.standard_error}
-        columns |= {
-            f"time_quantile_{i}": time.quantiles[..., i] for i in range(time.quantiles.shape[-1])
-        }
+        Q = time.quantiles.shape[-1]
+        names = [f"time_q{level}" for level in np.reshape(self.quantile_levels, (-1, Q))[0]]
+        columns |= {name: time.quantiles[..., i] for i, name in enumerate(names)}
         return frame(columns, self.reached.ndim > 1, "level")
 
     @property
@@ -152,7 +154,7 @@ def simulate_batch(
     R = whole_number("num_realisations", num_realisations)
     key = one_key(key)
     clock = clock_of(scheme, delays, cluster, sampler, problem.num_parameters)
-    wanted = _wanted(accuracies, quantiles, iterates, K)
+    wanted = _wanted(problem, accuracies, quantiles, iterates, K)
     warn_if_short(clock.delays, K)
     if not clock.shared:
         start = (alpha, theta)
@@ -163,11 +165,16 @@ def simulate_batch(
 
 
 def _wanted(
-    accuracies: Sequence[float], quantiles: Sequence[float], iterates: Sequence[int] | None, K: int
+    problem: Problem,
+    accuracies: Sequence[float],
+    quantiles: Sequence[float],
+    iterates: Sequence[int] | None,
+    K: int,
 ) -> tuple[Target, Array | None, Any]:
     """What is to be summarised, checked: gaps, iterates and levels of quantiles."""
     target = Gap(accuracies)
     target.check(K)
+    warn_if_coarse(problem, accuracies)
     one_axis("quantiles", quantiles)
     probability("quantiles", quantiles)
     one_axis("iterates", (0,) if iterates is None else iterates, 1)
@@ -208,7 +215,7 @@ def _along(
     share = reached.astype(jnp.result_type(float))
     curve = None if iterates is None else realise(times, key, iterates, True, *sizes)
     uploads = (path.selected, path.selected)
-    return Batch(path.gap, *uploads, path.diverged, costs, share, curve, target.levels)
+    return Batch(path.gap, *uploads, path.diverged, costs, share, curve, target.levels, quantiles)
 
 
 class Realised(NamedTuple):
@@ -299,5 +306,6 @@ def realise_paths(
     shown = (quantiles, num_realisations, keep_samples)
     together, curve = jax.tree.map(lambda drawn: summarise(drawn, *shown), samples)
     costs = take_apart(together)
-    batch = Batch(gap, selected, received, diverged, costs, reached, curve, target.levels)
+    told = target.levels, quantiles
+    batch = Batch(gap, selected, received, diverged, costs, reached, curve, *told)
     return Realised(batch, *there)

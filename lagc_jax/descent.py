@@ -72,7 +72,7 @@ def init(
         problem: loss over M partitions.
         scheme: how its gradients are collected.
         step_size: `alpha`, () or one an iteration (K,), whose last goes on; by default `1/L`.
-        theta0: start, of the shape of the problem's parameters; zeros by default.
+        theta0: start, of the shape of the problem's parameters; by default the problem's `start`.
 
     Raises:
         ValueError: if the problem has other than M partitions, `step_size` is not positive and

@@ -6,14 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, positive, shaped, warn, whole_number
+from lagc_jax._checks import as_leaf, concrete, positive, shaped, warn, whole_number
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.problems._around import measured
+from lagc_jax.problems._around import Around, measured
 from lagc_jax.problems.base import Problem
+from lagc_jax.problems.general import GeneralProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.servers import Fixed
 
@@ -98,6 +100,25 @@ def warn_if_short(delays: TimeSource, num_iterations: int) -> None:
         warn(
             f"the trace has {length} rows for num_iterations={num_iterations}: its replay starts "
             f"anew after its last row"
+        )
+
+
+def warn_if_coarse(problem: Problem, accuracies: Any) -> None:
+    """Warn where a gap that is a difference of losses is rounded more coarsely than it is asked."""
+    while isinstance(problem, Around):
+        problem = problem.problem
+    if not isinstance(problem, GeneralProblem):
+        return
+    optimum, levels = concrete(problem.optimum), concrete(as_leaf(accuracies))
+    if optimum is None or levels is None:
+        return
+    floor = 4 * float(np.finfo(optimum.dtype).eps * abs(optimum))
+    if (levels < floor).any():
+        warn(
+            f"accuracies={levels.min():.3g} is finer than the gap of the problem in "
+            f"{optimum.dtype}, which is a difference of losses near {float(optimum):.3g}: what is "
+            f"found is not its own below {floor:.2g}; give larger ones"
+            + (", or enable jax_enable_x64" if optimum.dtype == np.float32 else "")
         )
 
 

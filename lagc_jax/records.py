@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import not_negative, positive
+from lagc_jax._checks import not_negative, one_axis, positive
 from lagc_jax._display import readable
 from lagc_jax._frames import frame, load, save
 from lagc_jax._programs import compiled
@@ -66,7 +66,7 @@ class Trajectory(NamedTuple):
         return jnp.concatenate([jnp.zeros_like(sent[..., :1]), jnp.cumsum(sent, axis=-1)], axis=-1)
 
     def gap_at(self, times: ArrayLike) -> Array:
-        """Gap of the newest iterate at given times (T,): (T,), of vmapped runs (.., T).
+        """Gap of the newest iterate at given times (T,) or (): (T,), of vmapped runs (.., T).
 
         A band over realisations is a quantile of it along the runs.
 
@@ -74,9 +74,11 @@ class Trajectory(NamedTuple):
             ValueError: for a negative time.
         """
         not_negative("times", times)
+        one_axis("times", times)
+        asked = jnp.atleast_1d(jnp.asarray(times))
 
         def look(gap: Array, clock: Array) -> Array:
-            return gap[jnp.searchsorted(clock, jnp.asarray(times), side="right") - 1]
+            return gap[jnp.searchsorted(clock, asked, side="right") - 1]
 
         return jnp.vectorize(look, signature="(k),(k)->(t)")(self.gap, self.wall_clock)
 

@@ -70,7 +70,7 @@ def simulate(
         key: a JAX random key; consumed.
         num_iterations: `K`; static.
         step_size: `alpha`, () or one an iteration (K,), or a function of `k`; by default `1/L`.
-        theta0: start, in the form of the problem's parameters; zeros by default.
+        theta0: start, in the form of the problem's parameters; by default the problem's `start`.
         optimizer: optax transformation in place of the scheme's; static, so make it once. Give its
             `step_size` as well, which triggers weigh steps with.
         sampler: "direct" or "workers", of the same distribution (see `clock_of`).

@@ -108,9 +108,12 @@ def add_cluster(parser: Parser) -> None:
     option(group, "--startup", "time before a worker's first gradient", type=real)
     option(group, "--timeout", "longest wait for a group", type=real, metavar="TIME")
     option(group, "--latency", "of a message", type=real, metavar="TIME")
-    option(group, "--bandwidth", "of a link, size in a unit of time", type=real, metavar="B")
-    option(group, "--download-size", "of a message to a worker", type=real, metavar="SIZE")
-    option(group, "--upload-size", "of a message to the server", type=real, metavar="SIZE")
+    text = "sizes a unit of time that pass a link; without sizes, vectors of the parameters"
+    option(group, "--bandwidth", text, type=real, metavar="B")
+    text = "of a message to a worker, such as its bits if the bandwidth is in bits (default: 1)"
+    option(group, "--download-size", text, type=real, metavar="SIZE")
+    text = "of a message of all parameters to the server (default: 1)"
+    option(group, "--upload-size", text, type=real, metavar="SIZE")
     text = "all messages pass one link of the server"
     group.add_argument("--shared", help=text, action="store_true", default=None)
 

@@ -34,6 +34,10 @@ class Parser(argparse.ArgumentParser):
 
         Others are options that are called otherwise than the argument.
         """
+        for action in self._actions:
+            if isinstance(action, argparse.BooleanOptionalAction):
+                for value, option in zip((True, False), action.option_strings, strict=True):
+                    text = text.replace(f"{action.dest}={value}", option)
         names = {action.dest: action.option_strings[-1] for action in self._actions} | others
         for name, option in names.items():
             bare = "" if "_" in name else "(?==)"  # a plain word may be meant as one

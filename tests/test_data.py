@@ -120,7 +120,7 @@ GOOD = "a,b\n1,2\n2,4\n3,5\n"
         ("a,b\n1,2,3\n2,4,6\n3,5,1\n", {}, r"csv=.*table\.csv"),
         ("1,2\n2,4\n3,5\n4,4\n", {}, r"numbers in its first line; give a header"),
         ("0.5,2,3\n2,4,1\n3,5,2\n", {}, r"numbers in its first line; give a header"),
-        (",a,b\n0,1,2\n1,2,4\n", {}, r"a column without a name .*; name it or leave it out"),
+        (",a,b\n0.5,1,2\n1,2,4\n", {}, r"a column without a name .*; name it or leave it out"),
         ("a,b,a\n1,2,3\n2,4,1\n", dict(target="a"), r"two columns 'a'; give every column its own"),
         ("a,b\n1,2\n2,4,9,9\n", {}, r"(?s)csv=.* cannot be read as a table .*; mend"),
     ],

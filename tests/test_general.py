@@ -121,6 +121,8 @@ def test_trajectories_start_from_and_end_in_the_form_of_the_parameters(data):
         problem, lj.gd(M), lj.Exponential(1.0), jax.random.key(0), num_iterations=2, theta0=start
     )
     np.testing.assert_allclose(run.gap, path.gap, rtol=1e-12)
+    by_itself = lj.descend(problem, lj.gd(M), num_iterations=2)
+    np.testing.assert_array_equal(by_itself.gap, path.gap)
 
 
 def test_trajectory_is_that_of_the_regression(data, linear):

@@ -26,6 +26,7 @@ UNITS = {
     "h": (3600, 1),
 }
 ENDS = ("cut", "failed")
+WIDE = 20  # times as many workers as rows: the table may lie on its side
 
 
 class Reading(TypedDict, total=False):
@@ -115,6 +116,11 @@ def read_times(
         raise ValueError(f"end={end!r} is unknown; give one of {ENDS}")
     if frame.empty:
         raise ValueError(f"{source} has no times; give one row an iteration, a column a worker")
+    if frame.columns.nlevels > 1:
+        raise ValueError(
+            f"{source} has names of {frame.columns.nlevels} levels; give one name a column, by "
+            f"frame.columns = ['/'.join(map(str, name)) for name in frame.columns], say"
+        )
     frame = frame.rename(columns=str)
     iteration, worker, time = _given(source, list(frame.columns), iteration, worker, time)
     if time is not None:
@@ -130,6 +136,11 @@ def read_times(
     if np.isinf(times).all():
         raise ValueError(f"{source} has only missing times; give at least one")
     (check_values if time is None else check_long)(source, names, times)
+    if len(names) > WIDE * len(times):
+        warn(
+            f"{source} has {len(names)} workers and {len(times)} rows; if a row is the log of one "
+            f"worker, give it the other way round (a column a worker)"
+        )
     return times if end == "failed" else _cut(source, names, times, logged)
 
 
@@ -246,14 +257,15 @@ def _as_floats(
     if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind in "cM":
         return np.full(len(column), np.nan)
     text = column.astype(str) if column.dtype.kind not in "biufm" else None
-    clock = text is not None and text[column.notna()].str.fullmatch(r"[^:]*\d:\d+:[\d.]+").all()
-    if column.dtype.kind == "m" or (clock and column.notna().any()):
+    clock = None if text is None else text.str.fullmatch(r"[^:]*\d:\d+:[\d.]+")
+    if column.dtype.kind == "m" or (clock is not None and 2 * clock.sum() > column.notna().sum()):
         if unit is not None:
             raise ValueError(
                 f"unit={unit!r} is given, but column {name!r} of {source} holds durations, which "
                 f"have one; leave it out, they are read as seconds"
             )
-        durations = pd.to_timedelta(column, errors="coerce")
+        clear = column if clock is None else column.where(clock)
+        durations = pd.to_timedelta(clear, errors="coerce")
         return np.asarray(durations / pd.Timedelta(seconds=1), np.float64)
     values = pd.to_numeric(column, errors="coerce")
     floats = np.asarray(values, np.float32 if column.dtype == np.float32 else np.float64)

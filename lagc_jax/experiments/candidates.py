@@ -160,6 +160,8 @@ def own_schemes(
     num_workers: int, own: Mapping[str, Any] | None, cluster: Cluster | None
 ) -> list[Own]:
     """The user's schemes, one by one."""
+    if not isinstance(own, Mapping | None):
+        raise ValueError(f"schemes={own!r} is no dict; give one from names to schemes")
     found = []
     for name, thing in flat(own or {}):
         made: dict[Scheme, list[float]] = {}

@@ -1,7 +1,9 @@
 """Things of an experiment by name: what the table says of them, and what tells them apart."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +14,7 @@ from lagc_jax._display import brief
 from lagc_jax._tables import CATEGORIES, DESIGN, RESULTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.contract import as_source
-from lagc_jax.experiments.experiment import Vary
+from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.identity import identity
 from lagc_jax.problems.base import Problem
 
@@ -68,6 +70,16 @@ class Made:
         return None if known is None else known(num_workers=num_workers, **self.arguments)
 
 
+@contextmanager
+def noted(words: str) -> Iterator[None]:
+    """Add to a ValueError which things it is about; its message stays that of every door."""
+    try:
+        yield
+    except ValueError as error:
+        error.add_note(words)
+        raise
+
+
 def flat(things: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Names and things, lists of things one by one."""
     for name, thing in things.items():
@@ -83,10 +95,24 @@ def problem_entries(things: Mapping[str, Any]) -> list[Entry]:
             made = (Made(thing.make, arguments) for arguments in thing)
             entries += [_problem(name, value, value.arguments) for value in made]
         elif callable(thing):
+            _check_maker(name, thing)
             entries.append(_problem(name, Made(thing, {}), {}))  # type: ignore[arg-type]
         else:
             entries.append(_problem(name, Given(thing), {}))
     return _distinct("problems", entries)
+
+
+def _check_maker(name: str, make: Callable[..., Any]) -> None:
+    """Raise ValueError unless a function makes a problem of `num_workers`."""
+    try:
+        inspect.signature(make).bind(num_workers=1)
+    except TypeError as error:
+        raise ValueError(
+            f"problems[{name!r}] cannot be called with num_workers alone ({error}); give a "
+            f"function of num_workers that makes a problem"
+        ) from None
+    except ValueError:
+        pass  # compiled code does not tell
 
 
 def _problem(name: str, value: Given | Made, arguments: Mapping[str, Any]) -> Entry:
@@ -101,15 +127,20 @@ def delay_entries(things: Mapping[str, Any]) -> list[Entry]:
     """Entries of sources of times."""
     entries = []
     for name, thing in flat(things):
-        if isinstance(thing, Vary):
-            for arguments in thing:
-                columns = {_column(key): _told(each) for key, each in arguments.items()}
-                entries.append(_entry(name, as_source(thing.make(**arguments)), columns))
-        else:
-            source = as_source(thing)
-            columns = {_column(key): each for key, each in scalars(source)}
-            entries.append(_entry(name, source, columns))
+        with noted(f"This is delays[{name!r}]."):
+            entries += _delays(name, thing)
     return _distinct("delays", entries)
+
+
+def _delays(name: str, thing: Any) -> Iterator[Entry]:
+    """Entries of one source of times, or of a family of them."""
+    if isinstance(thing, Vary):
+        for arguments in thing:
+            columns = {_column(key): _told(each) for key, each in arguments.items()}
+            yield _entry(name, as_source(thing.make(**arguments)), columns)
+    else:
+        source = as_source(thing)
+        yield _entry(name, source, {_column(key): each for key, each in scalars(source)})
 
 
 def _column(argument: str) -> str:
@@ -170,3 +201,31 @@ def _distinct(kind: str, entries: list[Entry]) -> list[Entry]:
             )
         seen[same] = entry
     return entries
+
+
+def check_precision(experiment: Experiment) -> None:
+    """Raise ValueError for values that single precision cannot tell apart, or not at all."""
+    if jax.config.read("jax_enable_x64"):
+        return
+    lists = [
+        (experiment.target.column, np.asarray(experiment.target.levels).tolist()),
+        ("quantiles", experiment.quantiles),
+        ("step_sizes", experiment.step_sizes),
+    ]
+    for things in (experiment.problems, experiment.schemes, experiment.delays):
+        for name, thing in flat(things):
+            lists += [
+                (f"{name} {argument}", values)
+                for argument, values in (thing.values.items() if isinstance(thing, Vary) else ())
+            ]
+    remedy = "give others, or enable jax_enable_x64 (precision = 'float64')"
+    for name, values in lists:
+        seen: dict[float, float] = {}
+        for value in values:
+            if isinstance(value, float):
+                single = float(np.float32(value))
+                if value and (not single or np.isinf(single) > np.isinf(value)):
+                    raise ValueError(f"{name}={value} is {single} in float32; {remedy}")
+                if single in seen:
+                    raise ValueError(f"{name}={value} equals {seen[single]} in float32; {remedy}")
+                seen[single] = value

@@ -127,7 +127,7 @@ class Experiment:
         clusters: clusters, None for the paper's; that alone by default.
         step_sizes: of schemes that have none of their own (a `Vary` may have `step_size`).
         step_unit: "1/L", `L` the smoothness of the whole loss, or "absolute".
-        starts: `theta^0` by the name of the problem; zeros by default.
+        starts: `theta^0` by the name of the problem; by default the problem's own.
         quantiles: (Q,) levels.
         sampler: as for `simulate`.
         energy: prices of gradients, messages and bits, for a column of energy; none by default.
@@ -170,8 +170,11 @@ class Experiment:
             raise ValueError(
                 f"starts names {sorted(strange)}, which are no problems; give {list(self.problems)}"
             )
+        for name in ("step_sizes", "quantiles"):
+            if np.ndim(getattr(self, name)) == 0:
+                object.__setattr__(self, name, (getattr(self, name),))
         if not hasattr(self.target, "hits"):
-            raise ValueError(f"target={self.target!r} is none; give Gap([{self.target!r}]), say")
+            raise ValueError(f"target={self.target!r} is none; give Gap({self.target!r}), say")
         self.target.check(self.num_iterations)
         object.__setattr__(self, "key", make_key(0) if self.key is None else one_key(self.key))
 

@@ -60,7 +60,8 @@ def outlook(series: np.ndarray, general: np.ndarray) -> Outlook:
         back = np.maximum(margin, np.abs(led))
         low = np.minimum(low, mean - np.where(led < 0, reach - led, back))
         high = np.maximum(high, mean + np.where(led > 0, reach + led, back))
-    return Outlook(low, high, own.flagged | common.flagged)
+    floor = np.where((series >= 0).all(-1), 0.0, -np.inf)  # times are, differences need not be
+    return Outlook(np.maximum(low, floor), high, own.flagged | common.flagged)
 
 
 class Trend(NamedTuple):

@@ -22,7 +22,7 @@ from lagc_jax.batch import realise_paths
 from lagc_jax.clock import Clock, clock_of
 from lagc_jax.costs import accumulate, at_hits, mean_bits, spend
 from lagc_jax.descent import Path, find_path
-from lagc_jax.doors import check_fit, flat_start
+from lagc_jax.doors import check_fit, flat_start, warn_if_coarse
 from lagc_jax.experiments.devices import accelerated, local_mesh
 from lagc_jax.experiments.experiment import Experiment
 from lagc_jax.experiments.moments import Seen, count_occurrences, exact_moments
@@ -33,7 +33,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, constant, realise
-from lagc_jax.targets import Target
+from lagc_jax.targets import Gap, Target
 from lagc_jax.times import Times, part_of_path
 
 # Points that a device takes at once: enough to hide the cost of a call, few enough that what they
@@ -218,6 +218,7 @@ class Engine:
             problem = point.problem.value(point.scheme.num_workers)
             check_fit(problem, point.scheme)
             start = flat_start(problem, self.experiment.starts.get(point.problem.name))
+            _check_target(self.experiment.target, problem, start)
             self._problem = point.problem_key, (problem, start)
         return self._problem[1]
 
@@ -367,3 +368,17 @@ def _outcome(
         record.diverged,
         record,
     )
+
+
+def _check_target(target: Target, problem: Problem, start: Any) -> None:
+    """Refuse a record that is no number, warn of gaps that the problem does not resolve."""
+    for part in target.parts:
+        if isinstance(part, Gap):
+            warn_if_coarse(problem, part.levels)
+        if part.record is not None:
+            seen = jax.eval_shape(part.record, jax.eval_shape(problem.unflatten, start))
+            shapes = [leaf.shape for leaf in jax.tree.leaves(seen)]
+            if shapes != [()]:
+                raise ValueError(
+                    f"record gives arrays of the shapes {shapes}; give one number, as a row holds"
+                )

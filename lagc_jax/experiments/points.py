@@ -18,9 +18,11 @@ from lagc_jax.doors import check_fit, warn_if_short
 from lagc_jax.experiments.entries import (
     Entry,
     Given,
+    check_precision,
     cluster_entries,
     delay_entries,
     flat,
+    noted,
     problem_entries,
     shown,
 )
@@ -162,11 +164,11 @@ class Points:
         self.delays = delay_entries(experiment.delays)
         self.clusters = cluster_entries(experiment.clusters)
         self.problems = problem_entries(experiment.problems)
-        _check_precision(experiment)
+        check_precision(experiment)
         self._cells = list(self._combine())
         if not self._cells:
             if len(self.dropped) < 2:
-                _refuse_first(experiment, self.problems)
+                _refuse_first(experiment, self.problems[0])
             raise ValueError(f"no combination is possible: {self.describe_dropped()}")
         sizes = [np.prod([len(axis) for axis in cell.axes], dtype=int) for cell in self._cells]
         self._ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
@@ -240,14 +242,24 @@ class Points:
         fitting = {cell.problem.identity for cell in self._cells}
         for problem in self.problems:
             if problem.identity not in fitting and isinstance(problem.value, Given):
-                cell = self._cells[0]
-                check_fit(problem.value.problem, cell.first)
+                with noted(f"This is problems[{problem.name!r}]."):
+                    _refuse(problem, self._cells[0].first)
+        for name, thing in flat(self.experiment.schemes):
+            misfits = isinstance(thing, Scheme) and [
+                problem.value.misfit(thing.num_workers) for problem in self.problems
+            ]
+            if misfits and all(misfits):
+                with noted(f"This is schemes[{name!r}]."):
+                    _refuse(self.problems[0], thing)
         for cell in self._cells:
             for redundancy in cell.axes[2]:
                 scheme = cell.scheme(cell.axes[0][0], redundancy)
                 for cluster, delays in itertools.product(self.clusters, self.delays):
                     parts = scheme, delays.value, cluster.value, self.experiment.sampler
-                    clock_of(*parts, num_parameters=1)  # any number shows a misfit
+                    names = f"schemes[{cell.name!r}] with delays[{delays.name!r}]"
+                    within = f" and clusters[{cluster.name!r}]" if self.experiment.clusters else ""
+                    with noted(f"This is {names}{within}."):
+                        clock_of(*parts, num_parameters=1)  # any number shows a misfit
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -336,45 +348,19 @@ class Points:
         return "; ".join(reasons)
 
 
-def _check_precision(experiment: Experiment) -> None:
-    """Raise ValueError for values that single precision cannot tell apart, or not at all."""
-    if jax.config.read("jax_enable_x64"):
-        return
-    lists = [
-        (experiment.target.column, np.asarray(experiment.target.levels).tolist()),
-        ("quantiles", experiment.quantiles),
-        ("step_sizes", experiment.step_sizes),
-    ]
-    for things in (experiment.problems, experiment.schemes, experiment.delays):
-        for name, thing in flat(things):
-            lists += [
-                (f"{name} {argument}", values)
-                for argument, values in (thing.values.items() if isinstance(thing, Vary) else ())
-            ]
-    remedy = "give others, or enable jax_enable_x64 (precision = 'float64')"
-    for name, values in lists:
-        seen: dict[float, float] = {}
-        for value in values:
-            if isinstance(value, float):
-                single = float(np.float32(value))
-                if value and (not single or np.isinf(single) > np.isinf(value)):
-                    raise ValueError(f"{name}={value} is {single} in float32; {remedy}")
-                if single in seen:
-                    raise ValueError(f"{name}={value} equals {seen[single]} in float32; {remedy}")
-                seen[single] = value
-
-
-def _refuse_first(experiment: Experiment, problems: Iterable[Entry]) -> None:
+def _refuse_first(experiment: Experiment, problem: Entry) -> None:
     """Raise what the doors say of the first combination where none is possible."""
-    things = (thing for _, thing in flat(experiment.schemes))
-    for problem, thing in itertools.product(problems, things):
-        if isinstance(thing, Scheme):
-            scheme = thing
-        else:
-            arguments = next(iter(thing))
-            arguments.pop("step_size", None)
-            scheme = thing.make(**arguments)
-        check_fit(problem.value(scheme.num_workers), scheme)
+    thing = next(thing for _, thing in flat(experiment.schemes))
+    if isinstance(thing, Vary):
+        arguments = next(iter(thing))
+        arguments.pop("step_size", None)
+        thing = thing.make(**arguments)
+    _refuse(problem, thing)
+
+
+def _refuse(problem: Entry, scheme: Scheme) -> None:
+    """Raise what the doors say of a problem and a scheme that do not fit."""
+    check_fit(problem.value(scheme.num_workers), scheme)
 
 
 def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:

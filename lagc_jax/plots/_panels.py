@@ -109,6 +109,11 @@ def drawable(
         wide = all(rows[name].nunique() > 1 for name in axes)
         return wide and bool(np.isfinite(rows[list(COSTS)].to_numpy(float)).any())
 
+    missing = [name for _, rows in groups for name in COSTS if name not in rows.columns]
+    if missing:
+        raise ValueError(
+            f"the table has no column {missing[0]!r}; give what lagc_jax.plots.select makes of it"
+        )
     kept = [(name, rows) for name, rows in groups if fills(rows)]
     left = [name for name, rows in groups if not fills(rows)]
     if not kept:

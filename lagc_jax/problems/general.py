@@ -34,13 +34,13 @@ class GeneralProblem(Problem):
     strong_convexity: Array
     minimizer: Array
     optimum: Array
+    initial: Array  # where runs start
     sampler: Callable[[Any, Array, int], Any] | None = None
     measured: Any = None  # data that the loss is computed from, where not from all
-    initial: Array | None = None  # where runs start, zeros by default
 
     @property
     def start(self) -> Any:
-        return super().start if self.initial is None else self.initial
+        return self.initial
 
     def flatten(self, theta: Any) -> Array:
         expected = jax.tree.map(np.shape, jax.eval_shape(self.unravel, self.minimizer))
@@ -107,7 +107,7 @@ def general_problem(
     Args:
         loss: pure function from (parameters, data of one partition) to that partition's loss ().
         data: pytree whose leaves have the leading axis M, one entry a partition.
-        theta0: parameters in the user's form; where the search for the optimum starts.
+        theta0: parameters in the user's form; where runs and the search for the optimum start.
         smoothness: (M,) constants of the partitions; by default a lower bound of them, estimated by
             `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and between.
         strong_convexity: `mu`, if known; only bounds use it.
@@ -145,7 +145,7 @@ def general_problem(
     shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
     each = jnp.asarray(smoothness, flat0.dtype)
     mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))  # made by JAX, NaN might stop it
-    known = each, each.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype)
+    known = each, each.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype), flat0
     problem = GeneralProblem(loss, unravel, data, *known, sampler)
     if loss_samples is None:
         return problem

@@ -230,7 +230,6 @@ def network_problem(
     options: Any = dict(optimum=0.0, sampler=_minibatch, loss_samples=loss_samples)
     given = np.ones(M) if sampled else smoothness
     problem = general_problem(loss, data, start, smoothness=given, **options)
-    problem = replace(problem, initial=problem.minimizer)
     if sampled:
         few = problem.few(CURVATURE_SAMPLES)
         found = estimate_smoothness(loss, few, start, CURVATURE_STEPS)

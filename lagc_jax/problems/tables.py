@@ -1,5 +1,6 @@
 """Files of samples as frames: tables in text, parquet, libsvm's format, MATLAB's files."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,12 @@ def read_samples(
     """
     if not paths:
         raise ValueError("path names no file; give one or more")
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(
+                f"path is a {type(path).__name__}; give files, and arrays to the problem itself, "
+                f"cut by lagc_jax.problems.shard"
+            )
     if all(_is_libsvm(path) for path in paths):
         if (target, worker) != (None, None):
             raise ValueError(f"{paths[0]} is in libsvm's format; it has no columns to name")

@@ -90,6 +90,11 @@ class Decoding(Protocol):
             raise ValueError(
                 f"decoding={type(self).__name__} has neither `fastest` nor `wait`; define one"
             )
+        if not 1 <= self.fastest <= arrival.shape[-1]:
+            raise ValueError(
+                f"fastest={self.fastest} of decoding={type(self).__name__} is none of the "
+                f"{arrival.shape[-1]} workers of a group; give one from 1 to {arrival.shape[-1]}"
+            )
         return first(arrival, self.fastest)
 
     def weights(self, taken: Array) -> Array:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lagc_jax._modes import lenient
+
 # Beyond, the comparisons take longer to compile than they save.
 MAX_VALUES = 64
 
@@ -30,6 +32,27 @@ def smallest(values: Array, count: int | Array) -> Array:
         ordered = (a <= b) | jnp.isnan(b)  # NaN is last, as in a sort
         wires[i], wires[j] = jax.lax.select(ordered, a, b), jax.lax.select(ordered, b, a)
     return wires[count - 1].T
+
+
+# Units in the last place by which a time differs from itself where a compiler makes it twice, once
+# with a product and a sum rounded together.
+TWICE = 4
+
+
+def arrived(arrival: Array, known: Array) -> Array:
+    """Which messages (..., n) are there at a time (...,) that is one of theirs."""
+    return arrival <= (known * (1 + TWICE * float(jnp.finfo(known.dtype).eps)))[..., None]
+
+
+@lenient
+def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
+    """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
+    known = smallest(arrival, count)
+    by_worker = arrival.T  # the long axis last: see `smallest`
+    before = by_worker < (known * (1 - TWICE * float(jnp.finfo(known.dtype).eps))).T
+    tied = arrived(arrival, known).T & ~before
+    free = count - jnp.sum(before, axis=0)
+    return known, (before | (tied & (jnp.cumsum(tied, axis=0) <= free))).T
 
 
 def come_first(values: Array) -> Array:

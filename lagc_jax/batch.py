@@ -222,10 +222,12 @@ class Realised(NamedTuple):
     """What `realise_paths` gives beside a `Batch`.
 
     Attributes:
+        diverged: (A,) shares of the realisations that have diverged without the level.
         gap, recorded: (A,) means at the hits over the realisations with one, NaN where none has.
     """
 
     batch: Batch
+    diverged: Array
     gap: Array
     recorded: Any
 
@@ -278,7 +280,7 @@ def realise_paths(
         there = at_hits((run.gap, run.recorded), index, reached, 0)
         curve = None if iterates is None else run.wall_clock[iterates]
         path = (run.gap, run.selected, run.received, run.diverged)
-        return (*path, reached, *there), (costs, curve)
+        return (*path, target.lost(run.diverged, reached), reached, *there), (costs, curve)
 
     @jax.jit  # traced once for the shapes and the scan
     def block_of(numbers: Array) -> tuple[tuple, tuple]:
@@ -301,11 +303,11 @@ def realise_paths(
     *totals, hits, gap_there, recorded_there = totals
     there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
     means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))
-    gap, selected, received, diverged, reached = means
+    gap, selected, received, diverged, lost, reached = means
 
     shown = (quantiles, num_realisations, keep_samples)
     together, curve = jax.tree.map(lambda drawn: summarise(drawn, *shown), samples)
     costs = take_apart(together)
     told = target.levels, quantiles
     batch = Batch(gap, selected, received, diverged, costs, reached, curve, *told)
-    return Realised(batch, *there)
+    return Realised(batch, lost, *there)

@@ -50,24 +50,20 @@ def count_groups(scheme: Scheme, selected: Array) -> tuple[Array, Array]:
     Raises:
         ValueError: if what they cost could exceed the default integer type.
     """
-    integer = jnp.result_type(int)
-    largest = selected.shape[0] * scheme.num_groups * sum(scheme.loads)
-    if largest > jnp.iinfo(integer).max:
-        raise ValueError(
-            f"num_iterations={selected.shape[0]} can cost {largest} gradients, more than "
-            f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
-        )
+    integer, K = jnp.result_type(int), selected.shape[0]
+    messages = scheme.num_workers * (1 + scheme.decoder.tasks)  # down and up
+    check_counts(K, K * max(scheme.num_groups * sum(scheme.loads), messages))
     each = (scheme.working(selected), selected)
     working, uploaded = (accumulate(jnp.sum(groups, axis=-1, dtype=integer)) for groups in each)
     return working, uploaded
 
 
-def check_counts(scheme: Scheme, num_jobs: int, num_iterations: int) -> None:
-    """Raise ValueError where workers' jobs can cost more gradients than an integer counts."""
-    integer, largest = jnp.result_type(int), num_jobs * scheme.load
+def check_counts(num_iterations: int, largest: float) -> None:
+    """Raise ValueError where iterations can cost more than the default integer counts."""
+    integer = jnp.result_type(int)
     if largest > jnp.iinfo(integer).max:
         raise ValueError(
-            f"num_iterations={num_iterations} can cost {largest} gradients, more than "
+            f"num_iterations={num_iterations} can cost {largest} gradients or messages, more than "
             f"{integer} counts; enable jax_enable_x64 or use fewer iterations"
         )
 

@@ -63,8 +63,8 @@ def energy(
         per_message: of a message to or from a worker, () or (M,).
 
     Raises:
-        ValueError: for negative prices or another shape, for a batch of runs, and where it is not
-            known which workers sent the messages that have different prices.
+        ValueError: for negative prices or another shape, for a batch of runs, and where prices
+            differ of what it is not known of which worker it was.
 
     >>> import jax
     >>> from lagc_jax import Exponential, gd, linear_regression, simulate
@@ -84,9 +84,28 @@ def energy(
         np.broadcast_to(np.asarray(price, float), scheme.num_workers).reshape(by_group)
         for price in (per_gradient, per_message)
     )
-    working = np.asarray(scheme.working(selected), float)
-    each = (gradient * scheme.loads + message).sum(1)
-    return accumulate(working @ each) + _uploads(scheme, run, message)
+    return (
+        _charged(scheme, run, "per_gradient", gradient, gradient * scheme.loads, run.computation)
+        + _charged(scheme, run, "per_message", message, message, run.downlink)
+        + _uploads(scheme, run, message)
+    )
+
+
+def _charged(
+    scheme: Scheme, run: Trajectory, name: str, price: np.ndarray, whole: np.ndarray, counted: Any
+) -> np.ndarray:
+    """Energy of what every working group is charged, (K+1,), with prices (G, n), whole per worker.
+
+    What is `counted` (K+1,) is all that is known where workers do not all do the same.
+    """
+    if (price == price[0, 0]).all():
+        return price[0, 0] * np.asarray(counted, float)
+    if scheme.event_driven or (scheme.decoder.pooled and name == "per_gradient"):
+        raise ValueError(
+            f"{name} differs between workers, who under decoding={type(scheme.decoder).__name__} "
+            f"do not all do the same, and a run does not keep who did what; give one price for all"
+        )
+    return accumulate(np.asarray(scheme.working(run.selected), float) @ whole.sum(1))
 
 
 def _uploads(scheme: Scheme, run: Trajectory, message: np.ndarray) -> np.ndarray:

@@ -52,6 +52,13 @@ class Target(Protocol):
         """First iterates (A,) at each level, and whether there are any, along a path (K+1,)."""
         ...
 
+    def lost(self, diverged: Array, reached: Array) -> Array:
+        """At which levels (A,) a path that `diverged` () counts so: those that it has not reached.
+
+        Thus it does not matter whether a path goes on after all levels.
+        """
+        return diverged & ~reached
+
     @property
     def stop(self) -> Array | None:
         """Gap at which a path may end, None where it runs to its end."""
@@ -111,7 +118,8 @@ class Accuracy(Target):
         check_record(self.record)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
-        return first_hit(-recorded, -self.levels)  # type: ignore[operator]
+        floating = jnp.promote_types(recorded.dtype, jnp.result_type(float))  # -1 of uint8 is 255
+        return first_hit(-recorded.astype(floating), -self.levels)  # type: ignore[operator]
 
 
 @pytree("record")
@@ -137,6 +145,10 @@ class Iterate(Target):
         xp = np if isinstance(gap, np.ndarray) else jnp
         levels = xp.asarray(self.levels)
         return levels, xp.ones(levels.shape, bool)  # type: ignore[return-value]
+
+    def lost(self, diverged: Array, reached: Array) -> Array:
+        """A path that diverges has its iterates, too."""
+        return diverged & reached
 
 
 @pytree()
@@ -175,6 +187,12 @@ class Several(Target):
         found = zip(*(target.hits(gap, recorded) for target in self.targets), strict=True)
         xp = np if isinstance(gap, np.ndarray) else jnp
         return tuple(map(xp.concatenate, found))  # type: ignore[return-value]
+
+    def lost(self, diverged: Array, reached: Array) -> Array:
+        xp = np if isinstance(reached, np.ndarray) else jnp
+        ends = np.cumsum([np.size(target.levels) for target in self.targets])[:-1].tolist()
+        each = zip(self.targets, xp.split(reached, ends), strict=True)
+        return xp.concatenate([target.lost(diverged, some) for target, some in each])  # type: ignore[return-value]
 
     @property
     def parts(self) -> tuple[Target, ...]:

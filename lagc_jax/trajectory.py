@@ -178,7 +178,7 @@ def run_events(
 ) -> Trajectory:
     """R trajectories of an event-driven scheme, whose iterations are updates; keys (R,)."""
     scheme, K = clock.scheme, num_iterations
-    check_counts(scheme, events.num_arrivals(scheme, K) + scheme.num_workers, K)
+    check_counts(K, (events.num_arrivals(scheme, K) + scheme.num_workers) * max(scheme.load, 2))
     found = events.arrivals(scheme, clock.delays, clock.cluster, keys, K)
     sources, took = events.at_updates(scheme, found, K)
     path = stale.descend_late(problem, scheme, step_size, theta, sources, record)

@@ -117,6 +117,13 @@ def test_energy_is_the_sum_over_workers():
         found = run(scheme)
         flat = energy(scheme, found, 2.0, 0.5)
         np.testing.assert_allclose(flat, 2.0 * found.computation + 0.5 * found.communication)
+    others = lj.schemes.asynchronous(M), lj.schemes.rennala(M, 3), lj.schemes.anytime(M, 2.0, 5)
+    for scheme in others:  # whose workers do not all do the same
+        found = run(scheme)
+        flat = energy(scheme, found, 2.0, 0.5)
+        np.testing.assert_allclose(flat, 2.0 * found.computation + 0.5 * found.communication)
+        with pytest.raises(ValueError, match="per_gradient differs between workers, .* one price"):
+            energy(scheme, found, gradient, 0.5)
     for trigger in ("server", "worker"):
         scheme = lj.lag(M, 0.5, trigger=trigger)
         found = run(scheme)

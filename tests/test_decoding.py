@@ -12,10 +12,11 @@ import reference
 import lagc_jax as lj
 from lagc_jax import schemes
 from lagc_jax._pytree import pytree
+from lagc_jax._sorting import first
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import collect, sample_work
 from lagc_jax.delays.scaled import Scaled
-from lagc_jax.schemes.decoding import Decoding, FirstBlocks, LeastSquares, Rescaled, first
+from lagc_jax.schemes.decoding import Decoding, FirstBlocks, LeastSquares, Rescaled
 from lagc_jax.theory import iteration_bound, iteration_costs
 
 M, K, KEY, STEP = 6, 40, jax.random.key(3), 0.03

@@ -220,3 +220,21 @@ def test_a_nested_model_learns_from_partitions_of_unequal_size():
     path = lj.descend(noisy, lj.gd(3), num_iterations=200, step_size=0.02, theta0=start)
     assert path.gap[-1] < path.gap[0]
     assert isinstance(path.theta, Model)
+
+
+def test_a_level_finer_than_the_loss_resolves_is_told(data):
+    """Of a difference of losses, not of a gap that is computed otherwise."""
+    settings = dict(num_iterations=3, num_realisations=2)
+    parts = lj.gd(M), lj.Exponential(1.0), jax.random.key(0)
+    problem = lj.problems.general_problem(squares, data, jnp.zeros(D))
+    lj.simulate_batch(problem, *parts, **settings)
+    with pytest.warns(RuntimeWarning, match="accuracies=1e-17 is finer than .* in float64"):
+        lj.simulate_batch(problem, *parts, accuracies=[1e-17], **settings)
+    experiment = lj.Experiment(
+        problems={"p": problem}, schemes={"GD": parts[0]}, delays={"e": parts[1]},
+        target=lj.Gap([1e-17]), **settings,
+    )  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="is finer than"):
+        lj.run(experiment, progress=False)
+    linear = lj.linear_regression(*data)
+    lj.simulate_batch(linear, *parts, accuracies=[1e-17], **settings)

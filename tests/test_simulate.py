@@ -201,6 +201,14 @@ def test_a_batch_of_realisations_summarises_simulate_with_folded_keys(problem, d
         np.testing.assert_allclose(batch.quantiles[a], np.quantile(clock, levels), rtol=1e-12)
 
 
+def test_messages_that_int32_cannot_count_are_refused_without_x64():
+    M, K = 20_000, 60_000
+    with jax.enable_x64(False):
+        problem = lj.linear_regression(np.ones((M, 1, 1)), np.ones((M, 1)))
+        with pytest.raises(ValueError, match=r"can cost 2400000000 gradients or messages, more th"):
+            lj.simulate(problem, lj.gd(M), lj.Exponential(1.0), jax.random.key(0), num_iterations=K)
+
+
 def test_realisations_do_not_depend_on_how_many_there_are(problem):
     def sorted_times(count):
         batch = lj.simulate_batch(

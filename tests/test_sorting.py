@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagc_jax._sorting import MAX_VALUES, comparisons, queue, smallest
+from lagc_jax._sorting import MAX_VALUES, comparisons, first, queue, smallest
 from lagc_jax.law.inverse import make_inverse
-from lagc_jax.schemes.decoding import first
 
 
 @pytest.mark.parametrize("n", range(1, 11))

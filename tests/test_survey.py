@@ -13,6 +13,7 @@ import lagc_jax
 from lagc_jax.experiments import (
     Accuracy,
     Experiment,
+    Gap,
     Iterate,
     Several,
     bits,
@@ -264,6 +265,32 @@ def test_what_is_recorded_is_a_mean_over_the_realisations_that_reach_the_level(p
     assert len(hits) == R / 2
     assert table.loc[("fastest-k", -level), "recorded"] == pytest.approx(-np.mean(hits), rel=1e-12)
     assert table.xs(1e9, level="accuracy")[["recorded", "reached"]].isna().sum().tolist() == [2, 0]
+
+
+def test_who_diverges_does_not_depend_on_other_levels_or_targets():
+    """A path that ends at its last level and one that goes on say the same of a level."""
+    q = lagc_jax.synthetic_linear_regression(jax.random.key(0), num_workers=12, num_features=12)
+    scheme, clusters = (
+        lagc_jax.g_lag(12, 3, xi=5.0),
+        {"": None, "own": lagc_jax.Cluster(timeout=1e9)},
+    )
+    one, other, end = Gap([200.0]), Gap([200.0, 1e-9]), Iterate([300])
+    for cluster in clusters.values():
+        for target in (one, other, Several((other, end))):
+            rows = run(
+                Experiment(
+                    problems={"q": q}, schemes={"s": scheme}, delays={"low": LAWS["low"]},
+                    clusters={"c": cluster}, num_iterations=300, num_realisations=2, target=target,
+                ), progress=False
+            )  # fmt: skip
+            assert rows["diverged"].tolist() == [0.0, 1.0, 1.0][: len(rows)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_what_is_recorded_may_be_of_any_type(dtype):
+    seen = np.array([1, 6, 7, 30], dtype)
+    index, reached = Accuracy([5.0, 20.0, 40.0], first_parameter).hits(np.ones(4), seen)
+    assert (index.tolist()[:2], reached.tolist()) == ([1, 3], [True, True, False])
 
 
 def test_bits_of_a_target_that_is_missed_are_endless_where_messages_vary(problem):

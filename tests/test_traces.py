@@ -206,3 +206,35 @@ def test_the_remedy_names_the_columns_by_what_they_hold():
     frame = LONG.set_axis(["rank", "time", "batch_ms"], axis=1)
     with pytest.raises(ValueError, match="iteration='time', worker='rank', time='batch_ms'"):
         lj.Trace.from_frame(frame)
+
+
+def test_an_array_as_it_is_may_hold_nan_and_nothing_below_zero():
+    times = np.where(np.arange(T)[:, None] == 3, np.nan, TIMES)
+    assert np.array_equal(lj.Trace(times).times, lj.Trace.from_array(times).times)
+    for wrong, message in ((-TIMES, "entries below 0"), (TIMES[0], "shape .4,.; give .iterations")):
+        with pytest.raises(ValueError, match=message):
+            lj.Trace(wrong)
+
+
+def test_columns_that_pandas_adds_or_renames_are_seen_through(tmp_path):
+    file = tmp_path / "log.csv"
+    WIDE.to_csv(file)  # with the numbers of the rows in a column without a name
+    assert np.array_equal(lj.Trace.from_csv(file).times, TIMES)
+    file.write_text("12.5,13.1,12.5\n11,12,13\n14,11,12\n")
+    with pytest.raises(ValueError, match="numbers in its first line"):
+        lj.Trace.from_csv(file)
+
+
+def test_the_row_that_holds_no_time_is_named_among_times_of_a_clock():
+    frame = pd.DataFrame({"a": ["00:00:01", "00:00:02", "oops"], "b": ["00:00:03"] * 3})
+    with pytest.raises(ValueError, match=r"row 3 of column 'a' .* holds 'oops'"):
+        lj.Trace.from_frame(frame)
+
+
+def test_a_table_on_its_side_is_told_and_names_of_levels_are_refused():
+    wide = np.random.default_rng(0).exponential(size=(3, 90)) + 1
+    with pytest.warns(RuntimeWarning, match="90 workers and 3 rows; .* the other way round"):
+        lj.Trace.from_array(wide)
+    columns = pd.MultiIndex.from_product([["a"], ["x", "y"]])
+    with pytest.raises(ValueError, match="names of 2 levels; give one name a column"):
+        lj.Trace.from_frame(pd.DataFrame(TIMES[:, :2], columns=columns))

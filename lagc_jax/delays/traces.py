@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import real_array, whole_number
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -56,9 +56,12 @@ class Trace(TimeSource):
     `Trace(times)` takes an array as it is.
 
     Args:
-        times: (T, W) times for one partition gradient, `inf` where missing.
+        times: (T, W) times for one partition gradient, `inf` or NaN where missing.
         resample: one of the above.
         block: iterations in a block.
+
+    Raises:
+        ValueError: for another shape, or times below 0.
 
     >>> trace = Trace.from_array([[1.0, 2.0], [3.0, float("nan")]], resample="replay")
     >>> trace.sample_chunk(jax.random.key(0), 0, (3, 1, 2))[:, 0].tolist()
@@ -68,6 +71,20 @@ class Trace(TimeSource):
     times: Any
     resample: str = "iid"
     block: int = 1
+
+    def __post_init__(self) -> None:
+        known = real_array("times", self.times)
+        if np.ndim(self.times) < 2:
+            raise ValueError(
+                f"times has shape {np.shape(self.times)}; give (iterations, workers), a sample as "
+                f"sample[:, None]"
+            )
+        if known is None:
+            return
+        if (known < 0).any():
+            raise ValueError(f"times has entries below 0, {known.min()} the least; mend them")
+        if np.isnan(known).any():
+            object.__setattr__(self, "times", np.where(np.isnan(known), np.inf, known))
 
     @classmethod
     def from_array(

@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,13 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 DIGITS = 24
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 def identity(thing: Any) -> str:
     """Hash of a thing's content, for keys of results.
 
-    Numbers and arrays count by value and type, objects by class and fields, functions by name, code
-    and what they close over.
+    Numbers and arrays count by value and type, objects by class and fields, functions by name,
+    code, defaults and what they close over. Of a user's own code, which is no installed package's,
+    the methods of classes count as well, and the globals that it names: functions, classes, numbers
+    and arrays, and lists of these; other objects there count by their type alone.
 
     Raises:
         ValueError: for an object whose content cannot be told.
@@ -27,13 +32,19 @@ def identity(thing: Any) -> str:
     (True, False)
     """
     digest = hashlib.sha256()
-    _feed(digest, thing)
+    _feed(digest, thing, set())
     return digest.hexdigest()[:DIGITS]
 
 
-def _feed(digest: Any, thing: Any) -> None:
+def _feed(digest: Any, thing: Any, seen: set[int]) -> None:
+    """Add a thing to a digest, code of a user's own once, for it may name itself."""
     kind = type(thing)
     digest.update(f"<{kind.__module__}.{kind.__qualname__}".encode())
+    for code in (kind, thing):
+        if isinstance(code, type | types.FunctionType) and is_own(code) and id(code) not in seen:
+            seen.add(id(code))
+            for part in _methods(code) if isinstance(code, type) else _globals(code):
+                _feed(digest, part, seen)
     if isinstance(thing, jax.Array) and jnp.issubdtype(thing.dtype, jax.dtypes.prng_key):
         thing = (str(jax.random.key_impl(thing)), np.asarray(jax.random.key_data(thing)))
     if thing is None or isinstance(thing, bool | int | float | complex | str | bytes):
@@ -43,8 +54,65 @@ def _feed(digest: Any, thing: Any) -> None:
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     else:
         for part in _parts(thing):
-            _feed(digest, part)
+            _feed(digest, part, seen)
     digest.update(b">")
+
+
+def is_own(code: Any) -> bool:
+    """Whether a function or class is a user's, of no installed package and not Python's."""
+    name = code.__module__ or ""
+    if name.partition(".")[0] in ("lagc_jax", *sys.stdlib_module_names - {"__main__"}):
+        return False
+    module = sys.modules.get(name)
+    if module is None or name == "__main__":
+        return True
+    source = getattr(module, "__file__", None)  # none where Python has it built in
+    return source is not None and not INSTALLED & set(Path(source).parts)
+
+
+def _methods(kind: type) -> list[Any]:
+    """What a class defines itself, and its own bases."""
+    found: list[Any] = [base for base in kind.__bases__ if is_own(base)]
+    for name, value in sorted(vars(kind).items()):
+        function = value
+        if isinstance(value, staticmethod | classmethod):
+            function = value.__func__
+        elif isinstance(value, property | functools.cached_property):
+            function = value.fget if isinstance(value, property) else value.func
+        if isinstance(function, types.FunctionType):
+            # What `dataclass` writes has no file, and follows from the fields.
+            found += [] if function.__code__.co_filename == "<string>" else [name, function]
+        elif not name.startswith("__"):
+            found += [name, _followed(value)]
+    return found
+
+
+def _globals(function: types.FunctionType) -> list[Any]:
+    """Names of globals in a function's code, and what they stand for."""
+    names = sorted(_names(function.__code__) & set(function.__globals__))
+    return [each for name in names for each in (name, _followed(function.__globals__[name]))]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (_names(one) for one in code.co_consts if isinstance(one, types.CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _followed(value: Any) -> Any:
+    """A global as far as it is followed, else the name of its type."""
+    if isinstance(value, dict):
+        return {key: _followed(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_followed(each) for each in value]
+    plain = bool | int | float | complex | str | bytes | np.ndarray | np.generic | jax.Array
+    code = type | types.ModuleType | types.BuiltinFunctionType | types.FunctionType | np.ufunc
+    wrapped = getattr(value, "__wrapped__", None)  # as by jax.jit
+    if value is None or isinstance(value, plain | code | functools.partial):
+        return value
+    if isinstance(wrapped, types.FunctionType):
+        return wrapped
+    own = dataclasses.is_dataclass(value) and is_own(type(value))
+    return value if own else type(value)
 
 
 def _parts(thing: Any) -> list[Any]:
@@ -70,6 +138,7 @@ def _parts(thing: Any) -> list[Any]:
             thing.__qualname__,
             *_code(thing.__code__),
             thing.__defaults__,
+            thing.__kwdefaults__,
             closed,
         ]
     if hasattr(thing, "__wrapped__"):

@@ -59,7 +59,7 @@ class PathRecord(NamedTuple):
         hit, reached: (A,) first hits of the target, and whether there are any.
         uploads: (K+1,) groups that have uploaded.
         gap, recorded: (A,) there, NaN where it is not reached.
-        diverged: (), as in `Path`.
+        diverged: (A,) whether the path has diverged without the level.
         num_parameters: `d`.
     """
 
@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
         expected, variance: (A,) exact mean and variance of the time, NaN where they are not known.
         reached: (A,) share of the realisations that reached it.
         gap, recorded: (A,) means there over the realisations that reached it, NaN where none did.
-        diverged: () share of the realisations.
+        diverged: (A,) shares of the realisations that have diverged without the level.
         path: that they share; None where each has its own.
     """
 
@@ -208,7 +208,7 @@ class Engine:
             accumulate(path.selected.sum(-1)),
             gap,
             recorded,
-            path.diverged,
+            self.target.lost(path.diverged, reached),
             problem.num_parameters,
         )
 
@@ -326,7 +326,7 @@ def _batch_body(num_iterations: int, num_realisations: int) -> Callable:
             batch.reached,
             found.gap,
             found.recorded,
-            batch.diverged,
+            found.diverged,
         )
 
     return body
@@ -365,7 +365,7 @@ def _outcome(
         np.asarray(record.reached, float),
         record.gap,
         record.recorded,
-        record.diverged,
+        np.asarray(record.diverged, float),
         record,
     )
 

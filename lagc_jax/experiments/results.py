@@ -33,7 +33,7 @@ def result_rows(experiment: Experiment, outcome: Outcome) -> dict[str, np.ndarra
         *np.asarray(costs.time.quantiles).T,
         *(outcome.expected, outcome.variance),
         *(each for name in COUNTS for each in np.asarray(getattr(costs, name).quantiles).T),
-        np.full(np.shape(target.levels), outcome.diverged),
+        outcome.diverged,
     ]
     if experiment.energy is not None:
         spent = (costs.computation.mean, costs.communication.mean, costs.bits.mean)

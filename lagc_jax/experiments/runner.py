@@ -68,7 +68,8 @@ def run(
         `communication`, `computation`, `bits` and `timeouts`, and of `energy` if it has prices; of
         the time `time_mean`, `time_standard_error`, quantiles `time_q*`, and exactly, NaN where
         they are not known, `time_expected` and `time_variance`; quantiles of the counts.
-        `reached` and `diverged` are shares of the realisations. With `Iterate` there is `gap`, with
+        `reached` and `diverged` are shares of the realisations: of those that diverge, which have
+        not reached the level before. With `Iterate` there is `gap`, with
         a record `recorded`: means over the realisations that reach the level, NaN where none does.
         Of `Several` targets each has its column of levels, NaN in the rows of the others.
 

@@ -12,8 +12,9 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
+from lagc_jax._sorting import first
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.decoding import Decoding, first
+from lagc_jax.schemes.decoding import Decoding
 
 
 class Adaptive(Decoding, Protocol):

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
-from lagc_jax._sorting import smallest
+from lagc_jax._sorting import arrived, first
 from lagc_jax.schemes.codes import GradientCode, first_spanning, span_projections
 
 
@@ -104,16 +104,6 @@ class Decoding(Protocol):
     def weigher(self, num_sets: int) -> Callable[[Array], Array]:
         """`weights` for so many sets one after another, with what is worth knowing beforehand."""
         return self.weights
-
-
-@lenient
-def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
-    """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
-    known = smallest(arrival, count)
-    by_worker = arrival.T  # the long axis last: see `smallest`
-    before, tied = by_worker < known.T, by_worker == known.T
-    free = count - jnp.sum(before, axis=0)
-    return known, (before | (tied & (jnp.cumsum(tied, axis=0) <= free))).T
 
 
 def check_code_fits(code: Any, group_size: int, redundancy: int) -> None:
@@ -360,7 +350,7 @@ class FirstBlocks(Decoding):
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         every_block = _blocks(arrival, self.redundancy).min(-1).max(-1)
         limit, fastest = first(arrival, self.num_waited)
-        return jnp.minimum(every_block, limit), fastest & (arrival <= every_block[..., None])
+        return jnp.minimum(every_block, limit), fastest & arrived(arrival, every_block)
 
     def weights(self, taken: Array) -> Array:
         answered = _blocks(taken, self.redundancy).any(-1)

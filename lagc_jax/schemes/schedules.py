@@ -21,8 +21,9 @@ from jax import Array
 from lagc_jax._checks import whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
+from lagc_jax._sorting import arrived, first
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.decoding import Decoding, first
+from lagc_jax.schemes.decoding import Decoding
 
 
 @pytree("schedule", "num_waited")
@@ -102,7 +103,7 @@ class Scheduled(Decoding):
 
     def wait(self, arrival: Array) -> tuple[Array, Array]:
         known, inside = first(arrival[..., self._copies].min(-1), self.num_waited)
-        return known, inside[..., np.ravel(self.schedule)] & (arrival <= known[..., None])
+        return known, inside[..., np.ravel(self.schedule)] & arrived(arrival, known)
 
     @lenient
     def weights(self, taken: Array) -> Array:

@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax._checks import not_negative, scalar, whole_number
 from lagc_jax._pytree import pytree
-from lagc_jax._sorting import smallest
+from lagc_jax._sorting import arrived, smallest
 from lagc_jax.schemes.adaptive import Adaptive
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.decoding import Decoding
@@ -64,7 +64,7 @@ class Round(Decoding):
             needed = jnp.maximum(needed, smallest(others, count))
         soon = jnp.minimum(limit, longest)
         end = jnp.where(needed > soon, longest if self.waits_for_all else needed, soon)
-        return end, arrival <= end[..., None]
+        return end, arrived(arrival, end)
 
 
 @pytree("num_stragglers", "waits_for_all")

@@ -1,0 +1,110 @@
+"""Names of contents: kept results are of what is asked for, code of one's own included."""
+
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagc_jax as lj
+from lagc_jax.experiments.identity import identity
+
+CODE = """
+import functools
+import jax
+import jax.numpy as jnp
+import numpy as np
+import lagc_jax as lj
+
+X = jnp.arange(3.0)
+TABLE = {"weights": [np.ones(2), 1.0]}
+
+
+def scale(x):
+    return 2.0 * x
+
+
+@jax.jit
+def compiled(x):
+    return scale(x) + 1.0
+
+
+def record(theta, *, shift=1.0):
+    return compiled(theta @ X) + shift + TABLE["weights"][1]
+
+
+class Base(lj.Rule):
+    share = 0.5
+
+    def propose(self, gradients, round, notes):
+        return self.message(gradients(round.theta))
+
+    def message(self, g):
+        return lj.Proposal(jnp.zeros(len(g), bool), g * self.share)
+
+
+class Own(Base):
+    @functools.cached_property
+    def limit(self):
+        return 3.0
+
+    @staticmethod
+    def step(x):
+        return x if x > 0 else Own.step(x + 1)
+"""
+# What is changed in the code, and which of `record` and `Own()` it is part of.
+CHANGES = {
+    "shift=1.0": ("shift=2.0", "record"),
+    "arange(3.0)": ("arange(4.0)[1:]", "record"),
+    "np.ones(2)": ("np.ones(3)", "record"),
+    "2.0 * x": ("3.0 * x", "record"),
+    "share = 0.5": ("share = 0.6", "rule"),
+    "bool), g *": ("bool), -g *", "rule"),
+    "return 3.0": ("return 4.0", "rule"),
+    "else Own.step(x + 1)": ("else Own.step(x + 2)", "rule"),
+}
+
+
+def names(code):
+    """Names of a module's function and of an object of its class."""
+    module = types.ModuleType("own_module")
+    exec(compile(code, "own_module.py", "exec"), vars(module))
+    return {"record": identity(module.record), "rule": identity(module.Own())}
+
+
+def test_equal_code_has_the_same_name_wherever_it_is():
+    assert names(CODE) == names("\n\n" + CODE)
+
+
+@pytest.mark.parametrize("old", CHANGES)
+def test_code_that_changes_changes_the_name_of_what_it_is_part_of(old):
+    new, part = CHANGES[old]
+    assert CODE.count(old) == 1
+    before, after = names(CODE), names(CODE.replace(old, new))
+    assert {name for name in before if before[name] != after[name]} == {part}
+
+
+def test_objects_that_only_a_global_holds_do_not_count():
+    code = CODE + "\nlog = object()\n\ndef record(theta):\n    return log, theta\n"
+    assert names(code)["record"] == names(code)["record"]
+
+
+def test_what_is_alike_and_what_is_not():
+    equal = [
+        (np.arange(3), np.arange(3)),
+        (jnp.ones(2), jnp.ones(2)),
+        (functools.partial(max, 1), functools.partial(max, 1)),
+        (jax.random.key(1), jax.random.key(1)),
+        (lj.lag(4, xi=0.1), lj.lag(4, xi=0.1)),
+    ]
+    assert all(identity(one) == identity(other) for one, other in equal)
+    different = [
+        (np.arange(3), np.arange(3.0)),
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        (jax.random.key(1), jax.random.key(2)),
+        (lj.lag(4, xi=0.1), lj.lag(4, xi=0.2)),
+        (lambda x: x + 1, lambda x: x + 2),
+    ]
+    assert not any(identity(one) == identity(other) for one, other in different)

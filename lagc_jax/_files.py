@@ -80,7 +80,7 @@ def _without_index(table: "pd.DataFrame") -> "pd.DataFrame":
     if not str(table.columns[0]).startswith("Unnamed: ") or counted.dtype.kind != "i":
         return table
     rows = np.arange(len(counted))
-    is_index = len(counted) and any(np.array_equal(counted, rows + start) for start in (0, 1))
+    is_index = len(counted) > 1 and any(np.array_equal(counted, rows + start) for start in (0, 1))
     return table.iloc[:, 1:] if is_index else table
 
 

@@ -18,7 +18,7 @@ from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.contract import as_source, check_draws
 from lagc_jax.delays.drawn import law_of, tabulated
 from lagc_jax.delays.scaled import Scaled
-from lagc_jax.doors import check_ends
+from lagc_jax.doors import check_ends, warn_if_gone
 from lagc_jax.law import unequal
 from lagc_jax.law.identical import iteration_mean, iteration_variance
 from lagc_jax.law.inverse import make_inverse
@@ -191,6 +191,7 @@ def clock_of(
     if not scheme.decoder.exact or scheme.decoder.tasks > 1:
         check_order(f"decoding={type(scheme.decoding).__name__}", cluster)
     check_ends(scheme, cluster)
+    warn_if_gone(scheme, delays)
     if sampler not in (None, *SAMPLERS):
         raise ValueError(f"sampler={sampler!r} is unknown; give one of {SAMPLERS} or None")
     why = _not_direct(scheme, delays, cluster)
@@ -217,10 +218,10 @@ def _not_direct(scheme: Scheme, delays: TimeSource, cluster: Cluster | None) -> 
 
 def check_order(name: str, cluster: Cluster | None) -> None:
     """Raise ValueError where who arrives first depends on who else uploads."""
-    if cluster is not None and cluster.link is not None and not cluster.link.uniform:
+    if cluster is not None and cluster.link is not None and cluster.link.shared:
         raise ValueError(
-            f"{name} needs messages that arrive in the order of computing; give a link that is not "
-            f"shared, with latency and bandwidth of shape ()"
+            f"{name} needs messages that arrive whoever else sends one; give a link that is not "
+            f"shared"
         )
 
 

@@ -17,6 +17,7 @@ from lagc_jax.problems._around import Around, measured
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.general import GeneralProblem
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.schemes.policies import keeps_the_silent
 from lagc_jax.schemes.servers import Fixed
 
 
@@ -119,6 +120,17 @@ def warn_if_coarse(problem: Problem, accuracies: Any) -> None:
             f"{optimum.dtype}, which is a difference of losses near {float(optimum):.3g}: what is "
             f"found is not its own below {floor:.2g}; give larger ones"
             + (", or enable jax_enable_x64" if optimum.dtype == np.float32 else "")
+        )
+
+
+def warn_if_gone(scheme: Scheme, delays: TimeSource) -> None:
+    """Warn where workers who come and go do not come back to an event-driven server."""
+    leaves = scheme.event_driven and getattr(delays, "leaves", False)
+    if leaves and keeps_the_silent(scheme.decoder, scheme.num_workers):  # type: ignore[arg-type]
+        warn(
+            f"an iteration of {type(delays).__name__} is a job of a worker under decoding="
+            f"{type(scheme.decoding).__name__}: one that never ends keeps its worker for good, and "
+            f"in time all are gone; give a scheme that starts workers anew or gives jobs up"
         )
 
 

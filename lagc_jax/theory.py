@@ -14,7 +14,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive
+from lagc_jax._checks import positive, scalar
 from lagc_jax._display import readable
 from lagc_jax.asynchrony import time_bound as time_bound
 from lagc_jax.asynchrony import time_complexity as time_complexity
@@ -262,6 +262,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
     L = float(problem.total_smoothness)
     alpha = 1 / L if step_size is None else step_size
     positive("step_size", alpha)
+    scalar("step_size", alpha)
     d = np.arange(1, scheme.memory + 1)
     gamma = xi / (d * (alpha * L * scheme.num_groups) ** 2)
     ratio = (np.asarray(problem.group_smoothness(scheme.num_groups)) / L) ** 2

@@ -1,5 +1,7 @@
 """Workers that come and go, and what a run costs them in energy."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import scipy.stats as st
 
 import lagc_jax as lj
+from lagc_jax.clock import clock_of
 from lagc_jax.delays import Bursty, Diurnal, Drift, Failures, OnOff, Roster, Tabulated
 from lagc_jax.energy import energy
 from lagc_jax.experiments import Points, parse_grid
@@ -122,7 +125,7 @@ def test_energy_is_the_sum_over_workers():
         found = run(scheme)
         flat = energy(scheme, found, 2.0, 0.5)
         np.testing.assert_allclose(flat, 2.0 * found.computation + 0.5 * found.communication)
-        with pytest.raises(ValueError, match="per_gradient differs between workers, .* one price"):
+        with pytest.raises(ValueError, match=r"per_gradient differs between workers, .* one pri"):
             energy(scheme, found, gradient, 0.5)
     for trigger in ("server", "worker"):
         scheme = lj.lag(M, 0.5, trigger=trigger)
@@ -194,3 +197,16 @@ def test_bad_input_is_refused():
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_who_comes_back_to_no_event_driven_server_is_told():
+    gone = OnOff(EXPONENTIAL, 0.1, 0.5)
+    kept = lj.schemes.k_sync(M, 2), lj.schemes.mindflayer(M, 1, 2.0, 0.5)
+    lost = lj.schemes.asynchronous(M), lj.schemes.k_async(M, 2), lj.schemes.rennala(M, 2)
+    for scheme in kept:
+        clock_of(scheme, gone)
+    clock_of(lj.gd(M), gone)
+    clock_of(lost[0], Failures(EXPONENTIAL, forever=0.1))  # which says so itself
+    for scheme, delays in itertools.product(lost, (gone, Failures(EXPONENTIAL, once=0.1))):
+        with pytest.warns(RuntimeWarning, match="never ends keeps its worker for good"):
+            clock_of(scheme, delays)

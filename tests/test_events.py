@@ -246,3 +246,19 @@ def test_a_server_that_looks_at_coordinates_keeps_them(problem):
     late = lj.simulate(one, schemes.asynchronous(1), RATES_ONE, jax.random.key(0), **sizes)
     path = lj.descend(one, lj.gd(1), **sizes)
     np.testing.assert_allclose(late.gap, path.gap, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "scheme", [schemes.asynchronous(M), schemes.k_sync(M, 3), schemes.fastest_k(M, 2)], ids=str
+)
+def test_links_of_ones_own_may_differ_between_workers(problem, scheme):
+    """A message that takes its worker as long as a start-up costs the same time."""
+    extra = np.linspace(0.1, 1.0, M)
+    link = lj.Link(latency=0.2 * extra, bandwidth=10 / extra, download_size=2.0, upload_size=4.0)
+    runs = [
+        lj.simulate(problem, scheme, RATES, jax.random.key(0), num_iterations=20,
+                    step_size=1e-3, cluster=cluster)
+        for cluster in (lj.Cluster(startup=extra), lj.Cluster(link=link))
+    ]  # fmt: skip
+    np.testing.assert_allclose(runs[1].wall_clock, runs[0].wall_clock, rtol=1e-12)
+    np.testing.assert_allclose(runs[1].gap, runs[0].gap, rtol=1e-9)

@@ -49,6 +49,10 @@ class OnOff(Wrapper):
         check_chain(leave=self.leave, come=self.come)
 
     @property
+    def leaves(self) -> bool:
+        return True
+
+    @property
     def _chain(self) -> Bursty:
         return Bursty(self.delays, 1.0, enter=self.leave, leave=self.come)
 
@@ -94,6 +98,10 @@ class Roster(Wrapper):
                 f"workers), a row an iteration, of bool or 0 and 1"
             )
         object.__setattr__(self, "present", known.astype(bool))
+
+    @property
+    def leaves(self) -> bool:
+        return True
 
     @property
     def length(self) -> int | None:

@@ -48,6 +48,11 @@ class Wrapper(TimeSource, Protocol):
         return self.delays.length
 
     @property
+    def leaves(self) -> bool:
+        """Whether a worker may be silent in some iterations and answer in later ones."""
+        return getattr(self.delays, "leaves", False)
+
+    @property
     def depth(self) -> int:
         """How many wrappers there are from here inwards."""
         return 1 + getattr(self.delays, "depth", 0)
@@ -223,6 +228,11 @@ class Failures(Wrapper):
         super().__post_init__()
         for name in ("once", "forever"):
             probability(name, getattr(self, name))
+
+    @property
+    def leaves(self) -> bool:
+        known = concrete(self.once)
+        return super().leaves or known is None or bool((known > 0).any())
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
         times = self.delays.sample_chunk(key, chunk, shape)

@@ -75,7 +75,8 @@ class Design(NamedTuple):
         reason: in words, from these numbers.
         scheme: the first candidate.
         step_size: its step size `alpha`.
-        num_iterations: the iterations that it needs.
+        num_iterations: that it needs, in the mean where they depend on the times: a run of its
+            own should have some more.
         accuracy: gap that it reaches.
         cluster: for it, with a timeout that was chosen where the trace has missing entries, in the
             order of its places.

@@ -13,7 +13,9 @@ and the delay-adaptive steps; that of Dutta et al. is not public.
 
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -98,6 +100,19 @@ class Policy(Decoding, Protocol):
     def limit(self) -> ArrayLike | None:
         """Time, () or (M,), after which a worker gives up a gradient; None for never."""
         return None
+
+
+def keeps_the_silent(policy: Policy, num_workers: int) -> bool:
+    """Whether a worker whose gradient never comes is waited for to the end."""
+    if policy.limit is not None:
+        return False
+    first = np.arange(num_workers) == 0
+    if policy.alone:
+        return True
+    with jax.ensure_compile_time_eval():
+        late = np.full(num_workers, np.iinfo(np.int32).max)
+        event = Arrived(*map(jnp.asarray, (first, first.astype(np.int32), True, late)))
+        return not bool(jnp.all(policy.start(event)[1:]))
 
 
 @pytree("batch")

@@ -1,0 +1,40 @@
+"""Experiments in Python: what they are made of, and what is said of what cannot be."""
+
+import jax.numpy as jnp
+import pytest
+import scipy.stats
+
+import lagc_jax
+from lagc_jax.experiments import Experiment, Points
+
+
+def test_a_scheme_that_fits_no_problem_is_refused_and_notes_say_which_entry_it_is(problem):
+    M = problem.num_partitions
+    given = dict(problems={"p": problem}, num_iterations=3, num_realisations=2)
+    fits, law = {"fits": lagc_jax.gd(M)}, {"law": lagc_jax.Exponential(1.0)}
+    cases = (
+        (fits | {"odd": lagc_jax.gd(M + 1)}, law, {}, "num_workers=7", "schemes['odd']"),
+        (fits, law | {"odd": lagc_jax.Exponential([1.0, 2.0])}, {}, "has shape", "delays['odd']"),
+        (fits, law | {"odd": scipy.stats.norm(1, 1)}, {}, "has times from", "delays['odd']"),
+        (fits, law, {"odd": lagc_jax.Cluster(startup=[1.0, 2.0])}, "startup", "clusters['odd']"),
+    )
+    for schemes, delays, clusters, words, entry in cases:
+        more = dict(schemes=schemes, delays=delays, clusters=clusters or None)
+        with pytest.raises(ValueError, match=words) as error:
+            Points(Experiment(**given, **more))
+        assert entry in error.value.__notes__[-1]
+    unnamed = given | dict(problems={"q": lambda M: problem})
+    with pytest.raises(ValueError, match=r"problems\['q'\] cannot be called with num_workers"):
+        Points(Experiment(**unnamed, schemes=fits, delays=law))
+
+
+def test_single_numbers_are_lists_of_one_and_records_are_numbers(problem):
+    given = dict(
+        problems={"p": problem}, schemes={"GD": lagc_jax.gd(problem.num_partitions)},
+        delays={"law": lagc_jax.Exponential(1.0)}, num_iterations=3, num_realisations=2,
+    )  # fmt: skip
+    experiment = Experiment(**given, step_sizes=0.5, quantiles=0.5)
+    assert (experiment.step_sizes, experiment.quantiles) == ((0.5,), (0.5,))
+    target = lagc_jax.Accuracy([0.5], jnp.atleast_1d)
+    with pytest.raises(ValueError, match=r"record gives arrays of the shapes .* give one number"):
+        lagc_jax.run(Experiment(**given, target=target), progress=False)

@@ -1,6 +1,7 @@
 """Batch simulation of straggler-tolerant, communication-efficient distributed gradient descent."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lagc_jax import delays, law, problems, schemes, theory
@@ -57,6 +58,8 @@ else:
         if name not in _LAZY:
             homes = (module for module in (problems, schemes, delays) if hasattr(module, name))
             hint = next((f"; it is in {module.__name__}" for module in homes), "")
+            if (Path(__file__).parent / "experiments" / f"{name}.py").exists():
+                hint = f"; it is in lagc_jax.experiments.{name}"
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
         module = import_module(f"lagc_jax.experiments.{_LAZY[name]}")
         globals()[name] = getattr(module, name)

@@ -146,7 +146,11 @@ def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, read as the options say."""
     reading = trace_reading(args)
     resample = "iid" if args.block is None else "blocks"
-    return lagc_jax.Trace.from_csv(args.trace, resample=resample, block=args.block or 1, **reading)
+    drawing = dict(resample=resample, block=args.block or 1)
+    try:
+        return lagc_jax.Trace.from_csv(args.trace, **drawing, **reading)  # type: ignore[arg-type]
+    except ValueError as error:  # the option --csv is another file
+        raise ValueError(str(error).replace("csv=", "trace=")) from None
 
 
 def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:

@@ -52,7 +52,8 @@ def run(
 
     All devices of this process are used. With a directory, results are kept in it as they come: a
     run that is stopped goes on where it was, and an experiment that asks for more computes only
-    what is new.
+    what is new. `lagc_jax.experiments.estimate.estimate(Points(experiment))`
+    says beforehand how long it takes, and `Points(experiment).describe_dropped()` what cannot be.
 
     Args:
         experiment: what is run.

@@ -181,6 +181,8 @@ def _around(track: _Track, lazy: bool, steps: bool) -> list[Setting]:
         weights = np.clip(weights, *XI_RANGE).tolist()
     if steps:
         lengths = np.clip(lengths, *STEP_RANGE).tolist()
+    # To some digits, for there are several ways to a setting, which round otherwise.
+    weights, lengths = ([float(f"{x:.12g}") for x in some] for some in (weights, lengths))
     return [(w, s) for w in weights for s in lengths]
 
 

@@ -331,6 +331,8 @@ def test_script_looks_back_and_reads_a_cluster(tmp_path, capsys):
         (dict(cluster=Cluster(independent=True)), "independent=True draws"),
         (dict(cluster=Cluster(startup=[1.0, 2.0])), "cluster.startup has shape"),
         (dict(schemes={"mine": 3}), "schemes\\['mine'\\]=3 is no scheme"),
+        (dict(schemes={"GD": gc(M, 2)}), "schemes\\['GD'\\] has the name of a candidate"),
+        (dict(schemes="GD"), "schemes='GD' is no dict"),
         (dict(price_bit=-1.0), "price_bit=-1.0"),
         (dict(accuracy=1e-300), "is not reached by gradient descent"),
     ],

@@ -15,7 +15,7 @@ from lagc_jax.experiments.experiment import Vary
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.catalogue import laq
+from lagc_jax.schemes.catalogue import CATALOGUE, laq
 from lagc_jax.schemes.rules import Rule
 from lagc_jax.schemes.servers import amsgrad
 from lagc_jax.schemes.sizes import Sizes
@@ -164,6 +164,8 @@ def own_schemes(
         raise ValueError(f"schemes={own!r} is no dict; give one from names to schemes")
     found = []
     for name, thing in flat(own or {}):
+        if name in CATALOGUE:
+            raise ValueError(f"schemes[{name!r}] has the name of a candidate; give it its own")
         made: dict[Scheme, list[float]] = {}
         if isinstance(thing, Vary):
             for each in thing:

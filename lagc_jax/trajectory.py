@@ -78,7 +78,7 @@ def simulate(
             and are decoded, with the numerical error of coding (GC, section 3).
         code: the gradient code then; by default the decoding's own or `cyclic_repetition(n, r)`.
         record: static function of an iterate, in the form of `theta0`, to a pytree of arrays that
-            is kept for all iterates: a test accuracy, say.
+            is kept for all iterates: a test accuracy, say. Programs are kept by it: make it once.
         cluster: start-up, messages and timeout; None for the paper's cluster.
 
     Raises:

@@ -197,7 +197,8 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
     features, targets = (a.astype(np.float32 if single else np.float64, copy=False) for a in given)
     if features.ndim != 3 or 0 in features.shape:
         raise ValueError(
-            f"X has shape {features.shape}; give (M, N, d), partitions on the leading axis"
+            f"X has shape {features.shape}; give (M, N, d), partitions on the leading axis, as "
+            f"lagc_jax.problems.shard deals rows to them"
         )
     if targets.shape != features.shape[:2]:
         raise ValueError(

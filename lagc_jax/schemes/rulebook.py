@@ -210,4 +210,4 @@ def as_rule(trigger: Any) -> Rule:
     if isinstance(trigger, str):
         return RULES[trigger]
     check_part("trigger", trigger, Rule, f"a Rule or one of {tuple(RULES)}")
-    return hashable("trigger", trigger, "make its class a frozen dataclass")
+    return hashable("trigger", trigger, "make its class a frozen dataclass of numbers and tuples")

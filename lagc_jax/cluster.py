@@ -231,7 +231,8 @@ def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arr
     link = None if cluster is None else cluster.link
     if link is None:
         return work
-    latency, down = jnp.asarray(link.latency, work.dtype), _service(link, link.download_size, work)
+    latency = _of_messages(scheme, link.latency, work)
+    down = jnp.asarray(link.download_size, work.dtype) / _of_messages(scheme, link.bandwidth, work)
     if not link.shared:
         return latency + down + work
     works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
@@ -249,7 +250,8 @@ def arrival_times(
         return ready
     size = link.upload_size
     size = size.at(k)[..., None] if isinstance(size, Sizes) else size
-    latency, up = jnp.asarray(link.latency, work.dtype), _service(link, size, work)
+    latency = _of_messages(scheme, link.latency, work)
+    up = jnp.asarray(size, work.dtype) / _of_messages(scheme, link.bandwidth, work)
     uploads = jnp.repeat(selected, work.shape[-1] // scheme.num_groups, axis=-1)
     if not link.shared:
         return tasks.sent(scheme, ready, jnp.where(uploads, up, 0)) + latency
@@ -258,9 +260,10 @@ def arrival_times(
     return jnp.where(uploads, sent, ready) + latency
 
 
-def _service(link: Link, size: ArrayLike | None, work: Array) -> Array:
-    """How long a message of a size occupies the link."""
-    return jnp.asarray(size, work.dtype) / jnp.asarray(link.bandwidth, work.dtype)
+def _of_messages(scheme: Scheme, value: ArrayLike, work: Array) -> Array:
+    """A value of workers, () or (M,), for each of their messages (M p)."""
+    found = jnp.asarray(value, work.dtype)
+    return jnp.repeat(found, work.shape[-1] // scheme.num_workers) if found.ndim else found
 
 
 def sample_work(
@@ -295,6 +298,5 @@ def chunk_of_work(
     work = _whole_load(scheme, draws, times) if parts == 1 else tasks.ends(scheme, times)
     if cluster is None or cluster.startup is None:
         return work
-    startup = jnp.asarray(cluster.startup, work.dtype)
-    startup = jnp.repeat(startup, parts) if startup.ndim and parts > 1 else startup
+    startup = _of_messages(scheme, cluster.startup, work)
     return jnp.broadcast_to(startup, work.shape) + work

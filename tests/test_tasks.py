@@ -178,21 +178,6 @@ def test_anytime_minibatches_are_those_of_a_loop(problem, batch):
     assert (abs(run.gap - gap) <= rounding + 1e-10 * gap).all()
 
 
-@pytest.mark.parametrize("kind", ["cyclic", "staircase"])
-def test_the_message_that_ends_an_iteration_counts_in_fast_code(problem, kind):
-    """Fast code makes a time twice, rounded otherwise; these tests run code that XLA made soon."""
-    make = getattr(schemes, f"{kind}_schedule")
-    cluster = lj.Cluster(startup=0.1, link=lj.Link(latency=0.15, bandwidth=3.0))
-    options = dict(num_iterations=4000, step_size=1e-6, cluster=cluster)
-
-    def run(key):
-        return lj.simulate(problem, make(M, 3, num_waited=M), DELAYS, key, **options).uplink
-
-    fast = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
-    messages = np.diff(jax.jit(run).lower(KEY).compile(compiler_options=fast)(KEY))
-    assert messages.min() == M
-
-
 def test_nobody_in_time_costs_the_time_and_moves_nothing(problem):
     run = run_of(problem, schemes.anytime(M, 1e-9, 2))
     assert np.array_equal(run.gap, np.full(K + 1, run.gap[0]))

@@ -252,7 +252,9 @@ def as_compressor(compressor: Any) -> Compressor:
             raise ValueError(f"compressor={compressor!r} is unknown; give one such as {texts}")
         return kind(int(known[2])) if sized else kind()  # type: ignore[call-arg]
     check_part("compressor", compressor, Compressor, "a Compressor, or a text such as 'top-k(4)'")
-    return hashable("compressor", compressor, "make its class a frozen dataclass of numbers and tuples")
+    return hashable(
+        "compressor", compressor, "make its class a frozen dataclass of numbers and tuples"
+    )
 
 
 def _check_kept(kept: int, num_parameters: int) -> None:

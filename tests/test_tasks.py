@@ -245,7 +245,7 @@ def test_a_batch_and_an_experiment_are_single_runs(problem, scheme):
         (lambda p: run_of(p, SCHEDULES["cyclic"], sampler="direct"), "who arrives"),
         (
             lambda p: run_of(p, SCHEDULES["cyclic"], cluster=lj.Cluster(link=lj.Link(shared=True))),
-            "order of computing",
+            "whoever else sends",
         ),
         (
             lambda p: job_table(run_of(p, SCHEDULES["cyclic"]), SCHEDULES["cyclic"], DELAYS, KEY),

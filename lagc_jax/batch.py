@@ -82,8 +82,8 @@ class Batch(NamedTuple):
         columns |= {name: cost.mean for name, cost in self.costs._asdict().items()}
         columns |= {"time_mean": columns.pop("time"), "time_standard_error": time.standard_error}
         Q = time.quantiles.shape[-1]
-        names = [f"time_q{level}" for level in np.reshape(self.quantile_levels, (-1, Q))[0]]
-        columns |= {name: time.quantiles[..., i] for i, name in enumerate(names)}
+        for i, level in enumerate(np.ravel(self.quantile_levels)[:Q]):  # of the first of many
+            columns[f"time_q{level}"] = time.quantiles[..., i]
         return frame(columns, self.reached.ndim > 1, "level")
 
     @property

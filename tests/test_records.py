@@ -1,5 +1,7 @@
 """Results as lines, tables and files."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,12 +73,11 @@ def test_the_frame_of_a_batch_is_that_of_an_experiment(problem):
     shared = [name for name in found if name in table]
     assert {"accuracy", "reached", "time_mean", "time_q0.05", "bits"} <= set(shared)
     assert np.array_equal(found[shared], table[shared])
-    make = jax.vmap(lambda key: lj.simulate_batch(
-        problem, SCHEME, DELAYS, key, accuracies=levels, quantiles=quantiles, **steps
-    ))  # fmt: skip
+    keys = jax.random.split(jax.random.key(0), 2)
     for quantiles, names in (((0.25,), ["time_q0.25"]), ((), [])):
-        many = make(jax.random.split(jax.random.key(0), 2)).to_frame()
-        assert [name for name in many if name.startswith("time_q")] == names
+        options = dict(accuracies=levels, quantiles=quantiles, **steps)
+        many = jax.vmap(partial(lj.simulate_batch, problem, SCHEME, DELAYS, **options))(keys)
+        assert [name for name in many.to_frame() if name.startswith("time_q")] == names
 
 
 def test_a_trajectory_comes_back_from_a_file(runs, tmp_path):

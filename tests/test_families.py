@@ -143,8 +143,8 @@ def test_inverses_carry_derivatives_by_the_parameters(delays):
     def time(step, x):
         return jax.tree.map(lambda leaf: leaf * (1 + step), delays).inverse_hazard(x)
 
-    slope = jax.jit(jax.grad(time))(0.0, 1.5)
-    after, before = jax.jit(jax.vmap(time, in_axes=(0, None)))(np.array([1e-6, -1e-6]), 1.5)
+    slope = jax.jit(jax.grad(time))(0.0, 1.3)
+    after, before = jax.jit(jax.vmap(time, in_axes=(0, None)))(np.array([1e-6, -1e-6]), 1.3)
     np.testing.assert_allclose(slope, (after - before) / 2e-6, rtol=1e-6)
 
 

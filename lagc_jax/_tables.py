@@ -69,7 +69,8 @@ def select(
     Args:
         table: of `load_results`, a row a (point, accuracy).
         where: values, as text, of parameters to fix. Rows without the parameter stay.
-        accuracy: gap to reach, one of the table's; the finest by default.
+        accuracy: gap or level to reach, one of the table's; by default the one that takes longest,
+            which is the smallest gap or the largest level.
         time: "mean", which is exact where the exact mean is known and that of the realisations
             elsewhere, or the level of a quantile of the table, such as "0.95".
 
@@ -89,7 +90,7 @@ def select(
     if missing or table.empty:
         lack = f"lacks the columns {missing}" if missing else "has no rows"
         raise ValueError(f"the table {lack}; give that of a sweep, whole or some of its rows")
-    gap = table["accuracy"].min() if accuracy is None else accuracy
+    gap = _hardest(table) if accuracy is None else accuracy
     rows = table[table["accuracy"] == _choose("accuracy", table["accuracy"], gap)]
     rows = rows.assign(**dict(zip(("time", "time_statistic"), _times(rows, time), strict=True)))
     if "trigger" in rows.columns:
@@ -110,6 +111,14 @@ def select(
             f"with a column for what differs"
         )
     return rows.reset_index(drop=True)
+
+
+def _hardest(table: pd.DataFrame) -> float:
+    """The level that takes more iterations: gaps are reached downwards, accuracies upwards."""
+    ends = table["accuracy"].min(), table["accuracy"].max()
+    low, high = (table[table["accuracy"] == end].set_index("point")["iterations"] for end in ends)
+    low, high = low.align(high, join="inner")
+    return ends[int((high > low).sum() > (low > high).sum())]
 
 
 def parameters(table: pd.DataFrame) -> list[str]:

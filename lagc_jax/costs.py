@@ -18,7 +18,7 @@ Count = TypeVar("Count", Array, np.ndarray)
 def accumulate(per_iteration: Count) -> Count:
     """Cumulative cost of having every iterate, (K+1,) from (K,): entry 0 is 0."""
     xp = per_iteration.__array_namespace__()
-    return xp.concatenate([xp.zeros_like(per_iteration[:1]), xp.cumsum(per_iteration)])
+    return xp.concatenate([xp.zeros(1, per_iteration.dtype), xp.cumsum(per_iteration)])
 
 
 def count_costs(scheme: Scheme, selected: Array) -> tuple[Array, Array, Array]:

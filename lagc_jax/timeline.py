@@ -43,7 +43,8 @@ def job_table(
     Returns:
         Columns `worker`; `iteration` (or update) in which the job ends, from 0; `iterate`, the
         number of the one that it starts from; `start`; `finish`, when the worker stops computing,
-        be it done or told to stop; `arrival` of its message, `inf` if none is sent; and the truths
+        be it done or told to stop; `arrival` of its message, `inf` if none is sent; `updated`, when
+        the iteration ends in an update of the server's; and the truths
         `taken`, the server uses the message, `cancelled`, it has stopped the worker (or the run
         ended before it was done), `given_up`, at the timeout of its group or of its trial. A row
         with none of these has nothing to send (that it says so is no message), or its message is
@@ -139,6 +140,7 @@ def _jobs_in_step(
         "taken": used,
         "cancelled": uploads & ~sent & ~lost,
         "given_up": lost & ~sent,
+        "updated": clock[1:][iteration],
     }
     last = np.max(np.where(works[-1], stop[-1, :, 0], 0))
     return {name: values[rows] for name, values in columns.items()}, float(clock[-2] + last)
@@ -185,5 +187,6 @@ def _jobs_late(
                     "given_up": bool(own.size and not sound),
                 }
             )
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["updated"] = np.asarray(run.wall_clock, float)[1:][columns["iteration"]]
     return columns, float(found.time[last])

@@ -1,6 +1,7 @@
 """Experiments in Python: what they are made of, and what is said of what cannot be."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import scipy.stats
 
@@ -38,3 +39,27 @@ def test_single_numbers_are_lists_of_one_and_records_are_numbers(problem):
     target = lagc_jax.Accuracy([0.5], jnp.atleast_1d)
     with pytest.raises(ValueError, match=r"record gives arrays of the shapes .* give one number"):
         lagc_jax.run(Experiment(**given, target=target), progress=False)
+
+
+def test_families_of_one_name_may_differ_in_arrays(problem):
+    M = problem.num_partitions
+    some = [lagc_jax.Vary(lagc_jax.lag, num_workers=M, xi=each) for each in (
+        [np.full(10, 0.1), np.full(10, 0.2)], [np.full(10, 0.3)]
+    )]  # fmt: skip
+    given = dict(problems={"p": problem}, delays={"e": lagc_jax.Exponential(1.0)}, num_iterations=3)
+    assert len(Points(Experiment(**given, schemes={"LAG": some}))) == 3
+    with pytest.raises(ValueError, match="schemes holds 'LAG' twice"):
+        Points(Experiment(**given, schemes={"LAG": [*some, some[1]]}))
+
+
+@pytest.mark.parametrize("values", [("y", 3), (True, 0.5), ("y", True)])
+def test_a_column_of_two_kinds_is_refused(problem, values):
+    """In a directory of results, too, which would not be read again."""
+    M = problem.num_partitions
+    problems = {
+        name: lagc_jax.Vary(lambda num_workers, who: problem, who=[value])
+        for name, value in zip("ab", values, strict=True)
+    }
+    given = dict(schemes={"GD": lagc_jax.gd(M)}, delays={"e": lagc_jax.Exponential(1.0)})
+    with pytest.raises(ValueError, match="column 'problem_who' would hold .* one type"):
+        Points(Experiment(problems=problems, num_iterations=3, **given))

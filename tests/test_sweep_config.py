@@ -264,6 +264,18 @@ def test_examples_are_sound(path):
             {"delays": [{"family": "exponential", "rate": rate} for rate in (1, [2.0, 1.0])]},
             ["delays has two of name 'exponential'", "'rate': 1.0"],
         ),
+        (
+            {"delays": [{"family": "exponential", "rate": 1.0, "bursty": 3}]},
+            ["bursty=3", "is no table"],
+        ),
+        (
+            {"delays": [{"family": "exponential", "rate": 1.0, "roster": 3}]},
+            ["roster=3", "is no table"],
+        ),
+        (
+            {"delays": [{"family": "exponential", "file": "times.csv"}]},
+            ["a file and a family", "give one of them"],
+        ),
         (SINGLE | {"accuracies": [1e-3, 1.00000000001e-3]}, ["accuracy", "equals 0.001"]),
         (SINGLE | {"accuracies": [1e-50]}, ["accuracy=1e-50", "is 0.0 in float32"]),
         (SINGLE | {"quantiles": [0.5, 0.500000001]}, ["quantiles=0.500000001", "equals 0.5"]),

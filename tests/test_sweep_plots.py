@@ -122,10 +122,38 @@ def test_what_the_table_does_not_hold_is_refused(table, where, more, message):
 def test_tables_that_are_none_of_a_sweep_are_refused(table):
     with pytest.raises(ValueError, match=r"lacks the columns \['iterations'\]"):
         tables.select(table.drop(columns="iterations"))
-    with pytest.raises(ValueError, match="the table has 0 rows"):
+    with pytest.raises(ValueError, match="the table has no rows"):
         tables.select(table[:0])
     with pytest.raises(ValueError, match=r"points \[.*\] agree in every parameter"):
         tables.select(table.drop(columns="redundancy"))
+
+
+def test_the_level_that_takes_longest_is_chosen_whichever_way_levels_are_reached(table):
+    gaps = tables.select(table)
+    assert (gaps["accuracy"] == table["accuracy"].min()).all()
+    upwards = table.assign(accuracy=1 - table["accuracy"])  # as levels of a recorded accuracy are
+    assert (tables.select(upwards)["accuracy"] == 1 - table["accuracy"].min()).all()
+
+
+def test_costs_of_any_unit_are_drawn_alike(rows):
+    """Neither a frontier nor the smallest value of a map depends on the unit of the time."""
+    rows = rows[rows["scheme"] == "LAGC"]
+    time = [name for name in rows if name.startswith("time") and name != "time_statistic"]
+    spread = rows["time"].rank() / len(rows)
+    seen = []
+    for unit in (1.0, 1e-12):
+        scaled = rows.assign(**{name: unit * rows[name] for name in time})
+        wide = scaled.assign(time=unit * 10 ** (9 * spread))  # over nine decades
+        figure = plot_frontier(wide)
+        for axis in figure.axes:
+            low, high = axis.get_ylim()
+            costs = wide[["communication", "computation"]].to_numpy()
+            assert low < high
+            assert (costs <= high).any()
+        axis = plot_heat_map(tables.fix(scaled, "xi", 0.1), "num_groups", "redundancy").axes[0]
+        rings = [line for line in axis.get_lines() if line.get_marker() == "o"]
+        seen.append([line.get_xydata().tolist() for line in rings])
+    assert seen[0] == seen[1]
 
 
 def test_parameters_that_follow_from_others_are_not_free(rows):
@@ -369,7 +397,7 @@ def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tm
     assert {file.name for file in (tmp_path / "figures").iterdir()} == files
     assert "shape fixed at 2, one of 0.8, 2" in out
     frontier = pd.read_csv(tmp_path / "figures" / "frontier.csv")
-    assert f"{len(frontier)} of 42 points" in out
+    assert f"{frontier['frontier'].sum()} of 42 points" in out
     assert re.search("time +communication +computation +bits +iterations", out)
 
 

@@ -241,3 +241,8 @@ def test_table_1_is_made_of_loops_over_the_paths(problem, accuracy):
         assert set(row) == {*expected, "iterations"}
         for column, value in expected.items():
             np.testing.assert_allclose(row[column], value, rtol=1e-10, err_msg=f"{name} {column}")
+
+
+def test_no_iteration_costs_nothing():
+    empty, parts = np.ones((0, 4)), (lj.gd(4), lj.Exponential(1.0))
+    assert lj.expected_wall_clock(*parts, empty).tolist() == [0.0]

@@ -57,6 +57,7 @@ def test_sums_over_jobs_are_the_costs(problem, name):
         )
         counts = table.groupby("iteration").size().reindex(range(K), fill_value=0)
         np.testing.assert_array_equal(counts.cumsum(), run.downlink[1:])
+    assert np.array_equal(table["updated"], np.asarray(run.wall_clock)[1:][table["iteration"]])
     assert not (arrived & (table["cancelled"] | table["given_up"])).any()
     assert (arrived >= table["taken"]).all()
     table = table.sort_values(["worker", "start"])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -186,6 +186,22 @@ def shown(value: Any) -> Any:
         return value
     known = concrete(value) if isinstance(value, np.ndarray | np.generic | jax.Array) else None
     return known.item() if known is not None and known.ndim == 0 else None
+
+
+def check_kinds(all_parameters: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError where a column would hold numbers and text, or truths, as no table does."""
+    seen: dict[str, Any] = {}
+    for name, value in (item for parameters in all_parameters for item in parameters.items()):
+        other = seen.setdefault(name, value) if value is not None else None
+        if other is not None and _kind(other) != _kind(value):
+            raise ValueError(
+                f"column {name!r} would hold {other!r} and {value!r}; give arguments of this name "
+                f"one type, or another name"
+            )
+
+
+def _kind(value: Any) -> str:
+    return "truth" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
 
 
 def _distinct(kind: str, entries: list[Entry]) -> list[Entry]:

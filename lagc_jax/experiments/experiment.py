@@ -86,7 +86,7 @@ def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> Non
 
 def _as_values(name: str, value: Any) -> tuple:
     listed = isinstance(value, list | tuple | range) or np.ndim(value) == 1
-    return distinct(name, tuple(value) if listed else (value,), _same)
+    return distinct(name, tuple(value) if listed else (value,), same_value)
 
 
 def distinct(name: str, values: tuple, same: Callable[[Any, Any], bool] = operator.eq) -> tuple:
@@ -99,7 +99,8 @@ def distinct(name: str, values: tuple, same: Callable[[Any, Any], bool] = operat
     return values
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values of an argument are of one type and equal."""
     return type(one) is type(other) and bool(np.array_equal(one, other))
 
 

@@ -302,6 +302,8 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
     """A family, a trace from a file, or an import path, in bursts or failures if asked for."""
     given = {k: v for k, v in table.items() if k not in ("name", "family", *WRAPPERS)}
     if "file" in given:
+        if "family" in table:
+            raise ValueError(f"{where} has a file and a family; give one of them")
         path = folder / read_text(f"{where} file", given.pop("file"))
         reading = {name: given.pop(name) for name in READING if name in given}
         vary = _family(where, partial(_trace, Trace.from_csv(path, **reading)), given)
@@ -315,6 +317,8 @@ def _read_delays(folder: Path, where: str, table: dict[str, Any]) -> tuple[str, 
     for word, wrapper in WRAPPERS.items():
         if word in table:
             inner = table[word]
+            if not isinstance(inner, dict):
+                raise ValueError(f"{word}={inner!r} in {where} is no table; give {word} = {{..}}")
             if word == "roster":
                 inner = _who_is_there(folder, f"{where} roster", inner)
             outer = _family(f"{where} {word}", wrapper, inner, ("delays",))

@@ -18,6 +18,7 @@ from lagc_jax.doors import check_fit, warn_if_short
 from lagc_jax.experiments.entries import (
     Entry,
     Given,
+    check_kinds,
     check_precision,
     cluster_entries,
     delay_entries,
@@ -26,7 +27,7 @@ from lagc_jax.experiments.entries import (
     problem_entries,
     shown,
 )
-from lagc_jax.experiments.experiment import Experiment, Vary
+from lagc_jax.experiments.experiment import Experiment, Vary, same_value
 from lagc_jax.experiments.identity import DIGITS, identity
 from lagc_jax.schemes.base import Scheme
 
@@ -166,6 +167,9 @@ class Points:
         self.problems = problem_entries(experiment.problems)
         check_precision(experiment)
         self._cells = list(self._combine())
+        entries = (*self.problems, *self.delays, *self.clusters)
+        check_kinds(entry.parameters for entry in entries)
+        check_kinds(_options(cell.fixed) for cell in self._cells)
         if not self._cells:
             if len(self.dropped) < 2:
                 _refuse_first(experiment, self.problems[0])
@@ -228,7 +232,7 @@ class Points:
             alike = seen.setdefault(cell.identity, [])
             for other in alike:
                 common = [
-                    [value for value in axis if value in others]
+                    [value for value in axis if any(same_value(value, one) for one in others)]
                     for axis, others in zip(cell.axes, other.axes, strict=True)
                 ]
                 if all(common):

@@ -17,7 +17,7 @@ SYMBOLS = {
     "redundancy": "r",
     "xi": r"$\xi$",
     "memory": "D",
-    "step_size": r"$\alpha L$",
+    "step_size": r"$\alpha\,L$",
     "num_waited": "k",
     "scheme_bits": "b",
 }

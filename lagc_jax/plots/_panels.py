@@ -94,7 +94,9 @@ def set_scale(axis: Axis, values: np.ndarray, ticks: bool = False) -> None:
     elif scale["value"] != "symlog":
         thin_ticks(axis, log=scale["value"] == "log")
         if scale["value"] == "log" and finite[-1] > SPAN * finite[0]:
-            axis.axes.set_ylim(top=SPAN * finite[0])
+            end = SPAN * finite[0]
+            limit = axis.axes.set_xlim if isinstance(axis, XAxis) else axis.axes.set_ylim
+            limit(None, end)
 
 
 def drawable(

@@ -112,7 +112,7 @@ def _draw_map(
     for state, (fill, _) in STATES.items():
         boxes = [Rectangle((i[k] - 0.5, j[k] - 0.5), 1, 1) for k in np.flatnonzero(states == state)]
         axis.add_collection(PatchCollection(boxes, linewidth=0, **fill))
-    best = np.isclose(value, np.nanmin(value, initial=np.inf), rtol=1e-9)
+    best = np.isclose(value, np.nanmin(value, initial=np.inf), rtol=1e-9, atol=0)
     if not best.all():
         axis.plot(i[best], j[best], color="w", linestyle="", path_effects=OUTLINE, **RING)
     label_values(axis.xaxis, range(len(ticks[0])), tick_labels(ticks[0]), CHARACTERS)

@@ -95,7 +95,10 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
             axis.set_xlabel(axis_name(x))
         if bar is not None:
             _add_bar(figure, panels, bar, axis_name(by_series[0]))
-        handles = [Line2D([], [], label=label, **style) for label, style in styles.items() if label]
+        # Where a parameter is an array, a value a worker, it has no name.
+        named = {label or "a value a worker": style for label, style in styles.items()}
+        named = named if len(styles) > 1 else {}
+        handles = [Line2D([], [], label=label, **style) for label, style in named.items()]
         shown = [*handles, *statistics] if bar is None else statistics[:1]
         add_legend(figure, table, [*shown, *_states(found)], notes)
     return figure
@@ -145,7 +148,10 @@ def _with_band(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
     """Add what a line shows of the time: `middle`, `low`, `high`, `mean`; and its legend."""
     levels = quantile_levels(table)
     mean, name = mean_time(table)
-    if levels:
+    if table["time_mean"].isna().all():  # no realisation was asked for
+        nothing = pd.Series(np.nan, table.index)
+        middle, text, columns, band = mean, name, [nothing, nothing], ""
+    elif levels:
         low, high = min(levels), max(levels)
         columns = [table[levels[level]] for level in (low, high)]
         middle, text = (table[levels[0.5]], "median") if 0.5 in levels else (mean, name)
@@ -154,11 +160,12 @@ def _with_band(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
         middle, text, band = table["time_mean"], "sample mean", "1.96 standard errors"
         margin = 1.96 * table["time_standard_error"]
         columns = [middle - margin, middle + margin]
-    handles = [
+    handles: list[Any] = [
         Line2D([], [], color="0.4", linestyle="-", label=text),
         Line2D([], [], color="0.4", linestyle=":", label=name),
         Patch(color="0.4", alpha=0.2, linewidth=0, label=band),
     ]
+    handles = handles if band else handles[:1]
     return table.assign(middle=middle, low=columns[0], high=columns[1], mean=mean), handles
 
 
@@ -219,4 +226,4 @@ def _draw_mark(axis: Axes, x: float, height: int, mark: str, color: Any) -> None
 def _coincide(line: pd.Series, other: pd.Series) -> bool:
     """Whether two lines agree to a hundredth at most of the places that they share."""
     both = pd.concat([line, other], axis=1, join="inner").dropna().to_numpy()
-    return bool(len(both)) and np.isclose(both[:, 0], both[:, 1], rtol=0.01).mean() > 0.5
+    return bool(len(both)) and np.isclose(both[:, 0], both[:, 1], rtol=0.01, atol=0).mean() > 0.5

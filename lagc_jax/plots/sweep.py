@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     Attributes:
         name: stem of its files.
         figure: the drawing.
-        frame: the rows of the table that it shows.
+        frame: the rows of the table that it shows; those of the frontier have it in a column.
         fixed: for every parameter fixed to keep it legible, the value and all that there are.
     """
 
@@ -71,7 +71,8 @@ def draw(table: pd.DataFrame, x: str | None = None, y: str | None = None) -> Ite
         yield Picture("_".join([kind, *axes]), plot(shown, *axes), shown, fixed)
     worlds = [name for name in free_parameters(table) if name in conditions(table)]
     shown, fixed = narrow(table, worlds, MAX_ROWS // 2)
-    yield Picture("frontier", plot_frontier(shown), pareto_frontier(table), fixed)
+    best = shown["point"].isin(pareto_frontier(shown)["point"])
+    yield Picture("frontier", plot_frontier(shown), shown.assign(frontier=best), fixed)
 
 
 def _fix_others(

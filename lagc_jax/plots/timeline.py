@@ -31,7 +31,7 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
     Raises:
         ValueError: for no table, or a time that is not positive and finite.
 
-    >>> jobs = dict(worker=[0], iteration=[0], start=[0.0], finish=[1.0], arrival=[1.0])
+    >>> jobs = dict(worker=[0], iteration=[0], start=[0.0], finish=[1.0], updated=[1.0])
     >>> fates = dict(taken=[True], cancelled=[False], given_up=[False])
     >>> len(timeline({"GD": pd.DataFrame(jobs | fates)}).axes)
     1
@@ -79,8 +79,7 @@ def _draw(axis: Axes, table: pd.DataFrame, num_workers: int) -> set[str]:
             linewidth=0.4,
             height=0.85,
         )
-    used = table[table["taken"]]
-    for time in used.groupby("iteration")["arrival"].max():
+    for time in table["updated"].unique():
         axis.axvline(time, color="black", linewidth=0.5)
     axis.set_ylim(num_workers - 0.5, -0.5)
     axis.set_yticks([0, num_workers - 1], ["1", str(num_workers)])

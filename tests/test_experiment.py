@@ -61,5 +61,5 @@ def test_a_column_of_two_kinds_is_refused(problem, values):
         for name, value in zip("ab", values, strict=True)
     }
     given = dict(schemes={"GD": lagc_jax.gd(M)}, delays={"e": lagc_jax.Exponential(1.0)})
-    with pytest.raises(ValueError, match="column 'problem_who' would hold .* one type"):
+    with pytest.raises(ValueError, match=r"column 'problem_who' would hold .* one type"):
         Points(Experiment(problems=problems, num_iterations=3, **given))

@@ -16,7 +16,7 @@ from lagc_jax.delays import (
     _laws,
     quantile_frame,
 )
-from lagc_jax.delays.estimators import ESTIMATORS, _polygamma
+from lagc_jax.delays.estimators import ESTIMATORS, _gamma, _polygamma_excess
 from lagc_jax.plots.paper import plot_quantiles
 
 N = 4_000
@@ -133,9 +133,22 @@ def test_quantiles_of_the_best_family_lie_on_the_diagonal(table):
 
 def test_polygamma_is_exact():
     for x in (1e-3, 0.5, 1.0, 11.9, 12.1, 1e4):
-        np.testing.assert_allclose(
-            _polygamma(x), [special.psi(x), special.polygamma(1, x)], rtol=1e-13
-        )
+        found = np.add(_polygamma_excess(x), [np.log(x), 1 / x])
+        np.testing.assert_allclose(found, [special.psi(x), special.polygamma(1, x)], rtol=1e-13)
+    # As `x` grows they are -1/(2x) and 1/(2x^2).
+    np.testing.assert_allclose(_polygamma_excess(1e16), [-5e-17, 5e-33], rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e4, 1e7, 1e8, 1e9, 1e12])
+def test_gamma_of_nearly_constant_times_is_a_normal_law(far):
+    """Its likelihood, of a shape beyond what logarithms of gamma functions tell apart."""
+    times = np.sort(far + np.random.default_rng(1).normal(0, 2, 200).cumsum())
+    found, likelihood = _gamma(times)
+    normal = stats.norm(times.mean(), times.std()).logpdf(times).sum()
+    assert likelihood == pytest.approx(normal, rel=10 * np.ptp(times) / far + 1e-6)
+    assert found.shape == pytest.approx((times.mean() / times.std()) ** 2, rel=1e-2)
+    table = lj.fit(times, num_bootstrap=0)
+    assert np.isfinite(table["AIC"]).all()
 
 
 SHIFTED = {

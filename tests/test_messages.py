@@ -330,3 +330,14 @@ def test_bad_input_is_refused():
         with pytest.raises(ValueError, match=message):
             call()
     assert as_rule("lasg-snapshot").gradients == 2
+
+
+@pytest.mark.parametrize("compressor", ["random-k(1)", "dithering(1)"])
+def test_the_coin_of_marina_is_apart_from_what_its_compressor_draws(compressor):
+    """In float32 both draw as many bits: coordinates kept where no whole gradients are sent."""
+    rule = S.marina(2, compressor, 0.6).trigger
+    vectors, k = jnp.ones((2, 3), jnp.float32), jnp.arange(1, 8001)
+    whole = np.asarray(jax.vmap(rule.whole)(k))
+    sent = np.asarray(jax.vmap(lambda k: rule.compressor.compress(vectors, k))(k))[~whole]
+    error = sent.std(0) / np.sqrt(len(sent))  # of 6 means: 4.5 deviations, a chance of 4e-5
+    assert (np.abs(sent.mean(0) - 1) < 4.5 * error).all()

@@ -89,3 +89,25 @@ def test_every_door_takes_a_distribution_of_scipys(problem):
 def test_what_cannot_be_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("law", "tail"),
+    [(st.alpha(1.0), 1), (st.betaprime(2, 0.9), 0.9), (st.foldcauchy(1), 1), (st.f(5, 6), 3),
+     (st.recipinvgauss(0.7), np.inf), (st.foldnorm(1.0), np.inf), (st.loguniform(1, 10), np.inf)],
+    ids=lambda value: getattr(getattr(value, "dist", None), "name", ""),
+)  # fmt: skip
+def test_quantiles_that_scipy_rounds_to_noise_are_left_out(law, tail):
+    times = tabulate(law)
+    assert (np.diff(times.values) > 0).all()
+    assert times.tail_index == pytest.approx(tail, rel=0.01)
+    assert times.tail_index <= tail  # a mean that may be infinite is
+    chances = np.array([0.5, 1e-2, 1e-4, 1e-6])
+    np.testing.assert_allclose(times.survival(law.isf(chances)), chances, rtol=1e-6)
+
+
+def test_a_worker_scale_hardly_changes_the_mean_of_a_law_whose_far_quantiles_are_noise():
+    law = st.recipinvgauss(0.7)
+    both = (law, tabulate(law, np.array([1, 1, 1 + 1e-9])))
+    means = [lj.expected_wall_clock(lj.gd(3), one, np.ones((1, 3), bool))[1] for one in both]
+    np.testing.assert_allclose(means[1], means[0], rtol=1e-6)

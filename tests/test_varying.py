@@ -43,3 +43,11 @@ def test_without_drift_or_amplitude_nothing_changes():
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_phase_is_kept_for_a_million_iterations_in_single_precision():
+    k = 1_000_000 + np.arange(64)
+    times = delays.Diurnal(lj.Exponential(np.float32(1.0)), np.float32(0.5), np.float32(24.0))
+    with jax.enable_x64(False):
+        found = np.ravel(times.factor(np.asarray(k, np.float32)[:, None]))
+    np.testing.assert_allclose(found, 1 + 0.5 * np.sin(2 * np.pi * (k % 24) / 24), rtol=2e-6)

@@ -73,18 +73,28 @@ def _weibull(times: np.ndarray) -> Fit:
 def _gamma(times: np.ndarray) -> Fit:
     """Newton's method for the shape: `log(shape) - digamma(shape)` is a known gap of means."""
     mean, logs = times.mean(), np.log(times)
-    gap = math.log(mean) - logs.mean()
+    # The difference of the logarithms of two means, to the last digits of a small one.
+    beside = times / mean - 1
+    gap = max(float(np.mean(beside - np.log1p(beside))), 1e-32)
 
     def equation(shape: float) -> tuple[float, float]:
-        digamma, trigamma = _polygamma(shape)
-        return gap - math.log(shape) + digamma, trigamma - 1 / shape
+        excess, slope = _polygamma_excess(shape)
+        return gap + excess, slope
 
     # Minka's start, good to 1.5 %.
     shape = _root(equation, (3 - gap + math.sqrt((gap - 3) ** 2 + 24 * gap)) / (12 * gap))
     scale = mean / shape
-    normaliser = math.lgamma(shape) + shape * math.log(scale)
-    likelihood = (shape - 1) * logs.sum() - times.size * (shape + normaliser)
+    # `log Gamma(shape)` less `shape log(shape) - shape`, which is most of it.
+    rest = _stirling(shape)
+    likelihood = -times.size * (shape * gap + rest) - logs.sum()
     return Gamma(float(scale), shape), float(likelihood)
+
+
+def _stirling(x: float) -> float:
+    """`log Gamma(x) - x log(x) + x`."""
+    if x < 1e3:
+        return math.lgamma(x) - x * math.log(x) + x
+    return 0.5 * math.log(2 * math.pi / x) + 1 / (12 * x) - 1 / (360 * x**3)
 
 
 def _root(equation: Callable[[float], tuple[float, float]], start: float) -> float:
@@ -99,17 +109,17 @@ def _root(equation: Callable[[float], tuple[float, float]], start: float) -> flo
     return float(point)
 
 
-def _polygamma(x: float) -> tuple[float, float]:
-    """Digamma and trigamma in float64, whatever JAX's precision: recurrence, then Stirling."""
-    digamma = trigamma = 0.0
+def _polygamma_excess(x: float) -> tuple[float, float]:
+    """Digamma less `log(x)`, and trigamma less `1/x`: recurrence, then Stirling."""
+    first, digamma, trigamma = x, 0.0, 0.0
     while x < 12:
         digamma, trigamma, x = digamma - 1 / x, trigamma + 1 / x**2, x + 1
     y = 1 / x**2
     series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y / 132))))
     derivative = 1 / 6 - y * (1 / 30 - y * (1 / 42 - y * (1 / 30 - y * 5 / 66)))
     return (
-        digamma + math.log(x) - 1 / (2 * x) - series,
-        trigamma + 1 / x + y / 2 + y / x * derivative,
+        digamma + math.log(x / first) - 1 / (2 * x) - series,
+        trigamma + (1 / x - 1 / first) + y / 2 + y / x * derivative,
     )
 
 

@@ -18,6 +18,10 @@ from lagc_jax.delays.base import Delays
 KNOTS = np.linspace(math.log(1e-18), math.log(690.0), 8192)
 STEP = KNOTS[1] - KNOTS[0]
 ENOUGH = 25.0  # the quantiles must be known for hazards between its inverse and itself
+# From a hazard on, quantiles whose logarithms are rougher than this are noise: rounded
+# probabilities, of which so many knots in a row tell, one kink does not.
+FAR, ROUGH, MANY = 8.0, 1e-9, 64
+FLAT = 1e-12  # least slope of the logarithm of a time by that of the hazard
 
 
 def cubic(values: Array, slopes: Array, place: Array, part: Array) -> tuple[Array, Array]:
@@ -126,9 +130,9 @@ def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
 
     Its quantiles are read once, in float64; the simulator's doors do so by themselves. Between
     knots times have a relative error of some 1e-9 where the law is smooth (1e-5 in float32); where
-    scipy's quantiles fail, far out, a power law goes on. The tail index is read off the far tail:
-    what the hazard gains for each unit of `log t`, infinite where that grows, and lessened by 1e-7,
-    so that a mean that may be infinite counts as infinite.
+    scipy's quantiles fail or are noise, far out, a power law goes on. The tail index is read off
+    the far tail: what the hazard gains for each unit of `log t`, infinite where that grows, and a
+    little less, so that a mean that may be infinite counts as infinite.
 
     Args:
         distribution: of positive times, continuous: `ppf(q)` the time with `P(tau <= t) = q`,
@@ -152,18 +156,29 @@ def tabulate(distribution: Any, scale: ArrayLike = 1.0) -> Tabulated:
     slopes = np.gradient(values[good], STEP, edge_order=2)
     v = values[good]
     slopes[2:-2] = (8 * (v[3:-1] - v[1:-3]) - (v[4:] - v[:-4])) / (12 * STEP)
+    slopes = np.maximum(slopes, FLAT)  # rounding may turn the end of a bounded law down
     # Where quantiles cannot be told from the start, or from each other, a power law goes on.
     values = np.interp(KNOTS, KNOTS[good], v)
     before, after = np.arange(KNOTS.size) < good.start, np.arange(KNOTS.size) >= good.stop
     values[before] = v[0] + (KNOTS[before] - KNOTS[good][0]) * slopes[0]
     values[after] = v[-1] + (KNOTS[after] - KNOTS[good][-1]) * slopes[-1]
     slopes = np.interp(KNOTS, KNOTS[good], slopes)
-    # What the hazard gains for each unit of log t, at a hazard and at half of it.
-    half, last = good.stop - 3 - round(math.log(2) / STEP), good.stop - 3
-    gains = np.exp(KNOTS[[half, last]]) / slopes[[half, last]]
-    # Known to some 1e-9: a mean that may be infinite is.
-    tail = float(gains[1]) * (1 - 1e-7) if gains[1] < 1.01 * gains[0] else math.inf
-    return Tabulated(scale, start, values, slopes, tail)
+    return Tabulated(scale, start, values, slopes, _tail_index(slopes, good.stop - 3))
+
+
+def _tail_index(slopes: np.ndarray, last: int) -> float:
+    """What the hazard gains for each unit of `log t` in the end, `inf` where that grows on.
+
+    Seen at a hazard, its half and its quarter: what grows as a power does so by the same factor
+    twice, what converges by less. A mean that may be infinite is, so that it is lessened by what
+    it is not known by: 1e-7, and what is left of a convergence as of an exponential.
+    """
+    places = last - np.round(np.log([4, 2, 1]) / STEP).astype(int)
+    gains = np.exp(KNOTS[places]) / slopes[places]
+    before, growth = gains[1:] / gains[:-1] - 1
+    if growth >= max(0.01, before / 2):
+        return math.inf
+    return float(gains[-1]) * (1 - 1e-7 - 2 * growth**2)
 
 
 def quantiles(distribution: Any, hazards: np.ndarray) -> np.ndarray:
@@ -195,11 +210,29 @@ def _read(distribution: Any) -> tuple[float, np.ndarray, slice]:
     last = int(holes[holes >= middle].min(initial=KNOTS.size - 1)) + 1
     if not start >= 0:
         raise ValueError(f"distribution has times from {start:g} on; give one of positive times")
-    if last - first < 5 or hazards[last - 1] < ENOUGH or hazards[first] > 1 / ENOUGH:
+    noise = _noise(values[:last], int(np.searchsorted(hazards, FAR)))
+    too_few = hazards[last - 1] < ENOUGH or hazards[first] > 1 / ENOUGH
+    last = min(last, noise)
+    if last - first < 5 or too_few:
         raise ValueError(
             "distribution has jumps or gaps; give a Discrete or a Trace for such times"
         )
     return start, values, slice(first, last)
+
+
+def _noise(values: np.ndarray, begin: int) -> int:
+    """The first knot from one on after which values are mostly noise; their number if none is.
+
+    A fifth difference of noise is some 16 times the noise, that of a smooth law `STEP^4` times a
+    step.
+    """
+    steps, rough = np.abs(np.diff(values)), np.abs(np.diff(values, 5))
+    bad = rough > 16 * ROUGH + 1e-7 * steps[: rough.size]
+    if bad.size < begin + MANY:
+        return values.size
+    often = np.convolve(bad, np.ones(MANY), "valid") > MANY / 2
+    found = np.flatnonzero(bad[: often.size] & often & (np.arange(often.size) >= begin))
+    return int(found[0]) if found.size else values.size
 
 
 def is_distribution(thing: Any) -> bool:

@@ -103,4 +103,5 @@ class Diurnal(Varying):
         amplitude, period, phase = (
             jnp.asarray(value, self.dtype) for value in (self.amplitude, self.period, self.phase)
         )
-        return 1 + amplitude * jnp.sin(2 * jnp.pi * (iteration / period + phase))
+        turn = jnp.mod(iteration, period) / period  # the phase, whatever the precision
+        return 1 + amplitude * jnp.sin(2 * jnp.pi * (turn + phase))

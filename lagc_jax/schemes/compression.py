@@ -185,6 +185,9 @@ class Diana(_Compressing):
         return jnp.where(uploaded[:, None], draft, notes)
 
 
+COIN = 2**32 - 1  # the number of a stream that no iteration has
+
+
 @dataclass(frozen=True)
 class Marina(_Compressing):
     """MARINA: changes of gradients are compressed, whole gradients are sent with a probability.
@@ -210,7 +213,8 @@ class Marina(_Compressing):
 
     def whole(self, k: Array) -> Array:
         """Whether whole gradients are sent in iteration `k`, bool ()."""
-        key = _keys.fold_in(_keys.make_key(self.seed), k)
+        own = _keys.fold_in(_keys.make_key(self.seed), COIN)  # apart from that of a compressor
+        key = _keys.fold_in(own, k)
         return (k == 0) | (_keys.survival_uniforms(key, (), jnp.float32) <= self.probability)
 
     def start(self, theta: Array, num_groups: int) -> Array:

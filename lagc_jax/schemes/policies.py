@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import as_leaf, one_or_each, positive, probability, whole_number
+from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.schemes.decoding import Decoding
@@ -112,7 +112,8 @@ def keeps_the_silent(policy: Policy, num_workers: int) -> bool:
     with jax.ensure_compile_time_eval():
         late = np.full(num_workers, np.iinfo(np.int32).max)
         event = Arrived(*map(jnp.asarray, (first, first.astype(np.int32), True, late)))
-        return not bool(jnp.all(policy.start(event)[1:]))
+        started = concrete(policy.start(event)[1:])
+        return started is not None and not started.all()
 
 
 @pytree("batch")

@@ -41,8 +41,8 @@ SCHEMES = {
 @pytest.mark.parametrize("name", SCHEMES)
 def test_counts_are_those_of_slow_code(problem, name):
     scheme, counts = SCHEMES[name], ("downlink", "uplink", "computation", "timeouts", "received")
-    kinds = ["start-up and link", "own links"] + ["shared link"] * (name == "LAGC")
-    kinds += ["timeout"] * (name in ("cyclic", "fastest-k", "LAGC"))
+    kinds = ["own links"] + ["start-up and link"] * (name in ("cyclic", "staircase", "ASGD"))
+    kinds += ["shared link"] * (name == "LAGC") + ["timeout"] * (name in ("cyclic", "fastest-k"))
     clusters = {kind: CLUSTERS[kind] for kind in kinds}
 
     @jax.jit

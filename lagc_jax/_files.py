@@ -59,7 +59,7 @@ def read_table(
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
     if header is False:
         table.columns = [str(place + 1) for place in range(len(table.columns))]
-    if header is not False:
+    else:
         table = _without_index(table)
     numbers = [_number(name) for name in _as_written(list(table.columns))]
     known = [number for number in numbers if number is not None]

@@ -39,9 +39,14 @@ def smallest(values: Array, count: int | Array) -> Array:
 TWICE = 4
 
 
+def _slack(known: Array) -> float:
+    """Part of a time by which it may differ from itself."""
+    return TWICE * float(jnp.finfo(known.dtype).eps)
+
+
 def arrived(arrival: Array, known: Array) -> Array:
     """Which messages (..., n) are there at a time (...,) that is one of theirs."""
-    return arrival <= (known * (1 + TWICE * float(jnp.finfo(known.dtype).eps)))[..., None]
+    return arrival <= (known * (1 + _slack(known)))[..., None]
 
 
 @lenient
@@ -49,7 +54,7 @@ def first(arrival: Array, count: int | Array) -> tuple[Array, Array]:
     """`Decoding.wait` for the `count` fastest messages; ties go to the first worker."""
     known = smallest(arrival, count)
     by_worker = arrival.T  # the long axis last: see `smallest`
-    before = by_worker < (known * (1 - TWICE * float(jnp.finfo(known.dtype).eps))).T
+    before = by_worker < (known * (1 - _slack(known))).T
     tied = arrived(arrival, known).T & ~before
     free = count - jnp.sum(before, axis=0)
     return known, (before | (tied & (jnp.cumsum(tied, axis=0) <= free))).T

@@ -44,11 +44,10 @@ def job_table(
         Columns `worker`; `iteration` (or update) in which the job ends, from 0; `iterate`, the
         number of the one that it starts from; `start`; `finish`, when the worker stops computing,
         be it done or told to stop; `arrival` of its message, `inf` if none is sent; `updated`, when
-        the iteration ends in an update of the server's; and the truths
-        `taken`, the server uses the message, `cancelled`, it has stopped the worker (or the run
-        ended before it was done), `given_up`, at the timeout of its group or of its trial. A row
-        with none of these has nothing to send (that it says so is no message), or its message is
-        thrown away.
+        the iteration ends in an update of the server's; and the truths `taken`, the server uses the
+        message, `cancelled`, it has stopped the worker (or the run ended before it was done),
+        `given_up`, at the timeout of its group or of its trial. A row with none of these has
+        nothing to send (that it says so is no message), or its message is thrown away.
 
     Raises:
         ValueError: for a trajectory of other arguments, or of vmapped ones.

@@ -146,9 +146,9 @@ def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, read as the options say."""
     reading = trace_reading(args)
     resample = "iid" if args.block is None else "blocks"
-    drawing = dict(resample=resample, block=args.block or 1)
+    block = args.block or 1
     try:
-        return lagc_jax.Trace.from_csv(args.trace, **drawing, **reading)  # type: ignore[arg-type]
+        return lagc_jax.Trace.from_csv(args.trace, resample=resample, block=block, **reading)
     except ValueError as error:  # the option --csv is another file
         raise ValueError(str(error).replace("csv=", "trace=")) from None
 

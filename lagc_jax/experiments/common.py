@@ -94,9 +94,8 @@ def sample(
 ) -> np.ndarray:
     """Times of N points to their hits in their clusters, (N, R), `inf` where there is no hit.
 
-    Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`.
-    A timeout is the longest that an iteration waits for a group, whose gradient then counts as
-    there.
+    Realisation `i` draws with `fold_in(key, i)`, as in `simulate_batch`. A timeout is the longest
+    that an iteration waits for a group, whose gradient then counts as there.
     """
     M = next(iter(walks[0].schemes.values())).num_workers
     longest = max(len(walk.uploads) for walk in walks)

@@ -96,9 +96,10 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
         if bar is not None:
             _add_bar(figure, panels, bar, axis_name(by_series[0]))
         # Where a parameter is an array, a value a worker, it has no name.
-        named = {label or "a value a worker": style for label, style in styles.items()}
-        named = named if len(styles) > 1 else {}
-        handles = [Line2D([], [], label=label, **style) for label, style in named.items()]
+        handles = [
+            Line2D([], [], label=label or "a value a worker", **style)
+            for label, style in (styles if by_series else {}).items()
+        ]
         shown = [*handles, *statistics] if bar is None else statistics[:1]
         add_legend(figure, table, [*shown, *_states(found)], notes)
     return figure
@@ -149,8 +150,7 @@ def _with_band(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
     levels = quantile_levels(table)
     mean, name = mean_time(table)
     if table["time_mean"].isna().all():  # no realisation was asked for
-        nothing = pd.Series(np.nan, table.index)
-        middle, text, columns, band = mean, name, [nothing, nothing], ""
+        middle, text, columns, band = mean, name, 2 * [table["time_mean"]], ""
     elif levels:
         low, high = min(levels), max(levels)
         columns = [table[levels[level]] for level in (low, high)]

@@ -106,9 +106,9 @@ def keeps_the_silent(policy: Policy, num_workers: int) -> bool:
     """Whether a worker whose gradient never comes is waited for to the end."""
     if policy.limit is not None:
         return False
-    first = np.arange(num_workers) == 0
     if policy.alone:
         return True
+    first = np.arange(num_workers) == 0
     with jax.ensure_compile_time_eval():
         late = np.full(num_workers, np.iinfo(np.int32).max)
         event = Arrived(*map(jnp.asarray, (first, first.astype(np.int32), True, late)))

@@ -13,6 +13,7 @@ LAYERS = [
         "_blocks",
         "_checks",
         "_display",
+        "_entries",
         "_files",
         "_frames",
         "_halves",

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._checks import real_array, whole_number
+from lagc_jax._entries import entries_or_infinite
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -251,4 +252,5 @@ class Trace(TimeSource):
         key = _keys.fold_in(key, chunk)
         if self.resample == "worker":
             return times[_keys.below(key, shape, rows), columns]
-        return times.ravel()[_keys.below(key, shape, rows * self.num_columns)]
+        number = _keys.below(key, shape, rows * self.num_columns)
+        return entries_or_infinite(times.ravel(), number)

@@ -18,8 +18,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from lagc_jax._entries import entries
 from lagc_jax._keys import threefry
-from lagc_jax._pytree import EXACT, pytree
+from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
 from lagc_jax.law.binomial import LARGEST_SUM, log_density, log_probabilities
 
@@ -102,22 +103,9 @@ class Inverse:
         octave = jnp.maximum(cleared(23), float(jnp.finfo(jnp.float32).tiny))
         x = (smaller - cleared(rest)) * self.splits / octave
         z = jnp.zeros_like(x)
-        for coefficients in _entries(jnp.asarray(self.table), segment)[::-1]:
+        for coefficients in entries(jnp.asarray(self.table), segment)[::-1]:
             z = z * x + coefficients
         return z
-
-
-def _entries(table: Array, segment: Array) -> Any:
-    """`table[:, segment]` of a table (C, S), C arrays.
-
-    On a TPU, in float32, as a product with ones and zeros, which is exact and fuses; a gather goes
-    number by number there. Compiled, not measured: no TPU was at hand.
-    """
-    if jax.default_backend() != "tpu" or table.dtype != jnp.float32:
-        known = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
-        return [row.at[segment].get(**known) for row in table]
-    rows = jnp.arange(table.shape[1]).reshape(-1, *(1,) * segment.ndim)
-    return jnp.tensordot(table, (rows == segment).astype(table.dtype), axes=1, precision=EXACT)
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 import lagc_jax as lj
 from lagc_jax.clock import Clock, clock_of
+from lagc_jax.delays.drawn import tabulated
 from lagc_jax.experiments import measure, spread
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.problems._around import measured
@@ -194,7 +195,10 @@ def clock_cases() -> Iterator[Case]:
         yield Case("clocks", f"exponential, r = {r}", run, (exponential, None, *rest), *sizes)
     run = partial(clock, lagc, "direct", 0)
     for name in list(lj.delays.FAMILIES)[1:]:
-        yield Case("clocks", f"{name}, r = 2", run, (family_named(name), None, *rest), *sizes)
+        given = (tabulated(family_named(name)), None, *rest)  # as a shape that is known is drawn
+        yield Case("clocks", f"{name}, r = 2", run, given, *sizes)
+    given = (family_named("gamma"), None, *rest)
+    yield Case("clocks", "gamma of a traced shape, r = 2", run, given, *sizes)
     unit = SimpleNamespace(ppf=lambda q: -np.log1p(-q), isf=lambda q: -np.log(q))
     given = (lj.delays.tabulate(unit), None, *rest)
     yield Case("clocks", "tabulated, r = 2", run, given, *sizes)

@@ -7,6 +7,7 @@ import pytest
 
 import lagc_jax as lj
 from lagc_jax import _blocks, _programs
+from lagc_jax.delays.drawn import tabulated
 from lagc_jax.law.inverse import make_inverse
 
 M, K, R = 4, 70, 21
@@ -71,6 +72,17 @@ def test_entries_of_a_trace_are_drawn_on_a_tpu_as_here_to_the_bit(monkeypatch, r
     assert ("gather" in program) == (rows == 5000)
     np.testing.assert_array_equal(trace.sample_chunk(KEY, 5, (16, 1, M)), here)
     assert np.isinf(here).any() == (rows == 3)
+
+
+def test_a_table_of_quantiles_is_read_on_a_tpu_as_here_to_the_bit(monkeypatch):
+    delays = tabulated(lj.delays.Gamma(jnp.float32(1), jnp.float32(2)))
+    hazards = np.random.default_rng(0).exponential(size=(8, 32)).astype(np.float32)
+    here = delays.inverse_hazard(hazards)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    program = str(jax.make_jaxpr(delays.inverse_hazard)(hazards))
+    assert "dot_general" in program
+    assert "gather" not in program
+    np.testing.assert_array_equal(delays.inverse_hazard(hazards), here)
 
 
 def test_bursts_are_the_same_on_an_accelerator(monkeypatch):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import lagc_jax as lj
+from lagc_jax.delays.drawn import law_of
 
 N = 1000
 
@@ -90,7 +91,8 @@ def test_operations_are_counted_from_the_equations():
 
 
 def test_every_source_of_times_and_scheme_is_compiled():
-    sources = {type(case.arguments[0]) for case in cases.clock_cases()}
+    given = [case.arguments[0] for case in cases.clock_cases()]
+    sources = {type(each) for each in (*given, *map(law_of, given))}
     public = [getattr(lj.delays, name) for name in lj.delays.__all__]
     real = [each for each in public if dataclasses.is_dataclass(each)]
     assert len(real) >= 12

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import as_leaf, positive
+from lagc_jax._entries import by_product, entries
 from lagc_jax._modes import float_dtype, lenient, range_of
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import Delays
@@ -30,8 +31,13 @@ def cubic(values: Array, slopes: Array, place: Array, part: Array) -> tuple[Arra
     def at(table: Array, place: Array) -> Array:
         return table[place] if table.ndim == 1 else table[jnp.arange(len(table)), place]
 
-    low, high = at(values, place), at(values, place + 1)
-    left, right = STEP * at(slopes, place), STEP * at(slopes, place + 1)
+    if values.ndim == 1 and by_product(values[None]):
+        ends = jnp.stack([values[:-1], values[1:], slopes[:-1], slopes[1:]])
+        low, high, left, right = entries(ends, place)
+    else:
+        low, high = at(values, place), at(values, place + 1)
+        left, right = at(slopes, place), at(slopes, place + 1)
+    left, right = STEP * left, STEP * right
     rise = high - low
     a, b = left + right - 2 * rise, 3 * rise - 2 * left - right
     return low + part * (left + part * (b + part * a)), left + part * (2 * b + part * 3 * a)

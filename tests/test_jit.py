@@ -156,3 +156,15 @@ def test_a_scheme_is_the_same_made_inside_jit(name):
 
     run(0.0)
     assert made == [cases.scheme_named(name)]
+
+
+@pytest.mark.parametrize("name", [*cases.CATALOGUE, *cases.VARIANTS])
+def test_a_scheme_runs_in_the_precision_that_jax_begins_with(name):
+    with jax.enable_x64(False):
+        problem = lj.linear_regression(np.eye(12)[:, None], np.ones((12, 1)))
+        scheme = cases.scheme_named(name)
+        run = jax.eval_shape(
+            lambda key: lj.simulate(problem, scheme, lj.Exponential(1.0), key, num_iterations=K),
+            KEY,
+        )
+    assert {leaf.dtype.itemsize for leaf in jax.tree.leaves(run)} <= {1, 4}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from lagc_jax import _keys
@@ -185,7 +186,7 @@ class Diana(_Compressing):
         return jnp.where(uploaded[:, None], draft, notes)
 
 
-COIN = 2**32 - 1  # the number of a stream that no iteration has
+COIN = np.uint32(2**32 - 1)  # the number of a stream that no iteration has
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from scipy import sparse
 
 import lagc_jax as lj
+from lagc_jax.problems import _logistic_fit
 
 M, N, D, C = 6, 5, 3, 4
 GROUPS = (1, 2, 3, 6)
@@ -256,3 +258,37 @@ def test_bad_input_is_refused(changes, message):
 def test_starts_of_another_form_are_refused(multinomial):
     with pytest.raises(ValueError, match=r"theta0 has shape \(12,\); give \(3, 4\)"):
         lj.descend(multinomial, lj.gd(M), num_iterations=1, theta0=np.zeros(D * C))
+
+
+@pytest.mark.parametrize("kind", ["dense", "many", "sparse", "multinomial"])
+def test_an_optimum_does_not_depend_on_the_units_of_the_features(kind, monkeypatch):
+    rng = np.random.default_rng(4)
+    X, units = rng.normal(size=(3, 40, 3)), np.array([1.0, 1e9, 1e-10])
+    y = np.sign(X[..., 0] + rng.logistic(size=(3, 40)))
+    if kind == "many":
+        monkeypatch.setattr(_logistic_fit, "SMALL_DATA", 0)
+
+    def problem(X):
+        if kind == "multinomial":
+            return lj.problems.multinomial_regression(X, (y > 0).astype(int), l2=0)
+        return lj.logistic_regression(
+            sparse.csr_matrix(X.reshape(-1, 3)) if kind == "sparse" else X, y, l2=0
+        )
+
+    plain, scaled = problem(X), problem(X * units)
+    assert float(scaled.optimum) == pytest.approx(float(plain.optimum), rel=1e-10)
+    there = scaled.unflatten(scaled.minimizer) * (
+        units if kind != "multinomial" else units[:, None]
+    )
+    np.testing.assert_allclose(there, plain.unflatten(plain.minimizer), rtol=1e-6, atol=1e-8)
+
+
+def test_a_penalty_in_tiny_units_is_no_separable_problem():
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(3, 40, 2))
+    y = np.sign(X[..., 0] + rng.logistic(size=(3, 40)))
+    plain, scaled = (
+        lj.logistic_regression(X, y, l2=1.0),
+        lj.logistic_regression(1e-10 * X, y, l2=1e-20),
+    )
+    assert float(scaled.optimum) == pytest.approx(float(plain.optimum), rel=1e-10)

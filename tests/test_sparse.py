@@ -20,6 +20,8 @@ FORMS = {
     "coo": sparse.coo_array(WHOLE),
     "bcsr": jax_sparse.BCSR.fromdense(jnp.asarray(WHOLE)),
     "bcoo": jax_sparse.BCOO.fromdense(jnp.asarray(WHOLE), nse=np.count_nonzero(WHOLE) + 3),
+    "lil": sparse.lil_matrix(WHOLE),
+    "dok": sparse.dok_array(WHOLE),
     "list": [sparse.csr_matrix(part) for part in PARTS],
 }
 
@@ -114,6 +116,11 @@ def test_lists_of_unequal_length_are_padded():
     ("X", "y", "message"),
     [
         (FORMS["csr"], LABELS[1:], "y has 13 labels but X has 18 rows"),
+        (
+            FORMS["list"],
+            [*LABELS[1:], LABELS[0]],
+            r"y has partitions of \[2, 7, 4, 5\] labels but X of \[5, 2, 7, 4\] rows",
+        ),
         (FORMS["csr"], np.concatenate(LABELS), "y is no list of partitions"),
         (FORMS["csr"], [np.zeros(n) for n in LENGTHS], "y holds the label 0.0"),
         (FORMS["csr"] * np.nan, LABELS, r"X\[0\]=nan is not finite"),

@@ -115,6 +115,7 @@ def _fit_many(
     C, B = basis.shape
     even = np.trace(basis.T @ (np.eye(C) / C - 1 / C**2) @ basis) / B
     start = _inverse(even * total, penalty, X.dtype)
+    scales = _scales(even * total.diagonal() + penalty)
     del total
 
     def better(p: np.ndarray) -> Preconditioner:
@@ -124,7 +125,7 @@ def _fit_many(
     loss = LogisticLoss(DenseRows(data, exact=True), classes, w, penalty, basis)
     renewed = better if B == 1 else None
     found, optimum = minimize_matrix_free(
-        loss, X.shape[2], DenseRows(data, exact=False), start, renewed
+        loss, X.shape[2], DenseRows(data, exact=False), start, scales, renewed
     )
     logits = found.reshape(-1, B) @ basis.T
     if penalty == 0:
@@ -135,11 +136,20 @@ def _fit_many(
     return Fit(minimizer, optimum, tilt.reshape(rounded.shape), norms, total_norm)
 
 
+def _scales(diagonal: np.ndarray) -> np.ndarray:
+    """Units of the features (d,) in which the curvature along each is one."""
+    return np.sqrt(np.where(diagonal > 0, diagonal, 1))
+
+
 def _inverse(hessian: np.ndarray, penalty: float, dtype: np.dtype) -> Preconditioner:
     """About the inverse, on rows of features (d, B) flattened, of a matrix with rounding."""
     size = len(hessian)
-    rounding = 10 * np.finfo(dtype).eps * np.trace(hessian)
-    half = np.linalg.inv(np.linalg.cholesky(hessian + (penalty + rounding) * np.eye(size)))
+    hessian = hessian + penalty * np.eye(size)
+    scales = _scales(hessian.diagonal())
+    hessian /= scales
+    hessian /= scales[:, None]
+    rounding = 10 * np.finfo(dtype).eps * size
+    half = np.linalg.inv(np.linalg.cholesky(hessian + rounding * np.eye(size))) / scales
     inverse = half.T @ half
     return lambda vector: (inverse @ vector.reshape(size, -1)).reshape(-1)
 
@@ -156,8 +166,10 @@ def _minimize(
     if data.shape[0] < data.shape[1]:
         axes, triangle = np.linalg.qr(data.T)
         rows = triangle.T
+    start = np.zeros(rows.shape[1] * basis.shape[1])
     derivatives = _derivatives(rows, classes, w, penalty, basis)
-    found, optimum = minimize_newton(derivatives, np.zeros(rows.shape[1] * basis.shape[1]))
+    scales = _scales(derivatives(start)[2].diagonal())
+    found, optimum = minimize_newton(derivatives, start, scales)
     logits = found.reshape(rows.shape[1], -1) @ basis.T
     if penalty == 0:
         _refuse_separable(rows, classes, w, logits)

@@ -97,19 +97,22 @@ def minimize_matrix_free(
     num_features: int,
     fast: Rows,
     precondition: Preconditioner,
+    scales: np.ndarray,
     better: Callable[[np.ndarray], Preconditioner] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Newton's method with directions by preconditioned conjugate gradients.
 
     Directions are found to `min(0.1, |g| / |g_0|)` of the gradient, with products of `fast`. Where
-    that takes many, `better` makes another preconditioner from the probabilities.
+    that takes many, `better` makes another preconditioner from the probabilities. Scales (d,) are
+    those of `minimize_newton`.
     """
     start = np.zeros(num_features * loss.basis.shape[1])
+    scales = np.repeat(scales, loss.basis.shape[1])
     first, slow = 0.0, False
 
     def direction(p: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         nonlocal first, slow, precondition
-        norm = float(np.linalg.norm(gradient))
+        norm = float(np.linalg.norm(gradient / scales))
         first = first or norm
         if slow and better is not None:
             precondition = better(p)
@@ -120,7 +123,7 @@ def minimize_matrix_free(
         slow = products > SLOW
         return found
 
-    return minimize_newton(loss.derivatives, start, direction)
+    return minimize_newton(loss.derivatives, start, scales, direction)
 
 
 def _conjugate_gradients(

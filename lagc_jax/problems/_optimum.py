@@ -1,6 +1,7 @@
 """Reference optima: Newton's method on the host, L-BFGS for losses known only as a function."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,43 +13,50 @@ from jax import Array
 Derivatives = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
 
 
-def newton_direction(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Solve `H p = -g` in the least-squares sense, without singular values where many are sound."""
+def newton_direction(hessian: np.ndarray, gradient: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Solve `H p = -g` in the least-squares sense, without singular values where many are sound.
+
+    What counts as singular is seen in `p * scales`, the same in all units of the data.
+    """
+    hessian, gradient = hessian / scales / scales[:, None], gradient / scales
     if len(gradient) > 256:  # fewer take no time
         try:
             pivots = np.linalg.cholesky(hessian).diagonal()
         except np.linalg.LinAlgError:
             pivots = np.zeros(1)
         if pivots.min() > 1e-6 * pivots.max():
-            return np.linalg.solve(hessian, -gradient)
-    return np.linalg.lstsq(hessian, -gradient)[0]
+            return np.linalg.solve(hessian, -gradient) / scales
+    return np.linalg.lstsq(hessian, -gradient)[0] / scales
 
 
 def minimize_newton(
     derivatives: Derivatives,
     theta: np.ndarray,
-    newton_direction: Callable[[np.ndarray, np.ndarray], np.ndarray] = newton_direction,
+    scales: np.ndarray,
+    find_direction: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Minimise a convex function in float64 by Newton's method with backtracking.
 
     Gives the minimiser and the minimum, to the rounding of the gradient; a ValueError where that
-    does not vanish, as for separable data without a penalty.
+    does not vanish, as for separable data without a penalty. In `theta * scales` (d,) the curvature
+    is about one along every axis, and there lengths are taken.
     """
+    find_direction = find_direction or partial(newton_direction, scales=scales)
     value, gradient, hessian = derivatives(theta)
-    scale = np.linalg.norm(gradient)
+    scale = np.linalg.norm(gradient / scales)
     for _ in range(200):
-        direction = newton_direction(hessian, gradient)
+        direction = find_direction(hessian, gradient)
         # The Newton decrement bounds the gap.
         decrement, size = -gradient @ direction, max(abs(value), 1.0)
         if decrement <= np.finfo(float).eps ** 2 * size:
             break
         # Below the rounding of the value, steps go on only as long as they shrink the gradient.
         settled = decrement <= np.finfo(float).eps * size
-        norm = np.linalg.norm(gradient)
+        norm = np.linalg.norm(gradient / scales)
         step = 1.0
         while step > (0.5 if settled else 1e-10):
             trial = derivatives(theta + step * direction)
-            trial_norm = np.linalg.norm(trial[1])
+            trial_norm = np.linalg.norm(trial[1] / scales)
             if trial_norm < norm / 2 if settled else trial[0] <= value or trial_norm < norm:
                 break
             step /= 2
@@ -56,7 +64,8 @@ def minimize_newton(
             break
         theta = theta + step * direction
         value, gradient, hessian = trial
-    if not np.linalg.norm(gradient) <= 1e-8 * scale or np.linalg.norm(theta) > 1e8:
+    far = np.linalg.norm(theta * scales) > 1e8
+    if far or not np.linalg.norm(gradient / scales) <= 1e-8 * scale:
         raise ValueError(
             f"no optimum found: gradient norm {np.linalg.norm(gradient):.3g} after Newton's "
             f"method; data may be separable, give l2 > 0"

@@ -177,6 +177,8 @@ def sparse_logistic_regression(X: Any, y: Any, l2: float, weights: Any) -> Spars
         raise ValueError(
             f"y has {sum(lengths)} labels but X has {len(all_rows.starts) - 1} rows; give as many"
         )
+    if isinstance(X, list | tuple) and (cut := [part.shape[0] for part in X]) != lengths:
+        raise ValueError(f"y has partitions of {lengths} labels but X of {cut} rows; give as many")
     given = [np.ones(n) for n in lengths] if weights is None else weights
     not_negative("l2", l2)
     labels, w = padded("y", y, lengths), padded("weights", given, lengths)
@@ -185,7 +187,7 @@ def sparse_logistic_regression(X: Any, y: Any, l2: float, weights: Any) -> Spars
     if wrong.size:
         raise ValueError(f"y holds the label {wrong[0]}; give labels in {{-1, +1}}")
     first = X[0] if isinstance(X, list | tuple) else X
-    dtype = float_dtype(np.empty(0, first.data.dtype))
+    dtype = float_dtype(np.empty(0, first.dtype))
     present = np.arange(w.shape[1]) < np.array(lengths)[:, None]
     signs, weight = -labels[present], w[present]
     rows = replace(all_rows, values=all_rows.values * signs[all_rows.row])
@@ -233,8 +235,10 @@ def _fit(
     loss = LogisticLoss(rows, classes, weights, penalty, basis)
     squares = replace(rows, values=rows.values**2).adjoint(weights[:, None])[:, 0]
     diagonal = 0.25 * squares + penalty
-    scale = 1 / np.where(diagonal > 0, diagonal, 1)
-    found, optimum = minimize_matrix_free(loss, rows.num_features, rows, lambda v: scale * v)
+    diagonal = np.where(diagonal > 0, diagonal, 1)
+    found, optimum = minimize_matrix_free(
+        loss, rows.num_features, rows, lambda v: v / diagonal, np.sqrt(diagonal)
+    )
     losses = logistic_samples(rows.times(found[:, None]) @ basis.T, classes)[0]
     counted = (weights > 0) & (np.bincount(rows.row, rows.values**2, len(weights)) > 0)
     if penalty == 0 and losses[counted].max(initial=0.0) < np.log(2):

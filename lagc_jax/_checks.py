@@ -75,6 +75,8 @@ def real_array(name: str, value: Any) -> np.ndarray | None:
         raise ValueError(
             f"{name} is ragged; give rows of equal lengths, padded if need be"
         ) from None
+    except TypeError as error:  # random keys, say
+        raise ValueError(f"{name} is no array of numbers ({error}); give floats") from None
     known = (jnp.floating, jnp.integer)
     if array is not None and not any(jnp.issubdtype(array.dtype, kind) for kind in known):
         raise ValueError(f"{name}={value!r} is not a real number or an array of them; give floats")
@@ -164,7 +166,7 @@ def known_data(name: str, value: Any) -> np.ndarray:
     array = finite(name, value)
     if array is None:
         raise ValueError(f"{name} is traced; build the problem outside jit and vmap")
-    return array
+    return array.astype(np.float64) if array.dtype == np.longdouble else array
 
 
 def check_part(name: str, part: Any, kind: type, remedy: str) -> None:

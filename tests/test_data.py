@@ -229,12 +229,34 @@ def test_workers_have_their_files_or_their_name_in_a_column(tmp_path, write):
         (FRAME.assign(y=[None, *"abcabcabcab"]), dict(loss="multinomial"), r"row 1 .* no label"),
         (FRAME.assign(w=[None, *"abcabcabcab"]), dict(worker="w"), r"row 1 .* names no worker"),
         (FRAME[["y"]], dict(loss="logistic"), r"no column but target='y'"),
+        (FRAME, dict(worker="y", target="y"), r"worker='y' is the target, too; give two columns"),
+        (FRAME.assign(a=1e-170 * FRAME["a"]), {}, r"column 'a' in .* has squares beyond float64"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(frame, arguments, message, write):
     path = write(frame.to_csv(index=False))
     with pytest.raises(ValueError, match=message):
         load_data(path, **dict(num_workers=2) | arguments)
+
+
+def test_labels_are_the_same_in_files_of_numbers_and_of_words(tmp_path):
+    for name, labels in (("one", ["0.0", "1.0"]), ("two", ["0", "1", "x"])):
+        rows = "".join(f"{i},{labels[i % len(labels)]}\n" for i in range(12))
+        (tmp_path / name).write_text("a,y\n" + rows)
+    found = load_data([tmp_path / "one", tmp_path / "two"], loss="multinomial")
+    assert found.classes == ("0", "1", "x")
+
+
+def test_workers_of_any_size_are_in_the_order_of_their_numbers(write):
+    rows = "".join(f"{worker},{i},{i * i}\n" for i, worker in enumerate([1e6, 2, 10, 1e16]))
+    found = load_data(write("who,a,y\n" + rows), worker="who", standardise=False)
+    assert found.X.ravel().tolist() == [1, 2, 0, 3]
+
+
+def test_libsvm_is_known_by_more_than_its_first_sample(tmp_path):
+    (tmp_path / "first").write_text("1\n-1 1:2 3:4\n1 2:1\n")
+    found = load_data(tmp_path / "first", 1, loss="logistic", standardise=False)
+    np.testing.assert_array_equal(found.X[0], [[0, 0, 0], [2, 0, 4], [0, 1, 0]])
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path, write):
@@ -244,11 +266,17 @@ def test_files_that_do_not_fit_are_refused(tmp_path, write):
     (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(9))
     (tmp_path / "bad.svm").write_text("1 1:x\n")
     (tmp_path / "good.svm").write_text("1 1:2\n")
+    times = pd.to_datetime(["2020-01-01", None] * 6)
+    FRAME.assign(a=times).to_parquet(tmp_path / "times.parquet")
+    savemat(tmp_path / "complex.mat", {"A": np.ones((3, 2)) + 1j, "y": np.arange(3)})
     for paths, arguments, message in (
         ([one, two], {}, r"has the columns \['b', 'c', 'y'\] but .*; give files of the same"),
         ([one, one], dict(num_workers=3), r"2 files for num_workers=3; give 2"),
         ([one, one], dict(worker="y"), r"worker= names the workers of one file"),
         ([], {}, r"path names no file"),
+        (None, {}, r"path is a NoneType; give files"),
+        (tmp_path / "times.parquet", dict(num_workers=2), r"'a' in .* holds datetime64.*; remove"),
+        (tmp_path / "complex.mat", dict(num_workers=2), r"'1' in .* holds complex128, no real"),
         (tmp_path / "two.mat", {}, r"holds \{'A': \(3, 2\), .*; give a file with one matrix"),
         (tmp_path / "new.mat", {}, r"version 7.3; save it with '-v7'"),
         (tmp_path / "none.mat", {}, r"none.mat does not exist"),

@@ -158,6 +158,10 @@ def test_trajectory_is_that_of_the_regression(data, linear):
         (dict(theta0=jnp.ones(1, int)), "theta0 holds .* is no float; give floats"),
         (dict(theta0={"w": 1}), "theta0 holds 1, which is no float; give floats"),
         (dict(optimum=np.nan), "optimum=nan is not finite"),
+        (dict(optimum=np.zeros(2)), r"optimum has shape \(2,\); give a scalar"),
+        (dict(theta0={}), r"theta0=\{\} holds no parameters"),
+        (dict(data=jax.random.split(jax.random.key(0), 2)), "data is no array of numbers"),
+        (dict(loss=lambda t, part: 1e-20 * jnp.sum(t)), "no optimum found.*give optimum="),
         (dict(smoothness=np.ones(1), optimum=0.0), r"smoothness has shape \(1,\); give \(2,\)"),
         (dict(smoothness=np.array([1.0, 0.0]), optimum=0.0),
          "smoothness=.* must be positive and finite"),
@@ -238,3 +242,31 @@ def test_a_level_finer_than_the_loss_resolves_is_told(data):
         lj.run(experiment, progress=False)
     linear = lj.linear_regression(*data)
     lj.simulate_batch(linear, *parts, accuracies=[1e-17], **settings)
+
+
+def test_an_optimum_of_float32_is_that_of_float64():
+    """Badly scaled data, on which L-BFGS in float32 stops some thousandths too high."""
+    rng = np.random.default_rng(2)
+    X = (rng.normal(size=(4, 60, 20)) * np.logspace(0, 1.5, 20)).astype(np.float32)
+    y = np.sign(rng.logistic(size=(4, 60))).astype(np.float32)
+
+    def loss(theta, part):
+        margins = part[1] * (part[0] @ theta)
+        return jnp.sum(jnp.logaddexp(0, -margins)) + 0.5e-3 * jnp.sum(theta**2)
+
+    exact = lj.logistic_regression(X.astype(float), y.astype(float), l2=1e-3)
+    with jax.enable_x64(False):
+        found = lj.problems.general_problem(loss, (X, y), np.zeros(20, np.float32))
+        assert found.minimizer.dtype == found.optimum.dtype == jnp.float32
+        np.testing.assert_allclose(found.optimum, exact.optimum, rtol=2e-7)
+        assert float(found.gap(jnp.asarray(exact.minimizer, jnp.float32))) > -1e-6 * found.optimum
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_parameters_may_be_of_half_precision(dtype):
+    data = jnp.array([[1.0], [3.0]])
+    found = lj.problems.general_problem(
+        lambda t, x: jnp.sum((t - x) ** 2), data, jnp.zeros(1, dtype)
+    )
+    assert (found.minimizer.dtype, float(found.optimum)) == (dtype, 2.0)
+    assert found.smoothness.tolist() == [2.0, 2.0]

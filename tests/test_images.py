@@ -201,6 +201,17 @@ def test_what_is_no_file_of_images_is_refused(tmp_path):
     (tmp_path / "text.npz").write_text("x_train")
     with pytest.raises(ValueError, match=r"is no \.npz file"):
         lj.problems.load_images(tmp_path / "text.npz")
+    (tmp_path / "empty.npz").touch()
+    with pytest.raises(ValueError, match=r"is no \.npz file"):
+        lj.problems.load_images(tmp_path / "empty.npz")
+
+
+def test_records_that_do_not_fit_are_refused(images):
+    for number in (0, -3, 2.0):
+        with pytest.raises(ValueError, match=r"num_images=.*; give"):
+            accuracy_on(images, number)
+    with pytest.raises(ValueError, match=r"activation='gelu' is unknown; give one of"):
+        accuracy_on(images, activation="gelu")
 
 
 def test_sizes_that_do_not_fit_are_refused(network):
@@ -210,6 +221,8 @@ def test_sizes_that_do_not_fit_are_refused(network):
             lj.problems.network_problem(bad, y, network)
     with pytest.raises(ValueError, match=r"more convolutions of size=3 than image=\(8, 8, 1\)"):
         lj.problems.initial_convolutional(KEY, (8, 8, 1), channels=(2, 2, 2))
+    with pytest.raises(ValueError, match=r"channels=\(\) has no convolution"):
+        lj.problems.initial_convolutional(KEY, (8, 8, 1), channels=())
     with pytest.raises(ValueError, match=r"image=\(8, 8\) has not three sizes"):
         lj.problems.initial_convolutional(KEY, (8, 8))
     assert jnp.shape(lj.problems.network_logits(network, X[0, 0])) == (C,)

@@ -245,6 +245,19 @@ def test_texts_zeros_and_types(compressor):
         assert np.isnan(compressor.compress(vectors.at[0].set(jnp.nan), jnp.asarray(7))[0]).any()
 
 
+@pytest.mark.parametrize("compressor", [C.UniformGrid(8), C.Dithering(4)], ids=str)
+@pytest.mark.parametrize("unit", [2.0**-110, 2.0**-60, 2.0**100, 2.0**124])
+def test_what_is_sent_does_not_depend_on_the_unit(compressor, unit):
+    vectors = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 9)), jnp.float32)
+    found = compressor.compress(unit * vectors, jnp.asarray(2)) / unit
+    np.testing.assert_array_equal(found, compressor.compress(vectors, jnp.asarray(2)))
+
+
+def test_a_grid_finer_than_the_vectors_leaves_them():
+    vectors = jnp.array([[1.2e-30, 3.5e-31, 0.0]], jnp.float32)
+    np.testing.assert_array_equal(C.UniformGrid(32).compress(vectors, jnp.asarray(0)), vectors)
+
+
 @pytest.mark.parametrize("compressor", UNBIASED, ids=str)
 def test_random_compressors_are_unbiased(compressor):
     vector = jnp.array([[0.3, -2.0, 1.0, 0.0, 5.0, -0.01]])
@@ -302,6 +315,17 @@ def test_an_experiment_sizes_its_links_by_the_scheme():
         np.testing.assert_allclose(row["bits"], batch.costs.bits.mean[0], rtol=1e-12)
 
 
+@dataclasses.dataclass(frozen=True)
+class Short(C.Compressor):
+    """Of another shape than what is sent."""
+
+    def compress(self, vectors, k):
+        return vectors[:, :1]
+
+    def bits(self, num_parameters):
+        return 32
+
+
 def test_bad_input_is_refused():
     link = lj.Cluster(link=lj.Link())
     for message, call in {
@@ -312,6 +336,8 @@ def test_bad_input_is_refused():
         r"kept=0 is too small": lambda: C.TopK(0),
         r"kept=9 exceeds the 5 parameters": lambda: run(S.ef21(M, "top-k(9)")),
         r"seed=-1 is too small": lambda: C.Natural(-1),
+        r"levels=4294967296 exceeds 2\^32 - 1": lambda: C.Dithering(2**32),
+        r"gives shape \(4, 1\) of vectors of shape \(4, 5\)": lambda: run(S.ef21(M, Short())),
         r"rate=0 must be positive": lambda: S.diana(M, TOP, 0),
         r"probability=2 must lie in": lambda: S.marina(M, TOP, 2),
         r"num_steps=0 is too small": lambda: S.local_sgd(M, 0),

@@ -206,7 +206,10 @@ def partitioned(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray, Any
             f"{features.shape[1]} rows; give y of shape {features.shape[:2]}"
         )
     for name, array in (("X", features), ("y", targets)):
-        with np.errstate(over="ignore"):
-            if not np.vdot(array, array) <= range_of(dtype).max:
-                raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
+        with np.errstate(over="ignore", under="ignore"):
+            squares = np.vdot(array, array)
+        if not squares <= range_of(dtype).max:
+            raise ValueError(f"{name} has squares beyond {dtype}; give it in smaller units")
+        if name == "X" and squares < range_of(dtype).tiny and array.any():
+            raise ValueError(f"X has squares that {dtype} takes for zero; give it in larger units")
     return features, targets, dtype

@@ -105,9 +105,18 @@ def minimize_lbfgs(
     return point, value, jnp.linalg.norm(gradient), jnp.linalg.norm(jax.grad(loss)(theta))
 
 
-def check_found(point: Array, value: Array, norm: Array, norm0: Array) -> tuple[Array, float]:
-    """The first two of what was found; ValueError for a gradient that does not vanish."""
-    if not norm <= jnp.sqrt(jnp.finfo(norm.dtype).eps) * jnp.maximum(norm0, 1):
+def check_found(
+    point: Array, value: Array, norm: Array, norm0: Array, smoothness: float
+) -> tuple[Array, float]:
+    """The first two of what was found; ValueError for a gradient that does not vanish.
+
+    It does where the gap that it tells of is within the rounding of the loss, now or at the start,
+    up to the condition of the loss, or where that of the point explains it; in any units.
+    """
+    eps = float(jnp.finfo(norm.dtype).eps)
+    of_loss = max(float(norm0), (smoothness * abs(float(value))) ** 0.5) * eps**0.5
+    of_point = 16 * eps * smoothness * float(jnp.linalg.norm(point))
+    if not norm <= max(of_loss, of_point):
         raise ValueError(
             f"no optimum found: gradient norm {float(norm):.3g} after L-BFGS; give optimum=, 0.0 "
             f"say, for a loss that is not convex"

@@ -80,11 +80,13 @@ def load_data(
     """
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r} is unknown; give one of {LOSSES}")
-    paths = [path] if isinstance(path, str | Path) else list(path)
+    paths = list(path) if isinstance(path, list | tuple) else [path]
     M = None if num_workers is None else whole_number("num_workers", num_workers)
     files = [_File(*found) for found in read_samples(paths, target, header, worker)]
     where = str(paths[0]) if len(paths) < 2 else f"{paths[0]} and {len(paths) - 1} more"
     names, target = files[0].features(worker), files[0].target
+    if worker == target:
+        raise ValueError(f"worker={worker!r} is the target, too; give two columns")
     X, y = _numbers_of(paths, files, names, loss)
     owners = None if worker is None else files[0].frame[worker]
     parts = _parts(where, [len(one.frame) for one in files], M, owners)
@@ -151,7 +153,7 @@ def _standardised(where: str, names: Sequence[str], numbers: np.ndarray) -> np.n
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is looked for below
         deviation = np.where(varies, numbers.std(axis=0), 1.0)
     for name, spread in zip(names, deviation, strict=True):
-        if not np.isfinite(spread):
+        if not 0 < spread < np.inf:
             raise ValueError(f"column {name!r} in {where} has squares beyond float64; rescale it")
     return np.where(varies, (numbers - numbers.mean(axis=0)) / deviation, 0.0)
 
@@ -168,7 +170,8 @@ def _parts(
     elif column is not None:
         if (bad := np.flatnonzero(column.isna())).size:
             raise ValueError(f"row {bad[0] + 1} of {where} names no worker; mend or remove it")
-        known = sorted(column.unique(), key=lambda label: natural(str(label)))
+        order = None if column.dtype.kind in "iuf" else lambda label: natural(str(label))
+        known = sorted(column.unique(), key=order)
         parts = [np.flatnonzero(column == label) for label in known]
         what = f"{len(parts)} workers in column {column.name!r}"
     else:
@@ -192,7 +195,7 @@ def _coded(where: str, name: str, labels: np.ndarray, loss: str) -> tuple[np.nda
     if (bad := np.flatnonzero(pd.isna(labels))).size:
         raise ValueError(f"row {bad[0] + 1} of column {name!r} in {where} has no label; mend it")
     if labels.dtype.kind not in "biuf":
-        labels = labels.astype(str)
+        labels = np.array([_word(label) for label in labels])
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"target={name!r} is constant in {where}; give a column that varies")
@@ -210,10 +213,19 @@ def _coded(where: str, name: str, labels: np.ndarray, loss: str) -> tuple[np.nda
     return values, tuple(classes.tolist())
 
 
+def _word(label: Any) -> str:
+    """A label as text; a whole number is written alike whether its file makes it a float or not."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 def _numbers(path: str | Path, name: str, column: "pd.Series") -> np.ndarray:
     """The column as float64; raise ValueError naming the first row that is not a finite number."""
     import pandas as pd
 
+    if column.dtype.kind in "mMc":
+        raise ValueError(
+            f"column {name!r} in {path} holds {column.dtype}, no real numbers; remove or convert it"
+        )
     values = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:

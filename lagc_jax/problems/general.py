@@ -14,7 +14,16 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite, finite_data, positive, shaped, takes, whole_number
+from lagc_jax._checks import (
+    finite,
+    finite_data,
+    positive,
+    real_array,
+    scalar,
+    shaped,
+    takes,
+    whole_number,
+)
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.problems._arrays import partition_keys, sum_groups
@@ -49,6 +58,8 @@ class GeneralProblem(Problem):
                 f"theta0 has shape {jax.tree.map(np.shape, theta)}; give the pytree of the "
                 f"problem's theta0, {expected}"
             )
+        for leaf in jax.tree.leaves(theta):
+            real_array("theta0", leaf)
         vector = ravel_pytree(theta)[0].astype(self.minimizer.dtype)
         finite("theta0", vector)
         return vector
@@ -111,8 +122,8 @@ def general_problem(
         smoothness: (M,) constants of the partitions; by default a lower bound of them, estimated by
             `estimate_smoothness` at `theta0` and, if `optimum` is searched for, there and between.
         strong_convexity: `mu`, if known; only bounds use it.
-        optimum: `L(theta*)`. By default it is found by L-BFGS to the rounding of the loss; give it
-            for losses that are not convex (0.0, say).
+        optimum: `L(theta*)`. By default it is found by L-BFGS, in float64; give it for losses that
+            are not convex (0.0, say).
         sampler: pure function from (data of one partition, JAX random key, batch size) to its data
             on a minibatch, whose loss must have the mean of the partition's: let it weigh the
             samples of a uniform minibatch by their number over the batch size.
@@ -137,10 +148,11 @@ def general_problem(
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
     if optimum is None:
-        minimizer, optimum = check_found(*_minimize(loss, unravel, flat0, data))
+        minimizer, optimum = _search(loss, theta0, data, flat0.dtype)
     if smoothness is None:
         smoothness = _largest_smoothness(loss, data, unravel, flat0, minimizer)
     finite("optimum", optimum)
+    scalar("optimum", optimum)
     positive("smoothness", smoothness)
     shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
     each = jnp.asarray(smoothness, flat0.dtype)
@@ -150,6 +162,24 @@ def general_problem(
     if loss_samples is None:
         return problem
     return replace(problem, measured=problem.few(whole_number("loss_samples", loss_samples)))
+
+
+def _search(
+    loss: Callable[[Any, Any], Array], theta0: Any, data: Any, dtype: Any
+) -> tuple[Array, float]:
+    """The minimiser (d,) and the minimum, found in float64 where the platform has it."""
+    with jax.enable_x64(jax.default_backend() != "tpu"):
+
+        def wide(leaf: Any) -> Any:
+            real = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+            return jnp.asarray(leaf, float) if real else leaf
+
+        flat, unravel = ravel_pytree(jax.tree.map(wide, theta0))
+        data = jax.tree.map(wide, data)
+        found = _minimize(loss, unravel, flat, data)
+        smoothness = _largest_smoothness(loss, data, unravel, flat, found[0])
+        point, optimum = check_found(*found, float(smoothness.sum()))
+        return jnp.asarray(point, dtype), optimum
 
 
 @compiled("loss", "unravel")
@@ -191,6 +221,8 @@ def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> in
         )
     for leaf in jax.tree.leaves(data):
         finite_data("data", leaf)
+    if not jax.tree.leaves(theta0):
+        raise ValueError(f"theta0={theta0!r} holds no parameters; give a pytree of floats")
     for leaf in jax.tree.leaves(theta0):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise ValueError(f"theta0 holds {leaf!r}, which is no float; give floats, 0.0 say")
@@ -264,6 +296,7 @@ def _curvatures(
 
         first = (jnp.zeros_like(start), start / jnp.linalg.norm(start), jnp.zeros((), start.dtype))
         diagonal, beside = jax.lax.scan(product, first, None, length=num_iterations)[1]
+        diagonal = diagonal.astype(jnp.promote_types(diagonal.dtype, jnp.float32))
         tridiagonal = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
         return jnp.max(jnp.abs(jnp.linalg.eigvalsh(tridiagonal)))
 

@@ -1,5 +1,6 @@
 """Images to classify: those of a file or scikit-learn's digits, and a network trained on them."""
 
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy as np
 from jax import Array
 
 from lagc_jax import _keys
+from lagc_jax._checks import whole_number
 from lagc_jax._display import readable
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import classification_accuracy
 from lagc_jax.problems.data import load_digits_split
 from lagc_jax.problems.networks import (
     Network,
+    check_activation,
     initial_convolutional,
     network_logits,
     network_problem,
@@ -26,6 +29,7 @@ from lagc_jax.problems.sharding import shard
 from lagc_jax.problems.stochastic import minibatch
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+UNREADABLE = (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 @readable
@@ -64,7 +68,7 @@ def load_images(path: str | Path) -> Images:
             found = {name: file[name] for name in NAMES if name in file}
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; give an .npz file with {NAMES}") from None
-    except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is no .npz file ({error}); save it with np.savez") from None
     if missing := [name for name in NAMES if name not in found]:
         raise ValueError(f"{path} lacks {missing}; give a file with {NAMES}")
@@ -176,7 +180,13 @@ def accuracy_on(
         images: their test images are used.
         num_images: only the first so many; all by default. A record is made at every iterate.
         activation: that of the problem.
+
+    Raises:
+        ValueError: if `num_images` is not a whole number of at least 1, or the activation unknown.
     """
+    check_activation(activation)
+    if num_images is not None:
+        whole_number("num_images", num_images)
     return partial(_accuracy, images.X_test[:num_images], images.y_test[:num_images], activation)
 
 

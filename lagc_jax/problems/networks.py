@@ -92,8 +92,8 @@ def initial_convolutional(
         A list of layers, weights (k, k, channels, channels) or (inputs, outputs) and biases.
 
     Raises:
-        ValueError: for sizes that are not whole numbers, or more layers than the image has room
-            for.
+        ValueError: for sizes that are not whole numbers, no convolution, or more layers than the
+            image has room for.
 
     >>> network = initial_convolutional(jax.random.key(0), (28, 28, 1))
     >>> [weights.shape for weights, _ in network]
@@ -101,6 +101,8 @@ def initial_convolutional(
     """
     if len(image) != 3:
         raise ValueError(f"image={image} has not three sizes; give height, width and channels")
+    if not len(channels):
+        raise ValueError("channels=() has no convolution; give one or more, or an initial_network")
     height, width, before = (whole_number("image", number) for number in image)
     k, shapes = whole_number("size", size), []
     for outputs in (whole_number("channels", number) for number in channels):
@@ -135,10 +137,14 @@ def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> 
         X: features, (..., d), or images for convolutions.
         activation: "tanh" or "relu", of the hidden layers.
 
+    Raises:
+        ValueError: for another activation.
+
     >>> network = initial_network(jax.random.key(0), (2, 3, 4))
     >>> network_logits(network, jnp.zeros((5, 2))).shape
     (5, 4)
     """
+    check_activation(activation)
     hidden = jnp.asarray(X)
     *inner, (weights, biases) = network
     spatial = network[0][0].ndim == 4
@@ -152,6 +158,12 @@ def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> 
         hidden = ACTIVATIONS[activation](jnp.matmul(hidden, matrix, precision=EXACT) + offset)
     hidden = _flat(hidden) if spatial else hidden
     return jnp.matmul(hidden, weights, precision=EXACT) + biases
+
+
+def check_activation(activation: str) -> None:
+    """Raise ValueError for an activation that is none of `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r} is unknown; give one of {list(ACTIVATIONS)}")
 
 
 def _flat(images: Array) -> Array:
@@ -220,8 +232,7 @@ def network_problem(
     >>> problem.num_partitions, problem.num_parameters
     (2, 10)
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} is unknown; give one of {list(ACTIVATIONS)}")
+    check_activation(activation)
     not_negative("l2", l2)
     data = _samples(X, y, network, weights, l2)
     M, N = data[1].shape

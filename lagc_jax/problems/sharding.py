@@ -109,7 +109,8 @@ def _skewed(
     pieces = []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        shares = rng.dirichlet(np.full(num_workers, alpha))
+        # All shares are equal to 1e-7 at that, and sums beyond float64 no shares at all.
+        shares = rng.dirichlet(np.full(num_workers, min(alpha, 1e15)))
         cuts = np.rint(len(rows) * np.cumsum(shares)[:-1]).astype(int)
         pieces.append(np.split(rows, cuts))
     parts = [np.concatenate(piece) for piece in zip(*pieces, strict=True)]

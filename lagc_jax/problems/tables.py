@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from lagc_jax._files import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-LIBSVM = re.compile(r"[-+\d.eE,]+(\s+\d+:\S+)+\s*(#.*)?")
+LIBSVM = re.compile(r"[-+\d.eE,]+(\s+\d+:\S+)*\s*(#.*)?")
+LOOKED_AT = 100  # lines of a file that tell its format
 TARGET = "target"  # the name of labels that a file does not name
 LARGEST = 2**32  # bytes of a matrix
 
@@ -77,15 +79,17 @@ def _read(
 
 
 def _is_libsvm(path: str | Path) -> bool:
-    """Whether a file's first line is a label and pairs of a feature's number and its value."""
+    """Whether lines are a label and pairs of a feature's number and its value, or none of them."""
     if {".libsvm", ".svm", ".svmlight"} & {suffix.lower() for suffix in Path(path).suffixes}:
         return True
     try:
         with open(path, encoding="utf-8") as file:
-            first = next((line for line in file if line.strip() and line[0] != "#"), "")
+            lines = (line.strip() for line in file if line.strip() and line[0] != "#")
+            first = list(islice(lines, LOOKED_AT))
     except (OSError, UnicodeDecodeError):
         return False
-    return LIBSVM.fullmatch(first.strip()) is not None
+    pairs = any(":" in line.split("#")[0] for line in first)
+    return pairs and all(LIBSVM.fullmatch(line) for line in first)
 
 
 def _read_libsvm(paths: Sequence[str | Path]) -> list[tuple["pd.DataFrame", str]]:

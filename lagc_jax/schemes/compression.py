@@ -17,7 +17,7 @@ from jax import Array
 
 from lagc_jax import _keys
 from lagc_jax._checks import positive, probability, real_array, scalar, whole_number
-from lagc_jax.schemes.compressors import Compressor, as_compressor
+from lagc_jax.schemes.compressors import Compressor, as_compressor, sent
 from lagc_jax.schemes.rulebook import as_rule
 from lagc_jax.schemes.rules import FLOAT_BITS, Bits, Gradients, Proposal, Round, Rule
 
@@ -103,7 +103,7 @@ class Direct(_Shortening):
 
     def propose(self, gradients: Gradients, round: Round, notes: Any) -> Proposal:
         found = self.rule.propose(gradients, round, notes)
-        return found._replace(message=self.compressor.compress(found.message, round.k))
+        return found._replace(message=sent(self.compressor, found.message, round.k))
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ErrorFeedback(_Compressing):
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
         wanted = notes + gradients(round.theta)
-        message = self.compressor.compress(wanted, round.k)
+        message = sent(self.compressor, wanted, round.k)
         return Proposal(jnp.zeros(len(message), bool), message, wanted - message)
 
     def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
@@ -178,7 +178,7 @@ class Diana(_Compressing):
         return jnp.zeros((num_groups, theta.size), theta.dtype)
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
-        change = self.compressor.compress(gradients(round.theta) - notes, round.k)
+        change = sent(self.compressor, gradients(round.theta) - notes, round.k)
         shift = notes + self.rate * change
         return Proposal(jnp.zeros(len(change), bool), notes + change, shift)
 
@@ -223,7 +223,7 @@ class Marina(_Compressing):
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
         fresh = gradients(round.theta)
-        moved = round.held + self.compressor.compress(fresh - notes, round.k)
+        moved = round.held + sent(self.compressor, fresh - notes, round.k)
         message = jnp.where(self.whole(round.k), fresh, moved)
         return Proposal(jnp.zeros(len(fresh), bool), message, fresh)
 

@@ -17,6 +17,7 @@ from jax import Array
 
 from lagc_jax import _keys
 from lagc_jax._checks import check_part, hashable, whole_number
+from lagc_jax._modes import range_of
 from lagc_jax.schemes.rules import FLOAT_BITS
 
 
@@ -43,7 +44,18 @@ class Compressor(Protocol):
 
     def move(self, held: Array, fresh: Array, k: Array) -> Array:
         """What `held` (G, d) becomes when its change to `fresh` (G, d) is sent."""
-        return held + self.compress(fresh - held, k)
+        return held + sent(self, fresh - held, k)
+
+
+def sent(compressor: Compressor, vectors: Array, k: Array) -> Array:
+    """`compressor.compress(vectors, k)`; ValueError where one's own gives another shape."""
+    found = compressor.compress(vectors, k)
+    if jnp.shape(found) != vectors.shape:
+        raise ValueError(
+            f"`compress` of compressor={str(compressor)!r} gives shape {jnp.shape(found)} of "
+            f"vectors of shape {vectors.shape}; give the same shape"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -177,12 +189,21 @@ class Dithering(_Sized):
 
     name: ClassVar[str] = "dithering"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.levels >= 2**FLOAT_BITS:
+            raise ValueError(f"levels={self.levels} exceeds 2^32 - 1; give fewer, or 'identity'")
+
     def compress(self, vectors: Array, k: Array) -> Array:
+        # In units of a power of two, exactly: squares of what is large or small are not numbers.
+        largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+        unit = jnp.where(largest == 0, 1, largest / (2 * jnp.frexp(largest)[0]))
+        vectors, levels = vectors / unit, float(self.levels)
         norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-        scaled = self.levels * jnp.abs(vectors) / jnp.where(norm == 0, 1, norm)
+        scaled = levels * jnp.abs(vectors) / jnp.where(norm == 0, 1, norm)
         low = jnp.floor(scaled)
         level = low + (_uniforms(self.seed, k, vectors) <= scaled - low)
-        return norm * jnp.sign(vectors) * (level / self.levels)
+        return norm * jnp.sign(vectors) * (level / levels) * unit
 
     def bits(self, num_parameters: int) -> int:
         return FLOAT_BITS + num_parameters * (1 + self.levels.bit_length())
@@ -224,9 +245,12 @@ def quantize(vectors: Array, bits: int) -> Array:
     ['1.000', '0.333', '-1.000']
     """
     radius = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-    # Compared with zero, not with what is larger: a radius that is not a number must stay one.
-    step = jnp.where(radius == 0, 1, 2 * radius / (2.0**bits - 1))
-    return jnp.where(radius == 0, 0, jnp.floor((vectors + radius) / step + 0.5) * step - radius)
+    step = 2 * radius / (2.0**bits - 1)
+    # A step too small to divide by is below the vectors' precision. So asked, a radius that is
+    # not a number stays one.
+    fine = ~(step < range_of(vectors.dtype).tiny)
+    grid = jnp.where(fine, step, 1)
+    return jnp.where(fine, jnp.floor((vectors + radius) / grid + 0.5) * grid - radius, vectors)
 
 
 COMPRESSORS: dict[str, type[Compressor]] = {

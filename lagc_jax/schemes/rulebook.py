@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax._checks import check_part, hashable, whole_number
-from lagc_jax.schemes.compressors import Compressor, as_compressor
+from lagc_jax.schemes.compressors import Compressor, as_compressor, sent
 from lagc_jax.schemes.rules import (
     Always,
     Gradients,
@@ -146,7 +146,7 @@ class Laq(Rule):
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
         fresh = gradients(round.theta)
-        change = self.compressor.compress(fresh - round.held, round.k)
+        change = sent(self.compressor, fresh - round.held, round.k)
         error = squared_norms(fresh - (round.held + change))
         skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
         return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error)

@@ -80,13 +80,11 @@ def load_data(
     """
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r} is unknown; give one of {LOSSES}")
-    paths = list(path) if isinstance(path, list | tuple) else [path]
+    paths: Any = list(path) if isinstance(path, list | tuple) else [path]
     M = None if num_workers is None else whole_number("num_workers", num_workers)
     files = [_File(*found) for found in read_samples(paths, target, header, worker)]
     where = str(paths[0]) if len(paths) < 2 else f"{paths[0]} and {len(paths) - 1} more"
     names, target = files[0].features(worker), files[0].target
-    if worker == target:
-        raise ValueError(f"worker={worker!r} is the target, too; give two columns")
     X, y = _numbers_of(paths, files, names, loss)
     owners = None if worker is None else files[0].frame[worker]
     parts = _parts(where, [len(one.frame) for one in files], M, owners)

@@ -56,6 +56,8 @@ def read_samples(
         for role, name in (("target", found), ("worker", worker)):
             if name is not None and name not in names:
                 raise ValueError(f"{role}={name!r} is not a column of {path}; give one of {names}")
+        if worker == found:
+            raise ValueError(f"worker={worker!r} is the target, too; give two columns")
         samples.append((frame, found))
     return samples
 

@@ -78,10 +78,15 @@ def _take_apart(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, list | tuple):
         parts = [_take_apart(f"{name}.{i}", part, arrays) for i, part in enumerate(value)]
         return {"list" if isinstance(value, list) else "tuple": parts}
-    arrays[name] = np.asarray(value)
-    if arrays[name].dtype == object:
+    array = np.asarray(value)
+    if array.dtype == object:
         raise ValueError(f"{name} is a {type(value).__name__}; save arrays, or what holds them")
-    return {"array": name}
+    while name in arrays:  # a key may read like a path
+        name += "'"
+    # Of the short floats of machine learning NumPy's files keep the bits alone.
+    short = array.dtype.kind == "V"
+    arrays[name] = array.view(f"u{array.dtype.itemsize}") if short else array
+    return {array.dtype.name if short else "array": name}
 
 
 def _put_together(part: Any, file: Mapping[str, np.ndarray]) -> Any:
@@ -92,5 +97,7 @@ def _put_together(part: Any, file: Mapping[str, np.ndarray]) -> Any:
         return file[value]
     if kind == "dict":
         return {name: _put_together(each, file) for name, each in value.items()}
+    if kind not in ("list", "tuple"):
+        return file[value].view(np.dtype(kind))
     parts = [_put_together(each, file) for each in value]
     return parts if kind == "list" else tuple(parts)

@@ -83,7 +83,9 @@ def _same_leaf(one: Any, other: Any) -> bool:
         return True
     if isinstance(one, Tracer) or isinstance(other, Tracer):
         return False
-    return np.array_equal(_value(one), _value(other))
+    mine, others = _value(one), _value(other)
+    unknown = mine.dtype.kind in "fc" and others.dtype.kind in "fc"  # NaN stands for it
+    return np.array_equal(mine, others, equal_nan=unknown)
 
 
 def _hash(self: Any) -> int:
@@ -93,10 +95,10 @@ def _hash(self: Any) -> int:
 def _content(thing: Any) -> Iterator[Any]:
     """What a hash is made of; JAX's own of a structure leaves metadata out."""
     if isinstance(thing, int | float):
-        yield thing
+        yield thing if thing == thing else "NaN"  # whose hash is that of the object
     elif hasattr(thing, "_static"):
         yield type(thing)
-        for name in thing.__dataclass_fields__:
+        for name in (field.name for field in fields(thing)):
             value = getattr(thing, name)
             yield from (value,) if name in thing._static else _content(value)
     else:
@@ -104,7 +106,8 @@ def _content(thing: Any) -> Iterator[Any]:
             if isinstance(leaf, Tracer):
                 yield id(leaf)
             elif np.size(leaf) <= SMALL:
-                yield from _value(leaf).ravel().tolist()
+                for number in _value(leaf).ravel().tolist():
+                    yield number if number == number else "NaN"
 
 
 def _value(leaf: Any) -> np.ndarray:

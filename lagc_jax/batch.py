@@ -30,7 +30,7 @@ from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.summary import Costs, Summary, along_path, realise, summarise, take_apart
 from lagc_jax.targets import Gap, Target
-from lagc_jax.times import Times
+from lagc_jax.times import Times, compensated
 from lagc_jax.trajectory import event_driven, run_events, run_trajectory
 
 if TYPE_CHECKING:
@@ -158,7 +158,8 @@ def simulate_batch(
     warn_if_short(clock.delays, K)
     if not clock.shared:
         start = (alpha, theta)
-        return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch
+        with jax.debug_nans(False):  # a level that nobody reaches has no mean
+            return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch
     path = find_path(problem, path_scheme(scheme), alpha, theta, K)
     bits = contract.message_bits(scheme, problem.num_parameters, np.arange(K))
     return _along(scheme, clock.along(path.selected), key, path, bits, *wanted, R, keep_samples)
@@ -290,19 +291,24 @@ def realise_paths(
         numbers = block * size + jnp.arange(size)
         paths, samples = block_of(numbers)
 
-        def add(total: Array, values: Array) -> Array:
+        def of_block(values: Array) -> Array:
             valid = column(numbers < num_realisations, values)
-            return total + jnp.sum(jnp.where(valid, values, 0), axis=0, dtype=total.dtype)
+            kept = jnp.where(valid, values, jnp.zeros_like(values))
+            return jnp.sum(kept, axis=0, dtype=float_dtype(values))
 
-        return jax.tree.map(add, totals, paths), samples
+        total, lost = totals
+        added = jax.tree.map(lambda values, lost: of_block(values) - lost, paths, lost)
+        sums = jax.tree.map(lambda *two: compensated(*two)[0], total, added)
+        return (sums, jax.tree.map(lambda *two: compensated(*two)[1], total, added)), samples
 
     shapes, _ = jax.eval_shape(block_of, jnp.arange(size))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
-    totals, samples = jax.lax.scan(add_block, zeros, jnp.arange(-(-num_realisations // size)))
+    blocks = jnp.arange(-(-num_realisations // size))
+    (totals, _), samples = jax.lax.scan(add_block, (zeros, zeros), blocks)
     *totals, hits, gap_there, recorded_there = totals
     there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
-    means = jax.tree.map(lambda total: total / num_realisations, (*totals, hits))
+    means = jax.tree.map(lambda total: total / float(num_realisations), (*totals, hits))
     gap, selected, received, diverged, lost, reached = means
 
     shown = (quantiles, num_realisations, keep_samples)

@@ -145,6 +145,11 @@ def complexity(trajectory: Trajectory, accuracy: ArrayLike) -> Complexity:
 
 
 def _read_off(run: Trajectory, accuracy: ArrayLike) -> Complexity:
+    if run.gap.ndim > 1 and isinstance(run.gap, np.ndarray):
+        leaves, structure = jax.tree.flatten(run)
+        every = map(structure.unflatten, zip(*leaves, strict=True))
+        costs = zip(*(_read_off(one, accuracy) for one in every), strict=True)
+        return Complexity(*map(np.stack, costs))
     if run.gap.ndim > 1:
         return jax.vmap(_read_off, in_axes=(0, None))(run, accuracy)
     hit = first_hit(run.gap, accuracy)

@@ -21,7 +21,7 @@ from lagc_jax.asynchrony import time_complexity as time_complexity
 from lagc_jax.asynchrony import update_time as update_time
 from lagc_jax.clock import clock_of, order_law
 from lagc_jax.cluster import Cluster
-from lagc_jax.costs import accumulate, first_hit, price, spend
+from lagc_jax.costs import accumulate, check_counts, first_hit, price, spend
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.contract import check_source
 from lagc_jax.descent import Path, check_exact
@@ -31,6 +31,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.rules import LagServer, LagWorker
+from lagc_jax.times import elapsed
 
 
 class IterationCosts(NamedTuple):
@@ -95,7 +96,7 @@ def expected_wall_clock(
     ['0.0000', '1.5000']
     """
     working = _working(scheme, selected)
-    return accumulate(clock_of(scheme, delays, cluster).mean(working))
+    return elapsed(jnp.asarray(clock_of(scheme, delays, cluster).mean(working)))
 
 
 def wall_clock_variance(
@@ -133,7 +134,7 @@ def iteration_costs(
 
     Delays are identical (parameters of shape ()) and `s`, () or (S,), are whole numbers from 0 to
     G, all groups by default; other ones, or a decoding that does not wait for a fixed number of
-    messages, are a ValueError.
+    messages, are a ValueError, as are costs beyond the default integers.
 
     >>> from lagc_jax import Exponential, gc
     >>> costs = iteration_costs(gc(12, 3), Exponential(1.0))
@@ -149,6 +150,8 @@ def iteration_costs(
         raise ValueError(
             f"num_selected={num_selected} must be whole numbers from 0 to {scheme.num_groups}"
         )
+    messages = scheme.num_workers * (1 + scheme.decoder.tasks)
+    check_counts(1, max(scheme.num_groups * sum(scheme.loads), messages))
     working = np.full_like(uploading, scheme.num_groups)
     if not scheme.trigger.everyone_works:
         working = uploading

@@ -13,6 +13,7 @@ from lagc_jax._keys import as_key, bits
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
+from lagc_jax.costs import accumulate
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.drawn import tabulated
 from lagc_jax.law.identical import check_iteration
@@ -61,6 +62,20 @@ class Times(Protocol):
         return _add_up(self, self.seed(key), iterates)
 
 
+def elapsed(times: Array) -> Array:
+    """Time at every iterate, (K+1,) from what iterations take (K,).
+
+    It never falls and stands still where an iteration takes nothing. Partial sums do neither, for
+    each is rounded on its own.
+    """
+    sums, K = accumulate(times), times.shape[0]
+    moved = jnp.where(times > 0, jnp.arange(1, K + 1), 0)
+    sums = sums[jnp.append(0, jax.lax.cummax(moved))]
+    fixed = jax.lax.stop_gradient(sums)
+    highest = jax.lax.cummax(fixed)
+    return jnp.where(fixed < highest, sums + (highest - fixed), sums)
+
+
 @jax.custom_jvp
 def _add_up(times: Times, seed: Array, iterates: Array) -> Array:
     """`Times.until` from a seed."""
@@ -81,7 +96,7 @@ def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
         place = iterates - chunk * CHUNK
         inside = (place > 0) & (place <= CHUNK)
         sums = jnp.where(inside, total + partial[place - 1], sums)
-        return *_compensated(total, partial[-1]), sums
+        return *compensated(total, partial[-1]), sums
 
     zero = jnp.zeros((), times.delays.dtype)
     carry = zero, zero, jnp.zeros(iterates.shape, zero.dtype)
@@ -89,7 +104,7 @@ def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
     return jax.lax.fori_loop(0, -(-stop // CHUNK), add_chunk, carry)[2]
 
 
-def _compensated(total: Array, term: Array) -> tuple[Array, Array]:
+def compensated(total: Array, term: Array) -> tuple[Array, Array]:
     """A sum and what it lost; one that overflows stays infinite."""
     updated = total + term
     return updated, jnp.where(jnp.isinf(updated), 0, (updated - total) - term)
@@ -105,7 +120,7 @@ def _add_stretches(times: Times, seed: Array, iterates: Array) -> Array:
         # A minimum, not a selection: the latter kept the draws from being vectorised.
         limit = jnp.where((k >= start) & (k < stop), jnp.inf, 0).astype(total.dtype)
         summed = sum(jnp.minimum(part, limit[i]) for i, part in enumerate(parts))
-        return *_compensated(total, jnp.sum(summed) - lost), start, stop
+        return *compensated(total, jnp.sum(summed) - lost), start, stop
 
     def advance(carry: tuple, stop: Array) -> tuple:
         total, lost, start = carry

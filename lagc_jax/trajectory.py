@@ -38,6 +38,7 @@ from lagc_jax.problems.base import Problem
 from lagc_jax.records import Trajectory
 from lagc_jax.schemes import contract
 from lagc_jax.schemes.base import Scheme
+from lagc_jax.times import elapsed
 
 
 def simulate(
@@ -162,7 +163,7 @@ def run_trajectory(
         downlink, computation = count_work(scheme, path.selected, arrivals.gradients)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
     bits = contract.message_bits(scheme, problem.num_parameters, np.arange(num_iterations))
-    costs = (accumulate(times), downlink, uplink, computation)
+    costs = (elapsed(times), downlink, uplink, computation)
     outcome = (path.theta, path.diverged, received, timeouts, jnp.asarray(bits), path.recorded)
     return Trajectory(path.gap, path.selected, *costs, *outcome)
 

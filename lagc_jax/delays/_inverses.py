@@ -6,6 +6,7 @@ of the logarithm of the survival probability.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,14 +18,14 @@ from jax.typing import ArrayLike
 from lagc_jax._modes import float_dtype, range_of
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> Array:
     """Repeat a step of Newton's or Halley's method until it moves by half of the digits at most.
 
-    A last step then gives the other half. It alone carries derivatives, by the inputs: to first
-    order it is the implicit function theorem, forwards and in reverse.
+    A last step then gives the other half. Derivatives, by the inputs and of any order, are those of
+    the point where a step stays: the implicit function theorem.
     """
     tolerance = math.sqrt(jnp.finfo(start.dtype).eps)
-    start, still = jax.lax.stop_gradient((start, inputs))
 
     def moves(carry: tuple[Array, Array, Array]) -> Array:
         point, last, count = carry
@@ -33,10 +34,20 @@ def iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> A
 
     def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         point, _, count = carry
-        return step(point, still), point, count + 1
+        return step(point, inputs), point, count + 1
 
     first = (start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
     return step(jax.lax.while_loop(moves, advance, first)[0], inputs)
+
+
+@iterate.defjvp
+def _iterate_jvp(
+    step: Callable[[Array, Any], Array], given: tuple[Array, Any], moved: tuple[Array, Any]
+) -> tuple[Array, Array]:
+    """There a step does not depend on its point, to first order, but on the inputs alone."""
+    start, inputs = given
+    found = iterate(step, start, inputs)
+    return found, jax.jvp(partial(step, found), (inputs,), (moved[1],))[1]
 
 
 def normal_inverse(x: ArrayLike) -> Array:

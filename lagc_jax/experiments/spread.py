@@ -141,7 +141,8 @@ def map_items(
         filled = np.where(place < len(batch), place, 0)
         counts = (place < len(batch)).sum(1)
         given = (shared, _stack(batch, filled), counts)
-        results = _spread(body, mesh, *given, together=together, one_thread=one_thread)
+        with jax.debug_nans(False):  # what is not known is NaN on purpose
+            results = _spread(body, mesh, *given, together=together, one_thread=one_thread)
         jax.tree.map(lambda leaf: leaf.copy_to_host_async(), results)
         waiting.append((len(batch), results))
         if len(waiting) > ahead:

@@ -138,8 +138,7 @@ def simulate_batch(
     - `num_realisations`: `R`; static.
     - `accuracies`: (A,) gaps at which to summarise what it took to reach them.
     - `quantiles`: (Q,) levels of quantiles; may be empty.
-    - `iterates`: numbers of iterates, from 0 to K, at which to summarise the cumulative time as
-      well; `range(K + 1)` gives the whole curve.
+    - `iterates`: numbers of iterates, from 0 to K, at which to summarise the time as well.
     - `keep_samples`: whether to return all realisations, for paired differences say; static.
 
     >>> from lagc_jax import Exponential, gd, linear_regression
@@ -157,9 +156,9 @@ def simulate_batch(
     wanted = _wanted(problem, accuracies, quantiles, iterates, K)
     warn_if_short(clock.delays, K)
     if not clock.shared:
-        start = (alpha, theta)
+        own = (problem, clock, key, (alpha, theta), *wanted, K, R, keep_samples)
         with jax.debug_nans(False):  # a level that nobody reaches has no mean
-            return realise_paths(problem, clock, key, start, *wanted, K, R, keep_samples).batch
+            return realise_paths(*own).batch
     path = find_path(problem, path_scheme(scheme), alpha, theta, K)
     bits = contract.message_bits(scheme, problem.num_parameters, np.arange(K))
     return _along(scheme, clock.along(path.selected), key, path, bits, *wanted, R, keep_samples)
@@ -255,6 +254,19 @@ def _runner(
     return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
 
 
+def _add(totals: tuple, paths: tuple, valid: Array) -> tuple:
+    """Sums and what they have lost, with those of a block's paths (B, ..) that are valid (B,)."""
+
+    def of_block(values: Array, lost: Array) -> Array:
+        kept = jnp.where(column(valid, values), values, jnp.zeros_like(values))
+        return jnp.sum(kept, axis=0, dtype=lost.dtype) - lost
+
+    total, lost = totals
+    added = jax.tree.map(of_block, paths, lost)
+    sums = jax.tree.map(lambda *pair: compensated(*pair)[0], total, added)
+    return sums, jax.tree.map(lambda *pair: compensated(*pair)[1], total, added)
+
+
 @compiled("num_iterations", "num_realisations", "keep_samples", one_thread=event_driven)
 def realise_paths(
     problem: Problem,
@@ -290,16 +302,7 @@ def realise_paths(
     def add_block(totals: tuple, block: Array) -> tuple[tuple, tuple]:
         numbers = block * size + jnp.arange(size)
         paths, samples = block_of(numbers)
-
-        def of_block(values: Array) -> Array:
-            valid = column(numbers < num_realisations, values)
-            kept = jnp.where(valid, values, jnp.zeros_like(values))
-            return jnp.sum(kept, axis=0, dtype=float_dtype(values))
-
-        total, lost = totals
-        added = jax.tree.map(lambda values, lost: of_block(values) - lost, paths, lost)
-        sums = jax.tree.map(lambda *two: compensated(*two)[0], total, added)
-        return (sums, jax.tree.map(lambda *two: compensated(*two)[1], total, added)), samples
+        return _add(totals, paths, numbers < num_realisations), samples
 
     shapes, _ = jax.eval_shape(block_of, jnp.arange(size))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)

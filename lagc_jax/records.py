@@ -1,7 +1,7 @@
 """One run: what happened along it, and what it took to reach an accuracy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -149,7 +149,7 @@ def _read_off(run: Trajectory, accuracy: ArrayLike) -> Complexity:
         leaves, structure = jax.tree.flatten(run)
         every = map(structure.unflatten, zip(*leaves, strict=True))
         costs = zip(*(_read_off(one, accuracy) for one in every), strict=True)
-        return Complexity(*map(np.stack, costs))
+        return Complexity(*(cast(Array, np.stack(cost)) for cost in costs))
     if run.gap.ndim > 1:
         return jax.vmap(_read_off, in_axes=(0, None))(run, accuracy)
     hit = first_hit(run.gap, accuracy)

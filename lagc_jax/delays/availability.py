@@ -5,7 +5,7 @@ A worker that is away never answers: its time is `inf`, and what the server does
 leave what they wrap the draws that it has without them.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +87,8 @@ class Roster(Wrapper):
 
     delays: TimeSource
     present: Any
+
+    workers_last: ClassVar[tuple[str, ...]] = ("present",)  # whose last axis is that of the workers
 
     def __post_init__(self) -> None:
         super().__post_init__()

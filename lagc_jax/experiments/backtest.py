@@ -18,8 +18,8 @@ class Backtest(NamedTuple):
             and `held`, whether the time lies between `time_low` and `time_high`.
         held: whether that is so for the chosen candidate.
         coverage: share of the candidates for which it is.
-        regret: by how much the cheapest candidate of the second half would have cost less, relative
-            to that.
+        regret: by how much the choice costs more than the cheapest candidate of the second half,
+            relative to that.
         reason: in words.
         trace: whole.
     """
@@ -84,4 +84,4 @@ def _reason(table: pd.DataFrame, coverage: float, regret: float) -> str:
     )
     if regret <= 0:
         return f"{text} The choice is the best of the second half, too."
-    return f"{text} The best choice of the second half costs {100 * regret:.1f} % less."
+    return f"{text} The choice costs {100 * regret:.1f} % more than the best of the second half."

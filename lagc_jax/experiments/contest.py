@@ -23,6 +23,7 @@ from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.intervals import NORMAL
 from lagc_jax.experiments.meters import RUN, patient, sized, widened
 from lagc_jax.experiments.patience import waits_matter
+from lagc_jax.experiments.reasons import tail_of
 from lagc_jax.experiments.rows import draw_rows, filled, trace_inside
 from lagc_jax.experiments.runner import run
 from lagc_jax.experiments.waits import group_waits
@@ -250,20 +251,10 @@ def measure(
     cluster = sized(one.scheme, job.cluster, problem.num_parameters)
     if trace is not None and not one.scheme.event_driven:
         cluster = patient(one.scheme, cluster, np.asarray(trace.times, float))
-    made = run(
-        replace(
-            experiment,
-            schemes={one.name: Vary(Same(one.scheme), step_size=list(one.steps))},
-            delays={"delays": delays},
-            clusters=None if cluster is None else {"cluster": cluster},
-            num_realisations=min(_realisations(experiment), job.num_realisations),
-            quantiles=(RUN[0], 0.5, RUN[1]),
-        ),
-        progress=False,
-    )
-    made = made.assign(load=float(np.mean(one.scheme.loads)))
-    made["reached"] = np.where(made["reached"] == 1, 1.0, 0.0)
+    made, middle = _run(job, experiment, one, delays, cluster)
     time = made["time_mean" if statistic == "mean" else "time_q0.5"].to_numpy(float)
+    if statistic == "mean" and not one.scheme.event_driven:
+        time = time if tail_of(one.scheme, cluster, delays) > 1 else np.full_like(time, np.inf)
     cost = priced.cost(made, time)
     i = int(np.argmin(cost))
     row, mean, run_low, run_high = (
@@ -271,11 +262,13 @@ def measure(
         time[i],
         *(float(made[f"time_q{level!r}"].iloc[i]) for level in RUN),
     )
-    low, high, error = run_low, run_high, 0.0
+    low, high = (float(made[f"time_q{level!r}"].iloc[i]) for level in middle)
+    error = 0.0
     if statistic == "mean" and np.isfinite(mean):
         error = NORMAL * float(row["time_standard_error"].iloc[0])
         low, high = _interval(one.scheme, trace, mean, error)
-    down = row["computation"] / row["load"]
+    if not np.isfinite(mean) or not row["reached"].iloc[0]:
+        low = high = np.inf
     limit = None if cluster is None else cluster.timeout
     row = row.assign(
         time=mean if row["reached"].iloc[0] else np.inf,
@@ -286,7 +279,7 @@ def measure(
         exact=False,
         statistic=statistic,
         drifts=False,
-        uploads=row["communication"] - down,
+        uploads=row["communication"] - row["downlink"],
         cost=cost[i],
         doubt=error * job.prices["time"],
         timeout=np.nan if limit is None else float(np.asarray(limit)),
@@ -295,6 +288,36 @@ def measure(
         assignment=AS_GIVEN,
     )
     return Apart(row, one.scheme, cluster)
+
+
+def _run(
+    job: Any, experiment: Experiment, one: Outsider, delays: TimeSource, cluster: Cluster | None
+) -> tuple[pd.DataFrame, tuple[float, float]]:
+    """A row a step, and levels of the quantiles that enclose the median with 90 % confidence."""
+    number = min(_realisations(experiment), job.num_realisations)
+    margin = 0.5 * NORMAL / math.sqrt(number)  # normal limit of the binomial ranks
+    middle = max(0.5 - margin, 0.0), min(0.5 + margin, 1.0)
+    made = run(
+        replace(
+            experiment,
+            schemes={one.name: Vary(Same(one.scheme), step_size=list(one.steps))},
+            delays={"delays": delays},
+            clusters=None if cluster is None else {"cluster": cluster},
+            num_realisations=number,
+            quantiles=tuple(dict.fromkeys((RUN[0], 0.5, RUN[1], *middle))),
+        ),
+        progress=False,
+    )
+    made = made.assign(load=float(np.mean(one.scheme.loads)), downlink=_downlink(one.scheme, made))
+    made["reached"] = np.where(made["reached"] == 1, 1.0, 0.0)
+    return made, middle
+
+
+def _downlink(scheme: Scheme, made: pd.DataFrame) -> pd.Series:
+    """Messages to the workers: one for every load, or all workers in every iteration."""
+    if scheme.event_driven or not scheme.trigger.everyone_works:
+        return made["computation"] / float(np.mean(scheme.loads))
+    return scheme.num_workers * made["iterations"]
 
 
 def _realisations(experiment: Experiment) -> int:

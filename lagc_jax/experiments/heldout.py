@@ -18,8 +18,8 @@ class HeldOut(NamedTuple):
         low, high: interval of 90 % of its mean time, from the first half.
         time: in the second half.
         held: whether that lies in the interval.
-        regret: by how much the cheapest candidate of the second half would have cost less, relative
-            to that.
+        regret: by how much the choice costs more than the cheapest candidate of the second half,
+            relative to that.
     """
 
     row: int

@@ -7,7 +7,10 @@ there is to know: intervals from them hold where those of a block bootstrap are 
 import math
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+
+from lagc_jax.summary import sample_quantiles
 
 NORMAL = 1.645  # quantile of the normal distribution for the 90 % of every interval of the advice
 # And of Student's, for 1, 2, .. degrees of freedom.
@@ -146,3 +149,18 @@ def block_length(series: np.ndarray) -> int:
         return 1
     length = math.ceil((1.5 * (spread / total) ** 2 * T) ** (1 / 3))
     return int(np.clip(length, 1, max(T // 3, 1)))
+
+
+def means(samples: np.ndarray, tails: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Means and 90 % bounds (N,), infinite where the tail is known to have no other."""
+    infinite = ~np.isfinite(samples).all(-1) | (tails <= 1)
+    known = np.where(infinite[:, None], 0, samples)
+    mean, margin = known.mean(-1), NORMAL * known.std(-1, ddof=1) / math.sqrt(samples.shape[1])
+    return tuple(np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
+
+
+def medians(samples: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Medians with 90 % bounds that need no moment, (N,)."""
+    flat = jnp.asarray(samples.T)
+    values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
+    return tuple(np.asarray(x, float) for x in (values[:, 0], bounds[:, 0, 0], bounds[:, 0, 1]))

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
@@ -15,18 +14,18 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.common import BLOCK_ENTRIES, Walk, draw, sample
-from lagc_jax.experiments.intervals import NORMAL, outlook
+from lagc_jax.experiments.intervals import means, medians, outlook
 from lagc_jax.experiments.moments import knows_moments
-from lagc_jax.experiments.reasons import tail_indices
+from lagc_jax.experiments.reasons import tail_of
 from lagc_jax.experiments.rows import Drawn, filled, reordered, trace_inside
 from lagc_jax.experiments.waits import Waits, group_waits, is_shared, kind_of, slowest, through_link
 from lagc_jax.law.inverse import CHUNK
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.catalogue import gd
-from lagc_jax.summary import sample_quantiles
 
 RUN = (0.05, 0.95)  # levels of the quantiles of one run's time
 SEARCHED = 16  # realisations, where candidates are only compared
+GOLDEN = (math.sqrt(5) - 1) / 2
 LINKED = 2**11  # pairs of a row and an iteration that stand for a candidate with a shared link
 
 
@@ -235,14 +234,36 @@ def _linked(
 ) -> tuple:
     """As `_by_row` with a shared link, where an iteration's groups wait for each other.
 
-    Iterations spread over the path stand for all, other ones with every row.
+    Where there are too many pairs of a row and a set of groups, some iterations stand for all:
+    other ones with every row, and for the deviations of a realisation from the means of its rows.
     """
-    T, K = len(rows), len(uploads)
-    each = min(max(pairs // T, 1), K)
-    place = (np.arange(each) * K // each + np.arange(T)[:, None] * 7) % K
-    times = through_link(scheme, cluster, rows[:, None], uploads[place])
-    mean = times.mean(-1)
-    return K * mean, None if chosen is None else mean[chosen[:, :K]].sum(-1)
+    T, K, (groups, counts, place) = len(rows), len(uploads), _sets(uploads)
+    if T * len(groups) <= pairs:
+        times = through_link(scheme, cluster, rows[:, None], groups)
+        drawn = None if chosen is None else times[chosen[:, :K], place].sum(-1)
+        return times @ counts, drawn
+    some = _spread_out(T, min(max(pairs // T, 1), K), K)
+    mean = through_link(scheme, cluster, rows[:, None], uploads[some]).mean(-1)
+    if chosen is None:
+        return K * mean, None
+    R = len(chosen)
+    some = _spread_out(R, min(max(pairs // R, 1), K), K)
+    met = np.take_along_axis(chosen, some, axis=1)
+    moved = through_link(scheme, cluster, rows[met], uploads[some]) - mean[met]
+    scale = math.sqrt(K / some.shape[1])
+    return K * mean, mean[chosen[:, :K]].sum(-1) + scale * moved.sum(-1)
+
+
+def _spread_out(num_rows: int, each: int, length: int) -> np.ndarray:
+    """So many numbers below a length in every row, in all rows together all about as often.
+
+    All are in every row that is long enough. Else they are a Weyl sequence of the golden ratio,
+    which follows no period of the rows or of the path.
+    """
+    if each == length:
+        return np.broadcast_to(np.arange(length), (num_rows, length))
+    number = np.arange(num_rows * each).reshape(num_rows, each)
+    return (number * GOLDEN % 1 * length).astype(int)
 
 
 def _drawn_rows(trace: Trace, key: Array, num_realisations: int, length: int) -> np.ndarray:
@@ -314,12 +335,12 @@ class SampledMeter(Meter):
     def coarse(self, table: pd.DataFrame, walks: Sequence[Walk]) -> np.ndarray:
         few = min(SEARCHED, self.num_realisations)
         drawn = self._draw(len(table), walks, few)
-        mean = means(table, drawn, self.delays)[0]
+        mean = means(drawn, self._tails(walks))[0]
         return mean if np.isfinite(mean).any() else np.median(drawn, axis=-1)
 
     def fine(self, table: pd.DataFrame, walks: Sequence[Walk]) -> Times:
         samples = self._draw(len(table), walks, self.num_realisations)
-        statistic, found = "mean", means(table, samples, self.delays)
+        statistic, found = "mean", means(samples, self._tails(walks))
         if not np.isfinite(found[0]).any():
             statistic, found = "median", medians(samples)
         mean, low, high = found
@@ -336,6 +357,15 @@ class SampledMeter(Meter):
     def reordered(self, order: np.ndarray) -> "SampledMeter":
         delays, cluster = reordered(self.delays, order), reordered(self.cluster, order)
         return replace(self, delays=delays, cluster=cluster)
+
+    def _tails(self, walks: Sequence[Walk]) -> np.ndarray:
+        """Tail indices (N,) of candidates' iterations."""
+        known = {
+            row: tail_of(scheme, self.cluster, self.delays)
+            for walk in walks
+            for row, scheme in walk.schemes.items()
+        }
+        return np.array([known[row] for row in range(len(known))])
 
     def _draw(self, N: int, walks: Sequence[Walk], number: int) -> np.ndarray:
         def cluster_of(scheme: Scheme) -> Cluster | None:
@@ -360,21 +390,3 @@ def widened(
         low = mean - np.hypot(mean - low, down * mean)
         high = mean + np.hypot(high - mean, up * mean)
     return low, high
-
-
-def means(table: pd.DataFrame, samples: np.ndarray, delays: TimeSource) -> tuple[np.ndarray, ...]:
-    """Means and 90 % bounds (N,), infinite where the source is known to have no other."""
-    index = tail_indices(delays, int(table["num_workers"].iloc[0]))
-    sizes = zip(table["num_groups"], table["redundancy"], strict=True)
-    decay = [np.sort(index.reshape(G, -1), axis=-1)[:, :r].sum(-1).min() for G, r in sizes]
-    infinite = ~np.isfinite(samples).all(-1) | (np.array(decay) <= 1)
-    known = np.where(infinite[:, None], 0, samples)
-    mean, margin = known.mean(-1), NORMAL * known.std(-1, ddof=1) / math.sqrt(samples.shape[1])
-    return tuple(np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
-
-
-def medians(samples: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Medians with 90 % bounds that need no moment, (N,)."""
-    flat = jnp.asarray(samples.T)
-    values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
-    return tuple(np.asarray(x, float) for x in (values[:, 0], bounds[:, 0, 0], bounds[:, 0, 1]))

@@ -42,7 +42,7 @@ def simulate_waiting(
         i = int(table["cost"].to_numpy().argmin())
         if table.loc[i, "simulated"] or not np.isfinite(float(table["cost"].iloc[i])):
             break
-        row, cluster = _simulate(job, experiment, priced, table.loc[[i]], candidates[i])
+        row, cluster = simulate(job, experiment, priced, table.loc[[i]], candidates[i])
         table.loc[[i], row.columns] = row.to_numpy()
         candidates[i] = candidates[i]._replace(cluster=cluster)
     if not np.isfinite(table.loc[table["simulated"], "cost"]).any():
@@ -53,7 +53,7 @@ def simulate_waiting(
     return table.infer_objects(), candidates
 
 
-def _simulate(
+def simulate(
     job: Any, experiment: Experiment, priced: Any, row: pd.DataFrame, one: Any
 ) -> tuple[pd.DataFrame, Cluster]:
     """A row with simulated costs under the best timeout of those tried."""

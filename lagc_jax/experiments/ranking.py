@@ -24,7 +24,7 @@ from lagc_jax.experiments.contest import Apart, Outsider, contest, measure
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
 from lagc_jax.experiments.meters import Meter, RowMeter, Times, meter_of, sized
-from lagc_jax.experiments.patience import simulate_waiting, waits_matter
+from lagc_jax.experiments.patience import simulate, simulate_waiting, waits_matter
 from lagc_jax.experiments.rows import differ, draw_rows, filled, reordered
 from lagc_jax.experiments.search import Found
 from lagc_jax.schemes.base import Scheme
@@ -70,6 +70,8 @@ def uploads_of(table: pd.DataFrame) -> np.ndarray:
     """Messages to the server: all but one to every worker that computed."""
     with np.errstate(invalid="ignore"):
         down = table["computation"].to_numpy(float) / table["load"].to_numpy(float)
+        if "downlink" in table:
+            down = table["downlink"].to_numpy(float)
         return np.where(table["reached"] > 0, table["communication"] - down, np.inf)
 
 
@@ -141,6 +143,8 @@ def rank(job: Any, experiment: Experiment, found: Found) -> Ranked:
     candidates = [candidates[i] for i in order]
     best = candidates[0]
     held_out = None
+    if waits:  # what was simulated is not what the rows alone would bring
+        times = times._replace(series=None, samples=None)
     if times.series is not None:
         rows = cast(RowMeter, meter).rows
         held_out = check_halves(table, times.series, rows, priced.cost)
@@ -202,10 +206,13 @@ def _sorted(
         pareto=_on_frontier(table[list(COSTS)].to_numpy(float)),
         xi=table["xi"].where(adaptive),
         trigger=table["trigger"].where(adaptive, "always"),
-        behind=waits & ~table["simulated"].astype(bool),
         doubtful=table["cost"] + table["doubt"].fillna(0),
     )
-    table = table.sort_values(["behind", "doubtful", *COSTS], kind="stable")
+    table = table.sort_values(["doubtful", *COSTS], kind="stable")
+    if waits:  # only what was simulated can be chosen
+        first = (table["simulated"].to_numpy(bool)).argmax()
+        places = np.arange(len(table))
+        table = table.iloc[[first, *places[places != first]]]
     return table.reset_index(drop=True), table.index.to_numpy()
 
 
@@ -230,6 +237,11 @@ class _Retimed(NamedTuple):
         for i, one in enumerate(self.candidates):
             if one.apart:
                 found[i] = self._run(i, delays)
+            elif self.table.iloc[i]["simulated"]:
+                job = replace(self.job, drawn=drawn)
+                known = self.job.prices, self.table.iloc[[i]]
+                row, _ = simulate(job, self.experiment, Priced(known[0]), known[1], one)
+                found[i] = float(row["time"].iloc[0]) if row["reached"].iloc[0] else math.inf
             else:
                 orders.setdefault(tuple(one.order.tolist()), []).append(i)
         for order, rows in orders.items():

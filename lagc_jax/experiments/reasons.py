@@ -82,7 +82,8 @@ def in_words(row: pd.Series, scheme: Scheme, uploads: np.ndarray) -> str:
     G, r = int(row["num_groups"]), int(row["redundancy"])
     n = int(row["num_workers"]) // G
     kind = "gradient descent" if n == 1 or r == 1 else "gradient coding" if r < n else "grouping"
-    who = "all workers" if r == 1 else f"the fastest {n - r + 1} of {n} workers"
+    F = _waited(scheme)
+    who = "all workers" if n == F else f"the fastest {F} of {n} workers"
     if G > 1 and n > 1:
         who += " of every group"
     asked = uploads.mean() if uploads.size else 1.0
@@ -146,7 +147,7 @@ def held_out_sentence(held: Any) -> str:
         f"{kept} the promised {held.low:.4g} to {held.high:.4g}"
     )
     if held.regret > 0:
-        text += f"; the best choice there would have cost {100 * held.regret:.1f} % less"
+        text += f", and costs {100 * held.regret:.1f} % more than the best choice there"
     return f"{text}."
 
 
@@ -160,6 +161,26 @@ def tail_indices(delays: Any, num_workers: int) -> np.ndarray:
         delays = delays.delays
     index = np.asarray(getattr(delays, "tail_index", np.inf), float)
     return np.broadcast_to(index, (num_workers,))
+
+
+def tail_of(scheme: Scheme, cluster: Any, delays: Any) -> float:
+    """Tail index of an iteration: its time has a mean where that exceeds 1.
+
+    All copies of a gradient have to be late, those of the group that has the heaviest tails. A
+    timeout ends every wait.
+    """
+    if cluster is not None and cluster.timeout is not None:
+        return math.inf
+    index = tail_indices(delays, scheme.num_workers).reshape(scheme.num_groups, -1)
+    late = scheme.group_size - _waited(scheme) + 1
+    return float(np.sort(index, axis=-1)[:, :late].sum(-1).min())
+
+
+def _waited(scheme: Scheme) -> int:
+    """Workers of a group that are waited for, at the most where that is no fixed number."""
+    if scheme.decoder.fastest is None:
+        return scheme.group_size - scheme.redundancy + 1
+    return scheme.num_waited
 
 
 def _tail_sentence(indices: np.ndarray) -> list[str]:

@@ -1,5 +1,6 @@
 """How a trace is drawn for advice, and whose place each worker takes."""
 
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
@@ -103,26 +104,33 @@ def differ(delays: TimeSource, cluster: Cluster | None, num_workers: int) -> boo
     return _has_axis((delays, cluster), num_workers)
 
 
-def _has_axis(thing: Any, num_workers: int) -> bool:
+def _has_axis(thing: Any, num_workers: int, axis: int = 0) -> bool:
     """Whether a parameter, or a trace inside, has a value a worker."""
     if isinstance(thing, Trace):
         return thing.resample != "iid"
     if is_dataclass(thing):
-        return any(_has_axis(getattr(thing, each.name), num_workers) for each in fields(thing))
+        return any(_has_axis(value, num_workers, axis) for _, value, axis in _parts(thing))
     if isinstance(thing, tuple):
         return any(_has_axis(each, num_workers) for each in thing)
-    return np.ndim(thing) > 0 and np.shape(thing)[0] == num_workers
+    return np.ndim(thing) > 0 and np.shape(thing)[axis] == num_workers
 
 
-def reordered(thing: Any, order: np.ndarray) -> Any:
+def _parts(thing: Any) -> Iterator[tuple[str, Any, int]]:
+    """Fields of delays or a cluster: names, values, and the axis that is of the workers, if any."""
+    last = getattr(thing, "workers_last", ())
+    for field in fields(thing):
+        yield field.name, getattr(thing, field.name), -1 if field.name in last else 0
+
+
+def reordered(thing: Any, order: np.ndarray, axis: int = 0) -> Any:
     """Delays or a cluster whose place `p` is taken by worker `order[p]`."""
     if isinstance(thing, Trace):
         times = np.asarray(thing.times)
         return thing if thing.resample == "iid" else replace(thing, times=times[:, order])
     if is_dataclass(thing) and not isinstance(thing, type):
-        changed = {f.name: reordered(getattr(thing, f.name), order) for f in fields(thing)}
-        return replace(thing, **changed)
+        return replace(thing, **{n: reordered(value, order, at) for n, value, at in _parts(thing)})
     known = concrete(thing) if isinstance(thing, np.ndarray | jax.Array) else None
-    if known is not None and known.ndim and known.shape[0] == order.size:
-        return known[order] if isinstance(thing, np.ndarray) else jnp.asarray(known[order])
+    if known is not None and known.ndim and known.shape[axis] == order.size:
+        moved = np.take(known, order, axis)
+        return moved if isinstance(thing, np.ndarray) else jnp.asarray(moved)
     return thing

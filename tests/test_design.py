@@ -16,9 +16,12 @@ import pytest
 import lagc_jax
 from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
 from lagc_jax.delays import Bursty, Failures
-from lagc_jax.experiments import Experiment, Gap, Points, Vary, reasons, search
+from lagc_jax.experiments import Experiment, Gap, Points, Vary, meters, reasons, search
 from lagc_jax.experiments.common import follow, sample
+from lagc_jax.experiments.heldout import HeldOut
+from lagc_jax.experiments.rows import reordered
 from lagc_jax.plots.frontier import plot_design
+from lagc_jax.schemes.decoding import Fastest
 from lagc_jax.theory import expected_complexity
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
@@ -391,3 +394,84 @@ def test_rounding_is_no_reason(few_iterations):
         other = best.copy()
         other[["cost", "time"]] *= factor
         assert words in reasons._compare(best, other, {"time": 1.0}, None, "")
+
+
+def test_a_shared_link_is_met_by_every_iteration_of_a_path_alike(four):
+    """A long trace, of which a row meets one iteration alone; three standard errors of both."""
+    times = (0.2 + np.random.default_rng(1).exponential(size=(6000, 4))) * [20, 1, 1, 1]
+    trace, cluster = (
+        Trace.from_array(times, resample="blocks", block=2),
+        lagc_jax.Cluster(link=lagc_jax.Link(bandwidth=100.0, shared=True)),
+    )
+    found = design(4, trace, problem=four, **SMALL | QUICK, cluster=cluster, num_realisations=400)
+    row = found.table[(found.table["scheme"] == "LAG")].iloc[0]
+    scheme, alpha = lagc_jax.lag(4, xi=1.0), 1 / float(four.total_smoothness)
+    sizes = dict(num_iterations=K, num_realisations=400, accuracies=(1e-2,), step_size=alpha)
+    batch = lagc_jax.simulate_batch(
+        four, scheme, trace, jax.random.key(9), cluster=cluster, quantiles=(0.05, 0.95), **sizes
+    )
+    error = 3 * float(batch.costs.time.standard_error[0])
+    assert abs(row["time"] - float(batch.mean[0])) < 1.5 * error
+    np.testing.assert_allclose(
+        row[["run_low", "run_high"]].astype(float), batch.quantiles[0], rtol=0.2
+    )
+
+
+@pytest.mark.parametrize(("num_rows", "each", "length"), [(20000, 1, 14), (6, 5, 7), (3, 4, 4)])
+def test_what_stands_for_a_path_has_all_of_it_alike(num_rows, each, length):
+    place = meters._spread_out(num_rows, each, length)
+    counts = np.bincount(place.ravel(), minlength=length)
+    assert place.shape == (num_rows, each)
+    assert np.ptp(counts) <= max(2, 0.01 * num_rows)
+
+
+def test_a_timeout_ends_every_tail(four):
+    delays, cluster = Pareto(1.0, 0.7), lagc_jax.Cluster(timeout=3.0)
+    found = design(4, delays, problem=four, **SMALL | QUICK, cluster=cluster, num_realisations=R)
+    assert np.isfinite(found.table.loc[found.table["scheme"] == "GD", "time"]).all()
+    assert (found.table["statistic"] == "mean").all()
+    assert reasons.tail_of(gd(4), None, delays) == pytest.approx(0.7)
+    short = Scheme(6, 1, 3, decoding=Fastest(5))
+    assert reasons.tail_of(short, None, delays) == pytest.approx(1.4)  # of the two slowest
+
+
+def test_what_a_timeout_made_of_a_candidate_is_what_it_is_again(four):
+    times = 1 + 0.2 * np.random.default_rng(1).exponential(size=(100, 4))
+    times[::25, 0] = np.nan
+    times[5::50, 1] = 30.0
+    trace = Trace.from_array(times, resample="blocks")
+    found = design(4, trace, problem=four, **SMALL | QUICK, num_realisations=R)
+    assert found.table["simulated"].iloc[0]
+    assert found.held_out is None
+    assert found.retimed(trace)[0] == pytest.approx(found.table["time"].iloc[0], rel=0.2)
+    costs = found.table.loc[found.table["server"] == "", "cost"].to_numpy()[1:]
+    assert (np.diff(costs[np.isfinite(costs)]) >= 0).all()
+
+
+def test_a_roster_moves_with_its_workers():
+    present = np.ones((6, 4), bool)
+    present[::2, 0] = False
+    delays = lagc_jax.delays.Roster(Exponential(np.array([5.0, 0.3, 5.0, 0.3])), present)
+    order = np.array([0, 2, 1, 3])
+    moved = reordered(delays, order)
+    np.testing.assert_array_equal(moved.present, present[:, order])
+    np.testing.assert_array_equal(moved.delays.rate, [5.0, 5.0, 0.3, 0.3])
+
+
+def test_uploads_of_anytime_minibatches_are_their_messages(four):
+    scheme = lagc_jax.schemes.anytime(4, 2.0, 3)
+    found = design(
+        4, Exponential(1.0), problem=four, **SMALL | QUICK, price_time=0.0, price_upload=1.0,
+        schemes={"own": scheme}, num_realisations=R,
+    )  # fmt: skip
+    row = found.table[found.table["scheme"] == "own"].iloc[0]
+    messages = row["bits"] / (32 * four.num_parameters)
+    assert row["uploads"] == pytest.approx(messages)
+    assert row["cost"] == pytest.approx(messages)
+
+
+def test_a_regret_is_what_the_choice_costs_more():
+    held = HeldOut(0, 1.0, 2.0, 3.0, False, 18.852)
+    assert reasons.held_out_sentence(held).endswith(
+        "costs 1885.2 % more than the best choice there."
+    )

@@ -315,7 +315,8 @@ def _run(
 
 def _downlink(scheme: Scheme, made: pd.DataFrame) -> pd.Series:
     """Messages to the workers: one for every load, or all workers in every iteration."""
-    if scheme.event_driven or not scheme.trigger.everyone_works:
+    lazy = scheme.adaptive and not scheme.trigger.everyone_works
+    if scheme.event_driven or lazy:
         return made["computation"] / float(np.mean(scheme.loads))
     return scheme.num_workers * made["iterations"]
 

@@ -79,17 +79,21 @@ def simulate(
     made = found.iloc[best]
     mean, old = float(made["time_mean"]), row.iloc[0]
     error = NORMAL * float(made["time_standard_error"]) / max(mean, np.finfo(float).tiny)
-    down, up = (abs(old[name] / old["time"] - 1) for name in ("time_low", "time_high"))
+    known = np.isfinite(mean)
+    down, up = (
+        abs(old[name] / old["time"] - 1) if known else np.inf for name in ("time_low", "time_high")
+    )
+    sent = made["communication"] - made["computation"] / made["load"] if known else np.inf
     counts = ["iterations", "communication", "computation", "bits", "reached"]
     row = row.assign(
         **{name: made[name] for name in counts},
         time=mean,
-        time_low=mean * (1 - np.hypot(down, error)),
+        time_low=mean * (1 - np.hypot(down, error)) if known else np.inf,
         time_high=mean * (1 + np.hypot(up, error)),
         run_low=made[f"time_q{RUN[0]!r}"],
         run_high=made[f"time_q{RUN[1]!r}"],
         exact=False,
-        uploads=made["communication"] - made["computation"] / made["load"],
+        uploads=sent,
         cost=cost[best],
         timeout=float(clusters[best].timeout),  # type: ignore[arg-type]
         simulated=True,

@@ -163,3 +163,16 @@ def test_times_that_overflow_are_infinite_not_undefined(sampler):
     assert np.isinf(curve.samples[1]).all()
     for statistic in (curve.mean[1], curve.variance[1], curve.quantiles[1]):
         assert np.isinf(statistic).all()
+
+
+def test_means_of_many_paths_of_their_own_lose_nothing_in_float32():
+    """Nobody is given up, so that every path is the same: its mean is itself."""
+    with jax.enable_x64(False):
+        problem = lagc_jax.linear_regression(np.eye(3)[:, None], [[1.1], [1.3], [1.7]])
+        sizes = dict(num_iterations=1, num_realisations=50_000, accuracies=[1e-3], quantiles=[])
+        batch = lagc_jax.simulate_batch(
+            problem, lagc_jax.gd(3), lagc_jax.Exponential(1.0), jax.random.key(0), step_size=0.3,
+            cluster=lagc_jax.Cluster(timeout=1e6), **sizes,
+        )  # fmt: skip
+        path = lagc_jax.descend(problem, lagc_jax.gd(3), num_iterations=1, step_size=0.3)
+        np.testing.assert_allclose(batch.gap, path.gap, rtol=3e-7)

@@ -138,6 +138,20 @@ def test_hyperexponential_is_a_mixture_of_exponentials(parameters):
     np.testing.assert_allclose(hazard_of(single, times), hazard, rtol=2e-6)
 
 
+@pytest.mark.parametrize("delays", [Hyperexponential(1.7, 0.14, 0.3)])
+def test_inverses_carry_second_derivatives(delays):
+    """By the hazard, and by a factor of all parameters; the first is checked below."""
+
+    def time(point):
+        step, x = point
+        return jax.tree.map(lambda leaf: leaf * (1 + step), delays).inverse_hazard(x)
+
+    point, slope = np.array([0.0, 1.3]), jax.jit(jax.grad(time))
+    found = jax.jit(jax.hessian(time))(point)
+    rows = [(slope(point + d) - slope(point - d)) / 2e-6 for d in 1e-6 * np.eye(2)]
+    np.testing.assert_allclose(found, rows, rtol=1e-6)
+
+
 @pytest.mark.parametrize("delays", EVERY)
 def test_inverses_carry_derivatives_by_the_parameters(delays):
     def time(step, x):

@@ -90,6 +90,15 @@ def test_a_trajectory_comes_back_from_a_file(runs, tmp_path):
         for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(run), strict=True):
             assert one.dtype == other.dtype
             assert np.array_equal(one, other)
+    alike = one_of(runs, 0)._replace(
+        recorded={"a": {"b": np.ones(2)}, "a.b": np.zeros(3), "c": jnp.ones(2, jnp.bfloat16)}
+    )
+    alike.save(path)
+    recorded = lj.Trajectory.load(path).recorded
+    assert recorded["a"]["b"].tolist() == [1, 1]
+    assert recorded["a.b"].tolist() == [0, 0, 0]
+    assert recorded["c"].dtype == jnp.bfloat16
+    assert recorded["c"].tolist() == [1, 1]
     np.savez(path, x=np.ones(2))
     with pytest.raises(ValueError, match=r"path=.*holds no Trajectory .*give"):
         lj.Trajectory.load(path)
@@ -127,5 +136,8 @@ def test_costs_of_a_file_keep_their_precision_in_a_process_without_x64():
     )  # fmt: skip
     with jax.enable_x64(False):
         found = lj.complexity(run, 1e-10)
+        many = lj.complexity(lj.Trajectory(*(np.stack([leaf, leaf]) for leaf in run[:-1])), 1e-10)
     assert float(found.communication) == np.float32(6e9)
     assert float(found.computation) == np.float32(3e9)
+    for one, both in zip(found, many, strict=True):
+        np.testing.assert_array_equal(both, [one, one])

@@ -1,5 +1,6 @@
 """Schemes: one family, its six named points, and what it does not hold."""
 
+import copy
 import dataclasses
 
 import jax
@@ -92,6 +93,10 @@ def test_equal_schemes_compare_equal_and_share_a_hash():
     assert lj.schemes.fastest_k(6, 4) == lj.schemes.fastest_k(6, 4) != lj.schemes.fastest_k(6, 3)
     assert lj.Pareto(1.0, 2) == lj.Pareto(1, 2.0) != lj.Pareto(1.0, 3.0)
     assert lj.gd(3) != "GD"
+    unknown = lj.linear_regression([[[1.0]]], [[1.0]])
+    unknown = dataclasses.replace(unknown, strong_convexity=np.nan)
+    for thing in (unknown, lj.delays.ShiftedWeibull(1.0, 2.0, 1.0)):
+        assert {thing: 1}[copy.deepcopy(thing)] == 1
 
     @jax.jit
     def traced(xi):

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import lagc_jax as lj
-from lagc_jax.times import sample_worker_times
+from lagc_jax.times import elapsed, sample_worker_times
 
 M, K = 6, 20
 LAGC = lj.lagc(M, 2, 2, xi=0.2, memory=4)
@@ -290,3 +290,18 @@ def test_batches_of_realisations_do_not_compile_again_for_values(problem, compil
     with compilations() as values:
         one(0.3, 1, 3.0, 1e-4)
     assert values == [0]
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_clock_never_runs_back_and_stands_where_nobody_works(single):
+    dtype = np.float32 if single else float
+    rng = np.random.default_rng(0)
+    times = np.where(rng.random(3000) < 0.3, 0, rng.pareto(1.5, 3000)).astype(dtype)
+    clock, sums = jax.jit(elapsed)(times), np.concatenate([[0], np.cumsum(times.astype(float))])
+    steps = np.diff(clock)
+    assert (steps >= 0).all()
+    assert (steps[times == 0] == 0).all()
+    np.testing.assert_allclose(clock, sums, rtol=20 * np.finfo(dtype).eps)
+    slope = jax.grad(lambda scale: elapsed(scale * times)[-1])(dtype(1))
+    np.testing.assert_allclose(slope, sums[-1], rtol=20 * np.finfo(dtype).eps)
+    assert elapsed(jnp.array([1.0, jnp.inf, 2.0]))[2:].tolist() == [np.inf, np.inf]

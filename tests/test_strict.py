@@ -57,6 +57,13 @@ CALLS = {
     "one realisation": lambda p, q: lj.simulate_batch(
         p, lj.lagc(M, G, 1), EQUAL, KEY, num_realisations=1, iterates=[1, 2], **FIT
     ),
+    "paths of their own": lambda p, q: lj.simulate_batch(
+        p, lj.schemes.fastest_k(M, 3), EQUAL, KEY, num_realisations=3, accuracies=[1.0, 1e-9],
+        quantiles=[], **FIT,
+    ),
+    "updates": lambda p, q: lj.simulate_batch(
+        p, lj.schemes.asynchronous(M), EQUAL, KEY, num_realisations=3, quantiles=[], **FIT
+    ),
     "mean": lambda p, q: lj.expected_wall_clock(lj.lagc(M, G, 1), EQUAL, WORKING),
     "moments": lambda p, q: wall_clock_variance(lj.lagc(M, G, 1), UNEQUAL, WORKING),
     "network": lambda p, q: lj.problems.network_problem(

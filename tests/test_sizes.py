@@ -97,7 +97,10 @@ def test_newton_direction_of_many_parameters_is_least_squares():
     for hessian in (X @ X.T + np.eye(300), X[:, :5] @ X[:, :5].T):
         expected = np.linalg.lstsq(hessian, -gradient)[0]
         np.testing.assert_allclose(
-            _optimum.newton_direction(hessian, gradient), expected, rtol=1e-9, atol=1e-12
+            _optimum.newton_direction(hessian, gradient, np.ones(300)),
+            expected,
+            rtol=1e-9,
+            atol=1e-12,
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 import lagc_jax
-from lagc_jax.experiments import Experiment, Points
+from lagc_jax.experiments import Experiment, Points, estimate
 
 
 def test_a_scheme_that_fits_no_problem_is_refused_and_notes_say_which_entry_it_is(problem):
@@ -63,3 +63,15 @@ def test_a_column_of_two_kinds_is_refused(problem, values):
     given = dict(schemes={"GD": lagc_jax.gd(M)}, delays={"e": lagc_jax.Exponential(1.0)})
     with pytest.raises(ValueError, match=r"column 'problem_who' would hold .* one type"):
         Points(Experiment(problems=problems, num_iterations=3, **given))
+
+
+class Sweep(list):
+    """Points of which estimates know the numbers alone: two parts of 9, and one of 2."""
+
+    ends, num_paths = (9, 18, 20), 20
+
+
+def test_every_part_of_a_sweep_takes_what_it_took_itself():
+    trials = [estimate._Trial(1.0, 0.0, (1.0, 3.0)), estimate._Trial(1.0, 2.0, (100.0, 100.0))]
+    found = estimate._seconds(Sweep(range(20)), trials, np.array([0, 2]), 1.0)
+    assert found == [9 + 9 + 204, 18 + 18 + 204, 27 + 27 + 204]

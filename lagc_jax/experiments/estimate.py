@@ -59,23 +59,26 @@ class _Trial(NamedTuple):
 
 
 def estimate(points: Points) -> Estimate:
-    """Compute a few points at places spaced evenly, with fewer realisations, and scale it up."""
+    """Compute a few points with fewer realisations, and scale it up.
+
+    Places are the middle of every part of the sweep, the largest first, for each has a scheme and
+    may take a time of its own, and then others spaced evenly, as many as there is time for.
+    """
     experiment = points.experiment
     whole = experiment.num_realisations
     few = min(whole, max(DRAWS // experiment.num_iterations, 1024))
     engine = Engine(replace(experiment, num_realisations=few))
-    begin, trials = time.perf_counter(), []
+    begin, tried = time.perf_counter(), {}
+    ends = np.array(points.ends)
+    middles = ((np.append(0, ends[:-1]) + ends) // 2)[np.argsort(-np.diff(ends, prepend=0))]
     places = np.linspace(0, len(points) - 1, PLACES + 2)[1:-1].astype(int)
-    for place in dict.fromkeys(_spread_out(places.tolist())):
-        trials.append(_try(engine, points, place))
+    for place in dict.fromkeys(middles.tolist() + _spread_out(places.tolist())):
+        tried[place] = _try(engine, points, place)
         if time.perf_counter() - begin > SECONDS:
             break
-    scale = whole / few if few else 1.0
-    seconds = [
-        points.num_paths * trial.path + len(points) * clock * scale
-        for trial in trials
-        for clock in trial.clock
-    ]
+    trials = list(tried.values())
+    part = np.searchsorted(ends, list(tried), side="right")
+    seconds = _seconds(points, trials, part, whole / few if few else 1.0)
     # A place whose programs were there already says nothing of compiling.
     compiled = [trial.program for trial in trials if trial.program > 0.01] or [0.0]
     programs = count_programs(engine, points.one_a_structure())
@@ -88,6 +91,26 @@ def estimate(points: Points) -> Estimate:
         host_bytes=_peak() + kept,
         device_bytes=None if statistics is None else statistics["peak_bytes_in_use"] + kept,
     )
+
+
+def _seconds(
+    points: Points, trials: Sequence[_Trial], part: np.ndarray, scale: float
+) -> list[float]:
+    """Seconds of the sweep by the least, the mean and the most of what every part took.
+
+    A part that was not tried takes what the next one does: schemes of a kind stand together.
+    """
+    sizes = np.diff(points.ends, prepend=0)
+    one_each = np.array(
+        [
+            [points.num_paths / len(points) * trial.path + clock * scale for clock in trial.clock]
+            for trial in trials
+        ]
+    )
+    nearest = [part[np.abs(part - i).argmin()] for i in range(len(sizes))]
+    known = [one_each[part == i] for i in nearest]
+    ways = (np.min, np.mean, np.max)
+    return [float(sum(n * way(of) for n, of in zip(sizes, known, strict=True))) for way in ways]
 
 
 def count_programs(engine: Engine, points: Iterable[Point]) -> int:

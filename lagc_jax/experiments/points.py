@@ -175,7 +175,7 @@ class Points:
                 _refuse_first(experiment, self.problems[0])
             raise ValueError(f"no combination is possible: {self.describe_dropped()}")
         sizes = [np.prod([len(axis) for axis in cell.axes], dtype=int) for cell in self._cells]
-        self._ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
+        self.ends = list(itertools.accumulate(int(size) * self._inner for size in sizes))
         self._check()
         for entry in self.delays:
             warn_if_short(entry.value, experiment.num_iterations)
@@ -266,12 +266,12 @@ class Points:
                         clock_of(*parts, num_parameters=1)  # any number shows a misfit
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return self.ends[-1]
 
     def __getitem__(self, index: int) -> Point:
-        number = bisect_right(self._ends, index)
+        number = bisect_right(self.ends, index)
         cell = self._cells[number]
-        place = index - (self._ends[number - 1] if number else 0)
+        place = index - (self.ends[number - 1] if number else 0)
         xis, steps, redundancies = cell.axes
         place, delays = divmod(place, len(self.delays))
         place, cluster = divmod(place, len(self.clusters))
@@ -326,7 +326,7 @@ class Points:
         """Points with every problem, sizes, redundancy, cluster and family of delays."""
         families = {entry.name: i for i, entry in enumerate(self.delays)}
         start = 0
-        for cell, end in zip(self._cells, self._ends, strict=True):
+        for cell, end in zip(self._cells, self.ends, strict=True):
             for outer in range(len(cell.axes[2]) * len(self.clusters)):
                 for delays in families.values():
                     yield self[start + outer * len(self.delays) + delays]

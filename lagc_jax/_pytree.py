@@ -95,7 +95,7 @@ def _hash(self: Any) -> int:
 def _content(thing: Any) -> Iterator[Any]:
     """What a hash is made of; JAX's own of a structure leaves metadata out."""
     if isinstance(thing, int | float):
-        yield thing if thing == thing else "NaN"  # whose hash is that of the object
+        yield _named(thing)
     elif hasattr(thing, "_static"):
         yield type(thing)
         for name in (field.name for field in fields(thing)):
@@ -106,8 +106,12 @@ def _content(thing: Any) -> Iterator[Any]:
             if isinstance(leaf, Tracer):
                 yield id(leaf)
             elif np.size(leaf) <= SMALL:
-                for number in _value(leaf).ravel().tolist():
-                    yield number if number == number else "NaN"
+                yield from map(_named, _value(leaf).ravel().tolist())
+
+
+def _named(number: Any) -> Any:
+    """A number, and NaN as a word, for its hash is that of the object."""
+    return number if number == number else "NaN"
 
 
 def _value(leaf: Any) -> np.ndarray:

@@ -138,7 +138,7 @@ def simulate_batch(
     - `num_realisations`: `R`; static.
     - `accuracies`: (A,) gaps at which to summarise what it took to reach them.
     - `quantiles`: (Q,) levels of quantiles; may be empty.
-    - `iterates`: numbers of iterates, from 0 to K, at which to summarise the time as well.
+    - `iterates`: numbers of iterates at which to summarise the time; `range(K + 1)`, the curve.
     - `keep_samples`: whether to return all realisations, for paired differences say; static.
 
     >>> from lagc_jax import Exponential, gd, linear_regression

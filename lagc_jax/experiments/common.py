@@ -155,3 +155,14 @@ def _add(
                 spared = np.zeros(()) if idle is None else idle
                 spent[kind] = np.where(uploads, busy, spared).max(-1).sum(-1)
             totals[row] += spent[kind]
+
+
+def uploads_of(table: pd.DataFrame) -> np.ndarray:
+    """Messages to the server: all but those to the workers, one to each that computed its load.
+
+    Those to the workers are the column `downlink` where there is one.
+    """
+    with np.errstate(invalid="ignore"):
+        down = table.get("downlink", table["computation"] / table["load"])
+        sent = table["communication"] - down
+        return np.where(table["reached"] > 0, sent.to_numpy(float), np.inf)

@@ -19,6 +19,7 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.experiments.assignment import AS_GIVEN
 from lagc_jax.experiments.candidates import Same
+from lagc_jax.experiments.common import uploads_of
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.intervals import NORMAL
 from lagc_jax.experiments.meters import RUN, patient, sized, widened
@@ -279,7 +280,7 @@ def measure(
         exact=False,
         statistic=statistic,
         drifts=False,
-        uploads=row["communication"] - row["downlink"],
+        uploads=uploads_of(row),
         cost=cost[i],
         doubt=error * job.prices["time"],
         timeout=np.nan if limit is None else float(np.asarray(limit)),

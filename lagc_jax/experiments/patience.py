@@ -10,6 +10,7 @@ from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.candidates import Same
+from lagc_jax.experiments.common import uploads_of
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.intervals import NORMAL
 from lagc_jax.experiments.meters import RUN, patient, sized
@@ -83,7 +84,6 @@ def simulate(
     down, up = (
         abs(old[name] / old["time"] - 1) if known else np.inf for name in ("time_low", "time_high")
     )
-    sent = made["communication"] - made["computation"] / made["load"] if known else np.inf
     counts = ["iterations", "communication", "computation", "bits", "reached"]
     row = row.assign(
         **{name: made[name] for name in counts},
@@ -93,7 +93,7 @@ def simulate(
         run_low=made[f"time_q{RUN[0]!r}"],
         run_high=made[f"time_q{RUN[1]!r}"],
         exact=False,
-        uploads=sent,
+        uploads=uploads_of(found)[best],
         cost=cost[best],
         timeout=float(clusters[best].timeout),  # type: ignore[arg-type]
         simulated=True,

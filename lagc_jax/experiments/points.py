@@ -147,6 +147,7 @@ class Points:
 
     Attributes:
         experiment: of which they are.
+        ends: numbers of points up to the end of every part, which has a scheme of its own.
         dropped: numbers of impossible points by reason.
 
     >>> from lagc_jax import Exponential, g_lag, synthetic_linear_regression

@@ -19,7 +19,7 @@ from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.assignment import AS_GIVEN, assign
 from lagc_jax.experiments.candidates import Same
-from lagc_jax.experiments.common import Walk, follow
+from lagc_jax.experiments.common import Walk, follow, uploads_of
 from lagc_jax.experiments.contest import Apart, Outsider, contest, measure
 from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.heldout import HeldOut, check_halves
@@ -64,15 +64,6 @@ class Priced(NamedTuple):
         known["uploads"] = uploads_of(table)
         total = sum(weight * known[name] for name, weight in self.prices.items() if weight)
         return np.where(table["reached"] > 0, np.asarray(total, float), np.inf)
-
-
-def uploads_of(table: pd.DataFrame) -> np.ndarray:
-    """Messages to the server: all but one to every worker that computed."""
-    with np.errstate(invalid="ignore"):
-        down = table["computation"].to_numpy(float) / table["load"].to_numpy(float)
-        if "downlink" in table:
-            down = table["downlink"].to_numpy(float)
-        return np.where(table["reached"] > 0, table["communication"] - down, np.inf)
 
 
 class Candidate(NamedTuple):
@@ -238,10 +229,9 @@ class _Retimed(NamedTuple):
             if one.apart:
                 found[i] = self._run(i, delays)
             elif self.table.iloc[i]["simulated"]:
-                job = replace(self.job, drawn=drawn)
-                known = self.job.prices, self.table.iloc[[i]]
-                row, _ = simulate(job, self.experiment, Priced(known[0]), known[1], one)
-                found[i] = float(row["time"].iloc[0]) if row["reached"].iloc[0] else math.inf
+                job, priced = replace(self.job, drawn=drawn), Priced(self.job.prices)
+                row, _ = simulate(job, self.experiment, priced, self.table.iloc[[i]], one)
+                found[i] = float(row["time"].iloc[0])
             else:
                 orders.setdefault(tuple(one.order.tolist()), []).append(i)
         for order, rows in orders.items():

@@ -22,7 +22,7 @@ from lagc_jax.problems._newton_cg import (
     logistic_samples,
     minimize_matrix_free,
 )
-from lagc_jax.problems._optimum import Derivatives, minimize_newton
+from lagc_jax.problems._optimum import Derivatives, minimize_newton, units
 
 
 def fit_logistic(
@@ -115,7 +115,7 @@ def _fit_many(
     C, B = basis.shape
     even = np.trace(basis.T @ (np.eye(C) / C - 1 / C**2) @ basis) / B
     start = _inverse(even * total, penalty, X.dtype)
-    scales = _scales(even * total.diagonal() + penalty)
+    scales = units(even * total.diagonal() + penalty)
     del total
 
     def better(p: np.ndarray) -> Preconditioner:
@@ -136,16 +136,11 @@ def _fit_many(
     return Fit(minimizer, optimum, tilt.reshape(rounded.shape), norms, total_norm)
 
 
-def _scales(diagonal: np.ndarray) -> np.ndarray:
-    """Units of the features (d,) in which the curvature along each is one."""
-    return np.sqrt(np.where(diagonal > 0, diagonal, 1))
-
-
 def _inverse(hessian: np.ndarray, penalty: float, dtype: np.dtype) -> Preconditioner:
     """About the inverse, on rows of features (d, B) flattened, of a matrix with rounding."""
     size = len(hessian)
     hessian = hessian + penalty * np.eye(size)
-    scales = _scales(hessian.diagonal())
+    scales = units(hessian.diagonal())
     hessian /= scales
     hessian /= scales[:, None]
     rounding = 10 * np.finfo(dtype).eps * size
@@ -166,10 +161,8 @@ def _minimize(
     if data.shape[0] < data.shape[1]:
         axes, triangle = np.linalg.qr(data.T)
         rows = triangle.T
-    start = np.zeros(rows.shape[1] * basis.shape[1])
     derivatives = _derivatives(rows, classes, w, penalty, basis)
-    scales = _scales(derivatives(start)[2].diagonal())
-    found, optimum = minimize_newton(derivatives, start, scales)
+    found, optimum = minimize_newton(derivatives, np.zeros(rows.shape[1] * basis.shape[1]))
     logits = found.reshape(rows.shape[1], -1) @ basis.T
     if penalty == 0:
         _refuse_separable(rows, classes, w, logits)

@@ -29,20 +29,26 @@ def newton_direction(hessian: np.ndarray, gradient: np.ndarray, scales: np.ndarr
     return np.linalg.lstsq(hessian, -gradient)[0] / scales
 
 
+def units(curvature: np.ndarray) -> np.ndarray:
+    """Factors (d,) of parameters after which a curvature along each is one."""
+    return np.sqrt(np.where(curvature > 0, curvature, 1))
+
+
 def minimize_newton(
     derivatives: Derivatives,
     theta: np.ndarray,
-    scales: np.ndarray,
+    scales: np.ndarray | None = None,
     find_direction: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Minimise a convex function in float64 by Newton's method with backtracking.
 
     Gives the minimiser and the minimum, to the rounding of the gradient; a ValueError where that
-    does not vanish, as for separable data without a penalty. In `theta * scales` (d,) the curvature
-    is about one along every axis, and there lengths are taken.
+    does not vanish, as for separable data without a penalty. Lengths are those of `theta * scales`
+    (d,), where the curvature is about one along every axis; by default it is at the start.
     """
-    find_direction = find_direction or partial(newton_direction, scales=scales)
     value, gradient, hessian = derivatives(theta)
+    scales = units(hessian.diagonal()) if scales is None else scales
+    find_direction = find_direction or partial(newton_direction, scales=scales)
     scale = np.linalg.norm(gradient / scales)
     for _ in range(200):
         direction = find_direction(hessian, gradient)

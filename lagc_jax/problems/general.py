@@ -148,9 +148,9 @@ def general_problem(
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
     if optimum is None:
-        minimizer, optimum = _search(loss, theta0, data, flat0.dtype)
-    if smoothness is None:
-        smoothness = _largest_smoothness(loss, data, unravel, flat0, minimizer)
+        minimizer, optimum, smoothness = _search(loss, theta0, data, flat0.dtype, smoothness)
+    elif smoothness is None:
+        smoothness = estimate_smoothness(loss, data, theta0)
     finite("optimum", optimum)
     scalar("optimum", optimum)
     positive("smoothness", smoothness)
@@ -165,9 +165,16 @@ def general_problem(
 
 
 def _search(
-    loss: Callable[[Any, Any], Array], theta0: Any, data: Any, dtype: Any
-) -> tuple[Array, float]:
-    """The minimiser (d,) and the minimum, found in float64 where the platform has it."""
+    loss: Callable[[Any, Any], Array],
+    theta0: Any,
+    data: Any,
+    dtype: Any,
+    smoothness: ArrayLike | None,
+) -> tuple[Array, float, ArrayLike]:
+    """The minimiser (d,) and the minimum, found in float64 where the platform has it.
+
+    Also the smoothness constants (M,), the largest estimates on the way if none are given.
+    """
     with jax.enable_x64(jax.default_backend() != "tpu"):
 
         def wide(leaf: Any) -> Any:
@@ -177,9 +184,10 @@ def _search(
         flat, unravel = ravel_pytree(jax.tree.map(wide, theta0))
         data = jax.tree.map(wide, data)
         found = _minimize(loss, unravel, flat, data)
-        smoothness = _largest_smoothness(loss, data, unravel, flat, found[0])
-        point, optimum = check_found(*found, float(smoothness.sum()))
-        return jnp.asarray(point, dtype), optimum
+        largest = np.asarray(_largest_smoothness(loss, data, unravel, flat, found[0]))
+        point, optimum = check_found(*found, float(largest.sum()))
+        known = largest if smoothness is None else smoothness
+        return jnp.asarray(point, dtype), optimum, known
 
 
 @compiled("loss", "unravel")
@@ -207,8 +215,7 @@ def _largest_smoothness(
     last: Array,
 ) -> Array:
     """The largest of the estimates at the first point, the last and between, (M,)."""
-    shares = [0.0] if last is first else [0.0, 0.5, 1.0]
-    points = [unravel(first + share * (last - first)) for share in shares]
+    points = [unravel(first + share * (last - first)) for share in (0.0, 0.5, 1.0)]
     return jnp.max(jnp.stack([estimate_smoothness(loss, data, point) for point in points]), axis=0)
 
 

@@ -18,6 +18,7 @@ from lagc_jax.problems._arrays import merge, sample_partitions, stored
 from lagc_jax.problems._csr import CsrRows, as_rows, padded
 from lagc_jax.problems._logistic_gap import binary_gap
 from lagc_jax.problems._newton_cg import LogisticLoss, logistic_samples, minimize_matrix_free
+from lagc_jax.problems._optimum import units
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import sample_weights
 
@@ -234,10 +235,9 @@ def _fit(
     classes, basis = np.zeros(len(weights), int), np.array([[0.0], [1.0]])
     loss = LogisticLoss(rows, classes, weights, penalty, basis)
     squares = replace(rows, values=rows.values**2).adjoint(weights[:, None])[:, 0]
-    diagonal = 0.25 * squares + penalty
-    diagonal = np.where(diagonal > 0, diagonal, 1)
+    scales = units(0.25 * squares + penalty)
     found, optimum = minimize_matrix_free(
-        loss, rows.num_features, rows, lambda v: v / diagonal, np.sqrt(diagonal)
+        loss, rows.num_features, rows, lambda v: v / scales**2, scales
     )
     losses = logistic_samples(rows.times(found[:, None]) @ basis.T, classes)[0]
     counted = (weights > 0) & (np.bincount(rows.row, rows.values**2, len(weights)) > 0)

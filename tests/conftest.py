@@ -2,11 +2,14 @@
 
 import gc
 import os
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import pytest
+from jax._src.interpreters import mlir
+from jaxlib.mlir import ir
 
 import lagc_jax
 
@@ -28,6 +31,20 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / "
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # Where an operation was written goes into no assertion, and takes a twentieth of the time.
 jax.config.update("jax_traceback_in_locations_limit", 0)
+
+_make_context, _kept = mlir.make_ir_context, threading.local()
+
+
+def _share_context():
+    """JAX's MLIR context, one a thread: one a program takes as long as lowering a small one."""
+    if ir.Context.current is not None:  # within the lowering of another program
+        return _make_context()
+    if not hasattr(_kept, "context"):
+        _kept.context = _make_context()
+    return _kept.context
+
+
+mlir.make_ir_context = _share_context
 
 collect_ignore = [
     "victims.py",

@@ -1,5 +1,6 @@
 """How long updates of event-driven schemes take: exact means, and bounds for fixed times."""
 
+import math
 from typing import cast
 
 import numpy as np
@@ -54,7 +55,8 @@ def update_time(scheme: Scheme, delays: Delays) -> float:
         policy, BatchSync | KAsync | Rennala
     )
     if renewal or (isinstance(policy, BatchSync | RingmasterStops) and memoryless):
-        return load * cast(Policy, policy).batch / float(np.sum(1 / _means(delays, M)))
+        rate = float(np.sum(1 / _means(delays, M)))
+        return load * cast(Policy, policy).batch / rate if rate > 0 else math.inf
     raise ValueError(_unknown(scheme, delays))
 
 

@@ -87,10 +87,10 @@ def _check(run: Trajectory, scheme: Scheme) -> None:
             f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
             f"trajectory of a batch, and its scheme"
         )
-    if scheme.decoder.tasks > 1:
+    if scheme.decoder.tasks > 1 or scheme.decoder.pooled:
         raise ValueError(
-            f"decoding={type(scheme.decoding).__name__} has several messages a worker, and a row "
-            f"has one; give a scheme whose workers send one"
+            f"decoding={type(scheme.decoding).__name__} counts several gradients or messages of a "
+            f"worker, and a row has one; give a scheme whose workers send one"
         )
     if scheme.learner is not None:
         raise ValueError(
@@ -162,6 +162,7 @@ def _jobs_late(
     last = numbers[0, -1, -1]
     updates = np.searchsorted(numbers[0, :, -1], np.arange(last + 1))  # in which an arrival falls
     made = np.searchsorted(numbers[0, :, -1], np.arange(last + 1), side="right")  # updates by then
+    upload = np.broadcast_to(_upload_time(cluster), (scheme.num_workers,))
     rows = []
     for worker in range(scheme.num_workers):
         mine = np.flatnonzero(found.worker[: last + 1] == worker)
@@ -172,7 +173,7 @@ def _jobs_late(
             own = mine[(mine >= at) & (mine <= stop)]
             ended = own[0] if own.size else stop
             sound = bool(own.size and found.sound[ended])
-            finish = min(start + table[number, worker], found.time[ended])
+            finish = min(start + table[number, worker] - upload[worker], found.time[ended])
             rows.append(
                 {
                     "worker": worker,
@@ -189,3 +190,11 @@ def _jobs_late(
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["updated"] = np.asarray(run.wall_clock, float)[1:][columns["iteration"]]
     return columns, float(found.time[last])
+
+
+def _upload_time(cluster: Cluster | None) -> np.ndarray:
+    """How long a message to the server takes, () or (M,)."""
+    if cluster is None or cluster.link is None:
+        return np.zeros(())
+    link = cluster.link
+    return np.asarray(link.latency + link.upload_size / link.bandwidth, float)  # type: ignore[operator]

@@ -7,6 +7,7 @@ import scipy.stats
 
 import lagc_jax
 from lagc_jax.experiments import Experiment, Points, estimate
+from lagc_jax.targets import Gap
 
 
 def test_a_scheme_that_fits_no_problem_is_refused_and_notes_say_which_entry_it_is(problem):
@@ -41,15 +42,30 @@ def test_single_numbers_are_lists_of_one_and_records_are_numbers(problem):
         lagc_jax.run(Experiment(**given, target=target), progress=False)
 
 
-def test_families_of_one_name_may_differ_in_arrays(problem):
+def test_schemes_that_look_the_same_in_the_table_are_refused(problem):
     M = problem.num_partitions
-    some = [lagc_jax.Vary(lagc_jax.lag, num_workers=M, xi=each) for each in (
-        [np.full(10, 0.1), np.full(10, 0.2)], [np.full(10, 0.3)]
-    )]  # fmt: skip
+    one, other, third = (np.full(10, xi) for xi in (0.1, 0.2, 0.3))
+    vary = lambda *xi: lagc_jax.Vary(lagc_jax.lag, num_workers=M, xi=list(xi))  # noqa: E731
     given = dict(problems={"p": problem}, delays={"e": lagc_jax.Exponential(1.0)}, num_iterations=3)
-    assert len(Points(Experiment(**given, schemes={"LAG": some}))) == 3
-    with pytest.raises(ValueError, match="schemes holds 'LAG' twice"):
-        Points(Experiment(**given, schemes={"LAG": [*some, some[1]]}))
+    assert len(Points(Experiment(**given, schemes={"a": vary(one, 1.0), "b": vary(other)}))) == 3
+    lag = lambda xi: lagc_jax.lag(M, xi)  # noqa: E731
+    assert len(Points(Experiment(**given, schemes={"a": [lag(one), lag(1.0), lag(0.5)]}))) == 3
+    for alike in ([vary(one, other)], [vary(one), vary(third)], [lag(one), lag(third)]):
+        with pytest.raises(ValueError, match="look the same in the table"):
+            Points(Experiment(**given, schemes={"LAG": alike}))
+    for twice in ([vary(one), vary(one)], [vary(0.5), vary(1.0, 0.5)]):
+        with pytest.raises(ValueError, match="schemes holds 'LAG' twice"):
+            Points(Experiment(**given, schemes={"LAG": twice}))
+
+
+@pytest.mark.parametrize(
+    "given", [{"step_sizes": [1.0, 1.0]}, {"quantiles": [0.5, 0.5]}, {"target": Gap([0.1, 0.1])}]
+)
+def test_values_given_twice_are_refused(problem, given):
+    schemes, delays = {"GD": lagc_jax.gd(problem.num_partitions)}, {"e": lagc_jax.Exponential(1.0)}
+    things = dict(problems={"p": problem}, schemes=schemes, delays=delays, num_iterations=3)
+    with pytest.raises(ValueError, match=r"holds (1.0|0.5|0.1) twice"):
+        Experiment(**things, **given)
 
 
 @pytest.mark.parametrize("values", [("y", 3), (True, 0.5), ("y", True)])

@@ -187,6 +187,11 @@ def test_files_hold_what_was_saved(images, tmp_path):
         (dict(x_test=np.zeros((359, 8, 9), np.uint8)), r"images of \(8, 8, 1\) but x_test of"),
         (dict(x_test=np.full((359, 8, 8), np.nan)), "x_test has "),
         (dict(y_test=np.full(359, 0.5)), "labels that are no classes; give whole numbers"),
+        (dict(x_test=np.full((359, 8, 8), 1e300)), "x_test has no pixels in float64; give uint8"),
+        (dict(x_test=np.zeros((359, 8, 8))), "x_train has uint8 but x_test float64"),
+        (dict(x_test=np.zeros((359, 3, 8, 8), np.float32)), "give channels last"),
+        (dict(y_test=np.full(359, 2**63, np.uint64)), "labels that are no classes"),
+        (dict(y_train=np.zeros(1438, int)), "y_train holds one class alone"),
         (dict(y_test=np.full(359, 10)), "y_test holds the class 10, which y_train does not"),
     ],
 )

@@ -26,6 +26,7 @@ CASES = {
     "K-sync": (schemes.k_sync(M, 3, load=2), None),
     "K-async": (schemes.k_async(M, 3), lj.Cluster(link=lj.Link(0.1))),
     "ASGD": (schemes.asynchronous(M), None),
+    "K-async, own links": (schemes.k_async(M, 3), lj.Cluster(0.1, lj.Link([0.1, 0.6] * 3, 4.0))),
     "Rennala": (schemes.rennala(M, 3), None),
     "Ringmaster": (schemes.ringmaster(M, 2, stops=True), None),
     "MindFlayer": (schemes.mindflayer(M, [3, 2, 2, 1, 2, 0], 1.5), None),
@@ -57,6 +58,11 @@ def test_sums_over_jobs_are_the_costs(problem, name):
         )
         counts = table.groupby("iteration").size().reindex(range(K), fill_value=0)
         np.testing.assert_array_equal(counts.cumsum(), run.downlink[1:])
+    if cluster is not None and cluster.link is not None and not cluster.link.shared:
+        latency = np.broadcast_to(cluster.link.latency, (M,))[table["worker"]]
+        sent = 1 / 4.0 if cluster.link.bandwidth == 4.0 else 1.0  # every message is whole
+        travels = (table["arrival"] - table["finish"])[arrived]
+        np.testing.assert_allclose(travels, (latency + sent)[arrived], rtol=1e-9)
     assert np.array_equal(table["updated"], np.asarray(run.wall_clock)[1:][table["iteration"]])
     assert not (arrived & (table["cancelled"] | table["given_up"])).any()
     assert (arrived >= table["taken"]).all()
@@ -78,6 +84,13 @@ def test_gradients_taken_are_at_the_iterates_that_the_policy_allows(problem):
     assert delay["ASGD"].max() > 2
     assert (delay["Ringmaster"][rows["Ringmaster"]["taken"]] < 2).all()
     assert rows["Rennala"]["taken"].sum() == 3 * K
+
+
+def test_schemes_that_count_parts_of_a_job_are_refused(problem):
+    scheme = schemes.anytime(M, 1.0, 1)
+    run = lj.simulate(problem, scheme, RATES, KEY, num_iterations=K)
+    with pytest.raises(ValueError, match="counts several gradients or messages"):
+        job_table(run, scheme, RATES, KEY)
 
 
 def test_a_run_of_other_times_is_refused(problem):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lagc_jax._checks import not_negative, positive, probability, whole_number
@@ -76,12 +78,23 @@ def load_object(name: str, path: str) -> Any:
     """The object of an import path "module:name"; raise ValueError where there is none."""
     module, _, attribute = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(_import(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{name}={path!r} cannot be imported ({error}); give module:name, the module beside "
             f"the file or on PYTHONPATH"
         ) from None
+
+
+def _import(name: str) -> ModuleType:
+    """The module that is found now, also where another of its name was imported before."""
+    top = name.partition(".")[0]
+    loaded, found = sys.modules.get(top), PathFinder.find_spec(top)
+    files = [getattr(loaded, "__file__", None), found.origin if found else None]
+    if all(files) and len({Path(str(file)).resolve() for file in files}) == 2:
+        for other in [each for each in sys.modules if each.partition(".")[0] == top]:
+            del sys.modules[other]
+    return importlib.import_module(name)
 
 
 def read_starts(name: str, value: Any) -> dict[str, Any]:

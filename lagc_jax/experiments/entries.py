@@ -18,6 +18,7 @@ from lagc_jax.experiments.experiment import Experiment, Vary
 from lagc_jax.experiments.identity import identity
 from lagc_jax.problems.base import Problem
 
+SIZES = ("num_workers", "num_groups", "redundancy", "xi", "memory", "trigger")
 # Columns that no argument of a source may take the place of.
 TAKEN = {"point", *CATEGORIES, "cluster", "num_workers", *DESIGN, *RESULTS}
 
@@ -186,6 +187,16 @@ def shown(value: Any) -> Any:
         return value
     known = concrete(value) if isinstance(value, np.ndarray | np.generic | jax.Array) else None
     return known.item() if known is not None and known.ndim == 0 else None
+
+
+def options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a constructor's arguments beside sizes, `scheme_*` but for names of the field."""
+    columns = {name: shown(value) for name, value in arguments.items() if name not in SIZES}
+    return {
+        name if name in DESIGN and name not in CATEGORIES else f"scheme_{name}": value
+        for name, value in columns.items()
+        if value is not None
+    }
 
 
 def check_kinds(all_parameters: Iterable[Mapping[str, Any]]) -> None:

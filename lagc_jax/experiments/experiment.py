@@ -177,7 +177,16 @@ class Experiment:
         if not hasattr(self.target, "hits"):
             raise ValueError(f"target={self.target!r} is none; give Gap({self.target!r}), say")
         self.target.check(self.num_iterations)
+        self._check_distinct()
         object.__setattr__(self, "key", make_key(0) if self.key is None else one_key(self.key))
+
+    def _check_distinct(self) -> None:
+        """Raise ValueError for numbers given twice, of which a table would have the rows twice."""
+        lists = [("step_sizes", self.step_sizes), ("quantiles", self.quantiles)]
+        lists += [(part.column, part.levels) for part in self.target.parts]
+        for name, values in lists:
+            if np.size(values):  # type: ignore[arg-type]
+                distinct(name, tuple(np.ravel(np.asarray(values)).tolist()))
 
     @property
     def settings(self) -> list[Any]:

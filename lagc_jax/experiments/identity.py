@@ -22,8 +22,9 @@ def identity(thing: Any) -> str:
 
     Numbers and arrays count by value and type, objects by class and fields, functions by name,
     code, defaults and what they close over. Of a user's own code, which is no installed package's,
-    the methods of classes count as well, and the globals that it names: functions, classes, numbers
-    and arrays, and lists of these; other objects there count by their type alone.
+    the methods of classes count as well, and the globals that it names, also as `module.name`:
+    functions, classes, numbers and arrays, and lists of these; other objects there count by their
+    type alone.
 
     Raises:
         ValueError: for an object whose content cannot be told.
@@ -60,7 +61,10 @@ def _feed(digest: Any, thing: Any, seen: set[int]) -> None:
 
 def is_own(code: Any) -> bool:
     """Whether a function or class is a user's, of no installed package and not Python's."""
-    name = code.__module__ or ""
+    return _own_module(code.__module__ or "")
+
+
+def _own_module(name: str) -> bool:
     if name.partition(".")[0] in ("lagc_jax", *sys.stdlib_module_names - {"__main__"}):
         return False
     module = sys.modules.get(name)
@@ -89,8 +93,18 @@ def _methods(kind: type) -> list[Any]:
 
 def _globals(function: types.FunctionType) -> list[Any]:
     """Names of globals in a function's code, and what they stand for."""
-    names = sorted(_names(function.__code__) & set(function.__globals__))
-    return [each for name in names for each in (name, _followed(function.__globals__[name]))]
+    return _named(_names(function.__code__), function.__globals__)
+
+
+def _named(names: set[str], scope: Mapping[str, Any]) -> list[Any]:
+    """Those of the names that a scope has, and what they stand for, also in a user's modules."""
+    found: list[Any] = []
+    for name in sorted(names & set(scope)):
+        value = scope[name]
+        found += [name, _followed(value)]
+        if isinstance(value, types.ModuleType) and _own_module(value.__name__):
+            found += _named(names - {name}, vars(value))
+    return found
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -4,18 +4,18 @@ import itertools
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lagc_jax._display import brief
-from lagc_jax._tables import CATEGORIES, DESIGN
 from lagc_jax.clock import clock_of
 from lagc_jax.doors import check_fit, warn_if_short
+from lagc_jax.experiments.cells import Always, Cell, alike, unseen
 from lagc_jax.experiments.entries import (
+    SIZES,
     Entry,
     Given,
     check_kinds,
@@ -24,6 +24,7 @@ from lagc_jax.experiments.entries import (
     delay_entries,
     flat,
     noted,
+    options,
     problem_entries,
     shown,
 )
@@ -32,7 +33,6 @@ from lagc_jax.experiments.identity import DIGITS, identity
 from lagc_jax.schemes.base import Scheme
 
 AXES = ("xi", "step_size", "redundancy")  # vary inside a cell, for they share problem or path
-SIZES = ("num_workers", "num_groups", "redundancy", "xi", "memory", "trigger")
 
 
 class Point(NamedTuple):
@@ -94,51 +94,6 @@ class Point(NamedTuple):
         }
 
 
-class _Cell(NamedTuple):
-    """Points that share problem and sizes: `xi` x step size x `r` x clusters x delays."""
-
-    problem: Entry
-    name: str
-    make: Callable[..., Scheme]
-    fixed: dict[str, Any]
-    axes: tuple[tuple, tuple, tuple]
-
-    def scheme(self, xi: Any, redundancy: Any) -> Scheme:
-        """The scheme of one weight and redundancy, None where the constructor takes none."""
-        varied = {"xi": xi, "redundancy": redundancy}
-        given = self.fixed | {name: value for name, value in varied.items() if value is not None}
-        double = bool(jax.config.read("jax_enable_x64"))
-        try:
-            return _make(double, self.make, **given)
-        except TypeError:  # an argument that has no hash
-            return self.make(**given)
-
-    @property
-    def identity(self) -> str:
-        """What cells that may hold the same points share."""
-        return identity([self.problem.identity, self.name, self.make, self.fixed])
-
-    @property
-    def first(self) -> Scheme:
-        """Any scheme of the cell."""
-        return self.scheme(self.axes[0][0], self.axes[2][0])
-
-
-class _Always(NamedTuple):
-    """A scheme as a constructor of itself."""
-
-    scheme: Scheme
-
-    def __call__(self) -> Scheme:
-        return self.scheme
-
-
-@lru_cache(maxsize=4096)
-def _make(double: bool, make: Callable[..., Scheme], **arguments: Any) -> Scheme:
-    """Made once for each precision, on which the matrices of codes depend."""
-    return make(**arguments)
-
-
 class Points:
     """The points of an experiment, made when asked for.
 
@@ -170,7 +125,7 @@ class Points:
         self._cells = list(self._combine())
         entries = (*self.problems, *self.delays, *self.clusters)
         check_kinds(entry.parameters for entry in entries)
-        check_kinds(_options(cell.fixed) for cell in self._cells)
+        check_kinds(options(cell.fixed) for cell in self._cells)
         if not self._cells:
             if len(self.dropped) < 2:
                 _refuse_first(experiment, self.problems[0])
@@ -185,7 +140,7 @@ class Points:
     def _inner(self) -> int:
         return len(self.clusters) * len(self.delays)
 
-    def _combine(self) -> Iterable[_Cell]:
+    def _combine(self) -> Iterable[Cell]:
         for problem in self.problems:
             cells = [
                 cell
@@ -195,7 +150,7 @@ class Points:
             # By number of workers, since every number is a problem of its own.
             yield from sorted(cells, key=lambda cell: cell.first.num_workers)
 
-    def _cells_of(self, problem: Entry, name: str, thing: Any) -> Iterable[_Cell]:
+    def _cells_of(self, problem: Entry, name: str, thing: Any) -> Iterable[Cell]:
         steps = tuple(float(step) for step in self.experiment.step_sizes)
         for step in thing.values.get("step_size", ()) if isinstance(thing, Vary) else ():
             if shown(step) is None:
@@ -205,7 +160,7 @@ class Points:
                 )
         if isinstance(thing, Scheme):
             if problem.value.misfit(thing.num_workers) is None:
-                yield _Cell(problem, name, _Always(thing), {}, ((None,), steps, (None,)))
+                yield Cell(problem, name, Always(thing), {}, ((None,), steps, (None,)))
             return
         if not isinstance(thing, Vary):
             raise ValueError(
@@ -216,7 +171,7 @@ class Points:
         outer = Vary(thing.make, **{k: v for k, v in thing.values.items() if k not in AXES})
         inner = len(axes["xi"]) * len(axes["step_size"]) * self._inner
         for fixed in outer:
-            cell, fitting = _Cell(problem, name, thing.make, fixed, ((), (), ())), []
+            cell, fitting = Cell(problem, name, thing.make, fixed, ((), (), ())), []
             for redundancy in axes["redundancy"]:
                 why = _misfit(cell, axes["xi"][0], redundancy)
                 if why is None:
@@ -228,22 +183,7 @@ class Points:
 
     def _check(self) -> None:
         """Refuse in the words of the doors what they would refuse, and points that are the same."""
-        seen: dict[str, list[_Cell]] = {}
-        for cell in self._cells:
-            alike = seen.setdefault(cell.identity, [])
-            for other in alike:
-                common = [
-                    [value for value in axis if any(same_value(value, one) for one in others)]
-                    for axis, others in zip(cell.axes, other.axes, strict=True)
-                ]
-                if all(common):
-                    first = dict(zip(AXES, (values[0] for values in common), strict=True))
-                    told = {**cell.fixed, **{k: v for k, v in first.items() if v is not None}}
-                    words = ", ".join(f"{name}={value!r}" for name, value in told.items())
-                    raise ValueError(
-                        f"schemes holds {cell.name!r} twice with {words}; give everything once"
-                    )
-            alike.append(cell)
+        self._check_apart()
         fitting = {cell.problem.identity for cell in self._cells}
         for problem in self.problems:
             if problem.identity not in fitting and isinstance(problem.value, Given):
@@ -266,6 +206,30 @@ class Points:
                     with noted(f"This is {names}{within}."):
                         clock_of(*parts, num_parameters=1)  # any number shows a misfit
 
+    def _check_apart(self) -> None:
+        """Refuse points that are the same, or that the table would not tell apart."""
+        seen: dict[Hashable, list[Cell]] = {}
+        for cell in self._cells:
+            if sum(shown(xi) is None for xi in cell.axes[0]) > 1:
+                raise ValueError(unseen(cell.name, "xi"))
+            twins = seen.setdefault(cell.told, [])
+            for other in twins:
+                pairs = [
+                    [(one, two) for one in axis for two in others if alike(one, two)]
+                    for axis, others in zip(cell.axes, other.axes, strict=True)
+                ]
+                same = [[one for one, two in axis if same_value(one, two)] for axis in pairs]
+                if cell.identity == other.identity and all(same):
+                    first = dict(zip(AXES, (values[0] for values in same), strict=True))
+                    told = {**cell.fixed, **{k: v for k, v in first.items() if v is not None}}
+                    words = ", ".join(f"{name}={value!r}" for name, value in told.items())
+                    raise ValueError(
+                        f"schemes holds {cell.name!r} twice with {words}; give everything once"
+                    )
+                if all(pairs):
+                    raise ValueError(unseen(cell.name, "arguments"))
+            twins.append(cell)
+
     def __len__(self) -> int:
         return self.ends[-1]
 
@@ -286,7 +250,7 @@ class Points:
             steps[step],
             self.delays[delays],
             self.clusters[cluster],
-            _options(cell.fixed),
+            options(cell.fixed),
         )
 
     def __iter__(self) -> Iterator[Point]:
@@ -312,10 +276,10 @@ class Points:
     @property
     def columns(self) -> list[str]:
         """Names of all parameters, in the order of the table."""
-        options = [name for cell in self._cells for name in _options(cell.fixed)]
+        own = [name for cell in self._cells for name in options(cell.fixed)]
         entries = (self.delays, self.clusters, self.problems)
         delays, clusters, problems = ([n for e in some for n in e.parameters] for some in entries)
-        names = ("problem", "scheme", *SIZES, *options, "step_size", "delays")
+        names = ("problem", "scheme", *SIZES, *own, "step_size", "delays")
         return list(dict.fromkeys((*names, *delays, *clusters, *problems)))
 
     @property
@@ -368,7 +332,7 @@ def _refuse(problem: Entry, scheme: Scheme) -> None:
     check_fit(problem.value(scheme.num_workers), scheme)
 
 
-def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:
+def _misfit(cell: Cell, xi: Any, redundancy: Any) -> str | None:
     """Why sound values do not fit each other, without the values; None where they do."""
     fits = cell.problem.value.misfit
     workers = cell.fixed.get("num_workers")
@@ -379,13 +343,3 @@ def _misfit(cell: _Cell, xi: Any, redundancy: Any) -> str | None:
     except ValueError as error:
         reason = str(error).partition(";")[0]
         return re.sub(r"=\S+| \d+(?= )", "", reason)
-
-
-def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of a constructor's arguments beside sizes, `scheme_*` but for names of the field."""
-    columns = {name: shown(value) for name, value in arguments.items() if name not in SIZES}
-    return {
-        name if name in DESIGN and name not in CATEGORIES else f"scheme_{name}": value
-        for name, value in columns.items()
-        if value is not None
-    }

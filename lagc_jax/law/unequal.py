@@ -186,7 +186,7 @@ def warn_if_infinite(
     index, known = concrete(delays.tail_index), concrete(working)
     if index is None or known is None:
         return
-    by_group = np.broadcast_to(index, (num_workers,)).reshape(known.shape[1], -1)
+    by_group = np.broadcast_to(np.asarray(index, float), (num_workers,)).reshape(known.shape[1], -1)
     total = np.sort(by_group, axis=-1)[:, :redundancy].sum(-1)
     smallest = total[known.any(0)].min(initial=np.inf)
     if not smallest > order:

@@ -61,7 +61,8 @@ def load_images(path: str | Path) -> Images:
 
     Raises:
         ValueError: for a file that is missing or no `.npz`, lacks one of the four, or holds arrays
-            of other shapes or kinds, numbers that are not finite, or labels that are no classes.
+            of other shapes or kinds, uint8 beside floats, square images with channels first,
+            numbers that are not finite in float32, or labels that are no classes.
     """
     try:
         with np.load(path) as file:
@@ -79,11 +80,18 @@ def load_images(path: str | Path) -> Images:
         for part in _part(f"{path}: {NAMES[place]}", *arrays[place : place + 2])
     ]
     images = Images(*parts)
+    if (arrays[0].dtype == np.uint8) != (arrays[2].dtype == np.uint8):
+        raise ValueError(
+            f"{path}: x_train has {arrays[0].dtype} but x_test {arrays[2].dtype}, and uint8 alone "
+            f"is scaled; give both in one type"
+        )
     if images.X_train.shape[1:] != images.X_test.shape[1:]:
         raise ValueError(
             f"{path}: x_train has images of {images.X_train.shape[1:]} but x_test of "
             f"{images.X_test.shape[1:]}; give images of one size"
         )
+    if images.num_classes < 2:
+        raise ValueError(f"{path}: y_train holds one class alone; give classes from 0 to C - 1")
     if images.y_test.max() >= images.num_classes:
         raise ValueError(
             f"{path}: y_test holds the class {images.y_test.max()}, which y_train does not; give "
@@ -101,11 +109,15 @@ def _part(where: str, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndar
             f"(S, h, w, c), and (S,)"
         )
     pixels = X.dtype == np.uint8
-    if not (pixels or (X.dtype.kind == "f" and np.isfinite(X).all())):
+    with np.errstate(over="ignore"):  # what float32 does not hold is refused
+        scaled = X.astype(np.float32) if pixels or X.dtype.kind == "f" else None
+    if scaled is None or not np.isfinite(scaled).all():
         raise ValueError(f"{where} has no pixels in {X.dtype}; give uint8 or finite floats")
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
+    if X.ndim == 4 and X.shape[1] in (1, 3) and X.shape[2] == X.shape[3] > 3:
+        raise ValueError(f"{where} has shape {X.shape}; give channels last, (S, h, w, c)")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= 2**31:
         raise ValueError(f"{where} has labels that are no classes; give whole numbers from 0")
-    scaled = X.astype(np.float32) / np.float32(255 if pixels else 1)
+    scaled = scaled / np.float32(255 if pixels else 1)
     return scaled if X.ndim == 4 else scaled[..., None], labels.astype(np.int64)
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, not_negative, one_axis, positive
+from lagc_jax._checks import finite, not_negative, one_axis, positive, warn
 from lagc_jax.delays.base import Delays, Exponential
 from lagc_jax.delays.contract import check_source
 from lagc_jax.delays.scaled import Scaled
@@ -35,6 +35,9 @@ def update_time(scheme: Scheme, delays: Delays) -> float:
       job that goes on is as good as a new one: the mean of K-sync, `B / (M rate)` and
       `1 / (M rate)`.
 
+    It is `inf`, with a RuntimeWarning, where no worker's time has a mean; one without is as good as
+    none among others.
+
     Raises:
         ValueError: where it is not known.
 
@@ -56,7 +59,11 @@ def update_time(scheme: Scheme, delays: Delays) -> float:
     )
     if renewal or (isinstance(policy, BatchSync | RingmasterStops) and memoryless):
         rate = float(np.sum(1 / _means(delays, M)))
-        return load * cast(Policy, policy).batch / rate if rate > 0 else math.inf
+        if rate > 0:
+            return load * cast(Policy, policy).batch / rate
+        if not delays.identical:  # of equal workers their mean has warned
+            warn("the mean of an update's time is infinite: that of every worker's time is")
+        return math.inf
     raise ValueError(_unknown(scheme, delays))
 
 

@@ -24,6 +24,7 @@ from common import (
     read_problem,
     real,
     run_script,
+    seed,
     trace_options,
     trace_reading,
     whole,
@@ -83,7 +84,7 @@ def make_parser() -> Parser:
     option(group, "--iterations", text, type=whole, metavar="K")
     text = "of the times, where no exact mean is known"
     option(group, "--realisations", text, type=whole, default=200, metavar="R")
-    option(group, "--seed", "of the times and the synthetic data", type=whole, default=0)
+    option(group, "--seed", "of the times and the synthetic data", type=seed, default=0)
     option(group, "--out", "where results go", type=Path, default=Path("advice"), metavar="DIR")
     text = "choose by the first half of the trace, and say what the second half brings"
     group.add_argument("--backtest", help=text, action="store_true")
@@ -162,8 +163,6 @@ def advise(args: argparse.Namespace) -> tuple[Design, Backtest | None, str]:
     delays, fits = find_delays(args, given)
     trace = delays if isinstance(delays, lagc_jax.Trace) else None
     workers = args.workers or (12 if trace is None else trace.num_columns)
-    if not 0 <= args.seed < 2**63:
-        raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
     problem = read_problem(args, args.workers, workers)
     if problem is not None:
         workers = problem.num_partitions

@@ -57,6 +57,9 @@ def option(group: argparse._ArgumentGroup, name: str, help: str, **settings: obj
     group.add_argument(name, help=help + suffix, **settings)  # type: ignore[arg-type]
 
 
+L2 = 1e-3  # of every partition
+
+
 def _reader(kind: Callable[[str], T], name: str) -> Callable[[str], T]:
     def read(text: str) -> T:
         try:
@@ -74,8 +77,16 @@ def _count(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError
+    return number
+
+
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 count = _reader(_count, "a whole number >= 1")
+seed = _reader(_seed, "a seed from 0 to 2^63 - 1")
 
 
 READING = ("iteration", "worker", "time", "unit", "header", "end")
@@ -115,9 +126,9 @@ files are one a worker"
     group.add_argument("--csv", help=text, metavar="FILE", nargs="+")
     text = "column to regress on the others, or of the labels (default: the last)"
     option(group, "--target", text, metavar="COLUMN")
-    option(group, "--loss", "of the regression", choices=LOSSES, default="linear")
-    text = "penalty of every partition, not for a linear regression"
-    option(group, "--l2", text, type=real, default=1e-3)
+    option(group, "--loss", f"of the regression (default: {LOSSES[0]})", choices=LOSSES)
+    text = f"penalty of every partition, not for a linear regression (default: {L2})"
+    option(group, "--l2", text, type=real)
     option(group, "--partition", "column that names the worker of every row", metavar="COLUMN")
     text = "take the numbers as they are: not standardised, no intercept added"
     option(group, "--raw", text, action="store_true")
@@ -132,24 +143,27 @@ def read_problem(
 
     Workers that neither the options nor the samples tell are so many as by default.
     """
-    from lagc_jax.problems.data import load_data, problem_of
+    from lagc_jax.problems.data import LOSSES, load_data, problem_of
 
     if args.csv is None:
-        for name in ("target", "partition"):
-            if (value := getattr(args, name)) is not None:
-                raise ValueError(f"{name}={value!r} names a column of no table; give --csv as well")
+        for name in ("target", "loss", "l2", "partition", "raw", "names"):
+            if getattr(args, name) is not (False if name == "raw" else None):
+                raise ValueError(f"--{name} is about samples of one's own; give --csv as well")
         return None
+    loss = LOSSES[0] if args.loss is None else args.loss
+    if args.l2 is not None and loss == "linear":
+        raise ValueError(f"--l2 {args.l2:g} is no part of a linear regression; give --loss as well")
     if workers is None and len(args.csv) == 1 and args.partition is None:
         workers = default
     data = load_data(
-        args.csv[0] if len(args.csv) == 1 else args.csv, workers, args.target, loss=args.loss,
+        args.csv[0] if len(args.csv) == 1 else args.csv, workers, args.target, loss=loss,
         worker=args.partition, standardise=not args.raw, header=args.names,
     )  # fmt: skip
     if data.classes:
-        values = (-1, 1) if args.loss == "logistic" else range(len(data.classes))
+        values = (-1, 1) if loss == "logistic" else range(len(data.classes))
         coded = (f"{label!r} is {y}" for label, y in zip(data.classes, values, strict=True))
         print(f"Labels: {', '.join(coded)}")
-    return problem_of(data, args.loss, args.l2)
+    return problem_of(data, loss, L2 if args.l2 is None else args.l2)
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:

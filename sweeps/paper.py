@@ -21,14 +21,17 @@ from common import (
     read_problem,
     real,
     run_script,
+    seed,
     whole,
 )
 from jax import Array
 
 import lagc_jax
 from lagc_jax import _tables as tables
+from lagc_jax.experiments import Points
 from lagc_jax.experiments import paper as study
 from lagc_jax.experiments.claims import verdict
+from lagc_jax.experiments.memory import check_memory
 from lagc_jax.experiments.tasks import start_gap
 from lagc_jax.plots import paper as plotting
 
@@ -71,7 +74,7 @@ def make_parser() -> Parser:
     group = parser.add_argument_group("delays")
     text = f"of the delays (default: {REALISATIONS}, {QUICK_REALISATIONS} with --quick)"
     option(group, "--realisations", text, type=whole, metavar="R")
-    option(group, "--seed", "of the synthetic data and the delays", type=whole, default=0)
+    option(group, "--seed", "of the synthetic data and the delays", type=seed, default=0)
     text = "tail index of the Pareto delays"
     option(group, "--pareto-shape", text, type=real, default=1.5, metavar="SHAPE")
     text = "smallest Pareto delay"
@@ -103,8 +106,6 @@ def prepare(args: argparse.Namespace) -> study.Plan:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"{name}={value} is too small; give a whole number >= 1")
-    if not 0 <= args.seed < 2**63:
-        raise ValueError(f"seed={args.seed} is out of range; give one from 0 to 2^63 - 1")
     problem_key, key = jax.random.split(jax.random.key(args.seed))
     problem = load_problem(args, problem_key)
     start = start_gap(problem, args.accuracy)
@@ -131,7 +132,8 @@ def load_problem(args: argparse.Namespace, key: Array) -> lagc_jax.Problem:
 def describe(plan: study.Plan) -> str:
     """Say in a few lines what is run."""
     problem, scheme = plan.problem, plan.schemes["LAGC"]
-    kappa = float(problem.total_smoothness / problem.strong_convexity)
+    curvature = float(problem.strong_convexity)
+    kappa = float(problem.total_smoothness) / curvature if curvature > 0 else np.inf
     return (
         f"M={scheme.num_workers} workers, G={scheme.num_groups} groups, "
         f"r={scheme.redundancy} partitions a worker; xi={scheme.xi:g}, D={scheme.memory}\n"
@@ -189,6 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
             run.report(redraw(args.out))
             return 0
         plan = prepare(args)
+        for experiment in study.experiments(plan):
+            check_memory(Points(experiment))
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.error(str(error))

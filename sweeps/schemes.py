@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from common import REDRAW, Parser, Run, configure_jax, count, option, real, run_script, whole
+from common import REDRAW, Parser, Run, configure_jax, count, option, real, run_script, seed, whole
 from jax import Array
 
 import lagc_jax
@@ -75,7 +75,7 @@ def make_parser() -> Parser:
     option(group, "--iterations", text, type=count, metavar="K")
     text = f"of the times (default: {REALISATIONS}, {QUICK_REALISATIONS} with --quick)"
     option(group, "--realisations", text, type=count, metavar="R")
-    option(group, "--seed", "of the data, the network and the times", type=whole, default=0)
+    option(group, "--seed", "of the data, the network and the times", type=seed, default=0)
 
     group = parser.add_argument_group("files")
     option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
@@ -261,14 +261,14 @@ def main(arguments: list[str] | None = None) -> int:
     this = Run(parser.prog)
     K = args.iterations or (QUICK_ITERATIONS if args.quick else ITERATIONS)
     R = args.realisations or (QUICK_REALISATIONS if args.quick else REALISATIONS)
-    key = jax.random.key(args.seed)
+    key, other_seed = jax.random.key(args.seed), (args.seed + 1) % 2**63
     try:
         if args.redraw:
             this.report(redraw(args.out))
             return 0
         sizes = (args.groups, args.redundancy, args.waited)
         contenders.fixed_schemes(args.workers, *sizes)  # bad sizes are refused before the fits
-        other, tasks = make_tasks(args, (args.seed + 1, args.seed))
+        other, tasks = make_tasks(args, (other_seed, args.seed))
         everyone = {name: candidates(task, *sizes) for name, task in tasks.items()}
         rivals = {name: candidates(task, *sizes) for name, task in other.items()}
         args.out.mkdir(parents=True, exist_ok=True)
@@ -276,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(parser.as_options(str(error)))
     print("Step sizes and weights, on another seed:")
     search_store, store = (args.store and args.store / name for name in ("search", "survey"))
-    chosen = search(other, rivals, everyone, jax.random.key(args.seed + 1), K, R, search_store)
+    chosen = search(other, rivals, everyone, jax.random.key(other_seed), K, R, search_store)
     print("All schemes:")
     plan = survey.experiments(tasks, chosen, LAWS, key, K, R)
     results = survey.collect_frames(tasks, run_all(plan, store))

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
-from common import Parser, Run, configure_jax, count, option, run_script, whole
+from common import Parser, Run, configure_jax, count, option, run_script, seed
 
 import lagc_jax
 from lagc_jax import schemes
@@ -52,7 +52,7 @@ def make_parser() -> Parser:
     """Describe the options of the script."""
     parser = Parser(prog="timeline.py", description=__doc__)
     option(parser, "--iterations", "of every scheme", type=count, default=40, metavar="K")  # type: ignore[arg-type]
-    option(parser, "--seed", "of the times", type=whole, default=0)  # type: ignore[arg-type]
+    option(parser, "--seed", "of the times", type=seed, default=0)  # type: ignore[arg-type]
     option(parser, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")  # type: ignore[arg-type]
     return parser
 
@@ -67,9 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(str(error))
     tables = make_tables(args.seed, args.iterations)
-    data = pd.concat({name: t[t["start"] < UNTIL] for name, t in tables.items()}, names=["scheme"])
+    until = min(UNTIL, *(table["finish"].max() for table in tables.values()))
+    data = pd.concat({name: t[t["start"] < until] for name, t in tables.items()}, names=["scheme"])
     data = data.reset_index(level=0).reset_index(drop=True)
-    this.report(plotting.save_figure(timeline(tables, UNTIL), data, args.out / "timeline"))
+    this.report(plotting.save_figure(timeline(tables, until), data, args.out / "timeline"))
     return 0
 
 

@@ -294,7 +294,8 @@ def test_scripts_build_the_problem_of_their_options(loss, write, capsys):
     common.data_options(parser.add_argument_group("problem"))
     path = write(FRAME.assign(owner=[*"aaabbbbccccc"]).to_csv(index=False))
     given = ["--csv", str(path), "--target", "y", "--partition", "owner", "--loss", loss]
-    problem = common.read_problem(parser.parse_args([*given, "--l2", "0.1"]), None)
+    penalty = [] if loss == "linear" else ["--l2", "0.1"]
+    problem = common.read_problem(parser.parse_args([*given, *penalty]), None)
     assert problem.num_partitions == 3
     data = load_data(path, target="y", worker="owner", loss=loss)
     alone = {
@@ -308,5 +309,16 @@ def test_scripts_build_the_problem_of_their_options(loss, write, capsys):
     said = {"linear": "", "logistic": "Labels: 0 is -1, 1 is 1\n",
             "multinomial": "Labels: 0 is 0, 1 is 1\n"}  # fmt: skip
     assert capsys.readouterr().out == said[loss]
-    with pytest.raises(ValueError, match=r"partition='owner' names a column of no table"):
-        common.read_problem(parser.parse_args(given[4:]), None)
+    with pytest.raises(ValueError, match="--target is about samples"):
+        common.read_problem(parser.parse_args(given[2:]), None)
+    for alone in (["--loss", loss], ["--l2", "5"], ["--raw"], ["--names"], ["--no-names"]):
+        with pytest.raises(ValueError, match=rf"--{alone[0][2:].removeprefix('no-')} is about"):
+            common.read_problem(parser.parse_args(alone), None)
+
+
+def test_a_penalty_of_no_loss_is_refused(write):
+    parser = common.Parser(prog="any.py")
+    common.data_options(parser.add_argument_group("problem"))
+    given = ["--csv", str(write(FRAME.to_csv(index=False))), "--l2", "0.1"]
+    with pytest.raises(ValueError, match=r"--l2 0.1 is no part of a linear regression"):
+        common.read_problem(parser.parse_args(given), 2)

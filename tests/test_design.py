@@ -329,7 +329,7 @@ def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error()
         ([*KNOWN, "--storage", "0"], "storage=0"),
         (["--trace", "none.csv"], "none.csv does not exist"),
         ([*KNOWN, "--target", "y"], "give --csv as well"),
-        ([*KNOWN, "--seed", "-1"], "seed=-1"),
+        ([*KNOWN, "--seed", "-1"], "'-1' is not a seed from 0 to"),
         (["--workers", "two"], "'two' is not a whole number"),
         (["--workers", "0"], "'0' is not a whole number >= 1"),
         ([*KNOWN, "--block", "4"], "give --trace as well"),

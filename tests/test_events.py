@@ -193,6 +193,15 @@ def test_time_complexity_is_that_of_the_best_number_of_workers():
     assert lj.theory.time_complexity([2.0, 1.0, 1e9], 2.0, 3.0, 5.0, 0.1) == pytest.approx(with_two)
 
 
+@pytest.mark.parametrize("shapes", [0.9, [0.9, 0.8, 0.7, 0.6]])
+def test_an_update_of_workers_without_a_mean_has_none(shapes):
+    delays = lj.Pareto(1.0, shapes if isinstance(shapes, float) else np.array(shapes))
+    with pytest.warns(RuntimeWarning, match="infinite"):
+        assert lj.theory.update_time(schemes.asynchronous(4), delays) == np.inf
+    one = lj.Pareto(1.0, np.array([2.0, 0.9, 0.9, 0.9]))  # mean 2; the others take forever
+    assert lj.theory.update_time(schemes.asynchronous(4), one) == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -86,6 +86,39 @@ def test_code_that_changes_changes_the_name_of_what_it_is_part_of(old):
     assert {name for name in before if before[name] != after[name]} == {part}
 
 
+HELPERS = """
+FACTOR, OTHER = 1.0, 1.0
+
+def double(x):
+    return 2.0 * x * FACTOR
+
+class Box:
+    size = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (("FACTOR, OTHER = 1.0", "FACTOR, OTHER = 3.0"), True),
+        (("2.0 * x", "3.0 * x"), True),
+        (("size = 1", "size = 2"), True),
+        (("1.0, 1.0", "1.0, 3.0"), False),  # nobody names it
+        (("", ""), False),
+    ],
+)
+def test_what_a_module_of_ones_own_holds_counts_where_it_is_named(change, counts):
+    def name(code):
+        helpers, module = types.ModuleType("own_helpers"), types.ModuleType("own_module")
+        exec(compile(code, "own_helpers.py", "exec"), vars(helpers))
+        module.helpers = helpers
+        own = "def record(theta):\n    return helpers.double(theta) + helpers.Box.size\n"
+        exec(compile(own, "own_module.py", "exec"), vars(module))
+        return identity(module.record)
+
+    assert (name(HELPERS) != name(HELPERS.replace(*change))) == counts
+
+
 def test_objects_that_only_a_global_holds_do_not_count():
     code = CODE + "\nlog = object()\n\ndef record(theta):\n    return log, theta\n"
     assert names(code)["record"] == names(code)["record"]

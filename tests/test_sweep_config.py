@@ -380,6 +380,25 @@ def test_import_paths_name_modules_beside_the_file(tmp_path, monkeypatch):
     assert type(point.scheme.trigger).__name__ == "Always"
 
 
+def test_every_grid_has_the_module_beside_it(tmp_path):
+    rates = {}
+    for name in ("one", "two", "one"):  # the third time, what came between does not matter
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        rate = 1.0 if name == "one" else 1000.0
+        (folder / "times_beside.py").write_text(
+            f"import lagc_jax\n\ndef times():\n    return lagc_jax.Exponential({rate})\n"
+        )
+        (folder / "grid.toml").write_text(
+            "iterations = 20\nrealisations = 2\naccuracies = [1.0]\n[[problem]]\n"
+            'kind = "synthetic"\n[[scheme]]\nname = "GD"\nnum_workers = 4\n'
+            '[[delays]]\nfamily = "times_beside:times"\n'
+        )
+        (point,) = Points(read_grid(folder / "grid.toml").experiment)
+        rates[name] = float(point.delays.value.rate)
+    assert rates == {"one": 1.0, "two": 1000.0}
+
+
 def test_an_argument_takes_no_column_from_another(problem):
     laws = [lagc_jax.Exponential(1.0), lagc_jax.Pareto(1.0, 2.0)]
     drift = Vary(lagc_jax.delays.Drift, delays=laws, growth=1.01)

@@ -159,6 +159,14 @@ def test_an_infinite_moment_is_recognised_from_the_heaviest_workers():
     assert np.isinf(clock[2])
 
 
+def test_tail_indices_may_be_whole_numbers():
+    clock, same = (
+        lj.expected_wall_clock(lj.gc(2, 1), Pareto([1, 1], shape), [[True]])
+        for shape in ([3, 3], [3.0, 3.0])
+    )
+    assert np.array_equal(clock, same)
+
+
 def test_a_mean_that_is_barely_finite_is_exact():
     """One group of two, r = 2: the fastest of two Pareto times is Pareto of the summed shape."""
     shapes = np.array([0.4, 0.601])

@@ -23,23 +23,48 @@ def test_the_table_takes_the_best_step_size_and_the_final_gap_of_one():
 
 
 def test_every_claim_is_about_schemes_and_laws_that_are_run():
-    names = waiting.schemes() | waiting.coded_schemes()
     laws = waiting.laws() | waiting.bursty_laws()
+    names = waiting.schemes(laws["equal"]) | waiting.coded_schemes()
     for claim in waiting.CLAIMS:
         assert {claim.scheme, claim.than} <= names.keys()
         assert claim.law in laws
     rows = [(law, name) for law in laws for name in names]
     table = pd.DataFrame(rows, columns=["delays", "scheme"])
     table["time"] = table["final"] = 2.0
+    table["standard_error"] = 0.1
     table.loc[table["scheme"] == "all", "time"] = np.inf
     claims = waiting.claims_frame(table)
-    assert claims["holds"].all()
+    ties = np.array([claim.ties for claim in waiting.CLAIMS])
+    assert claims["holds"][ties].all()
     assert claims.loc[0, "ratio"] == 0.0
+    assert claims.loc[0, "holds"]
+    assert not claims.loc[2, "holds"]  # final: as far, and no tie is enough
+
+
+@pytest.mark.parametrize(("time", "holds"), [(1.6, True), (1.8, None), (2.2, None), (2.4, False)])
+def test_times_within_two_standard_errors_decide_nothing(time, holds):
+    claim = next(c for c in waiting.CLAIMS if (c.scheme, c.than) == ("Ringmaster", "ASGD"))
+    names = {each for c in waiting.CLAIMS for each in (c.scheme, c.than)}
+    rows = [(c.law, name) for c in waiting.CLAIMS for name in names]
+    table = pd.DataFrame(rows, columns=["delays", "scheme"]).drop_duplicates()
+    table["time"], table["final"], table["standard_error"] = 2.0, 1.0, 0.1
+    table.loc[table["scheme"] == "Ringmaster", "time"] = time
+    found = waiting.claims_frame(table)["holds"][waiting.CLAIMS.index(claim)]
+    assert pd.isna(found) if holds is None else found == holds
+
+
+def test_mindflayer_knows_the_share_of_its_trials_that_succeed():
+    for law in waiting.laws().values():
+        success = waiting.schemes(law)["MindFlayer"].decoding.success
+        drawn = law.sample(jax.random.key(0), (20_000, waiting.M)) <= 2.0
+        # Of 20,000 draws a worker: 5 standard errors, wrong in one worker of a million.
+        np.testing.assert_allclose(drawn.mean(0), np.broadcast_to(success, waiting.M), atol=0.018)
 
 
 def test_its_experiment_gives_the_times_of_single_runs():
     key = jax.random.key(0)
-    names, laws = waiting.schemes(), waiting.laws()
+    laws = waiting.laws()
+    names = waiting.schemes(laws["unequal"])
     chosen = {"K-sync": names["K-sync"]}, {"unequal": laws["unequal"]}
     table = waiting.table_frame(run(waiting.experiment(key, *chosen, 50.0, 30, 2), progress=False))
     problem = waiting.problem(key)

@@ -66,6 +66,7 @@ from lagc_jax.schemes.sequential import m_sgc, round_gc, sr_sgc
 from lagc_jax.schemes.servers import Momentum, amsgrad
 
 STEPS = (0.125, 0.25, 0.5, 1.0)  # of the task's
+LARGER_STEPS = {"MindFlayer": (2.0,)}  # trials that fail shrink its steps, and laws differ in these
 ADAM_STEPS = (0.003, 0.01, 0.03, 0.1)
 WEIGHTS = tuple(10.0**power for power in range(-2, 10))  # `c/D`, in the scale of the loss
 SEPARATOR = " | "
@@ -143,7 +144,7 @@ def candidates(
         **{
             name: [
                 Contender(scheme, step * alpha, task.free_problem, updates=updates)
-                for step in STEPS
+                for step in (*STEPS, *LARGER_STEPS.get(name, ()))
             ]
             for name, (scheme, updates) in waited.items()
         },

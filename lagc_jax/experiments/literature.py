@@ -137,7 +137,7 @@ CLAIMS = (
         "time",
     ),
     Claim(
-        "Krishnan et al. 2022",
+        "Krishnan et al. 2023",
         "coding over rounds beats codes in a round",
         "M-SGC",
         "GC in rounds",

@@ -116,9 +116,12 @@ def default_iterations(
     problem: Problem, initial_gap: float, accuracy: float, step_size: float
 ) -> int:
     """Twice what suffices without adaptive selection, in hundreds, at most 200,000 iterations."""
-    step = min(step_size, 1 / float(problem.total_smoothness))
-    bound = 2 * math.log(initial_gap / accuracy) / (step * float(problem.strong_convexity))
-    return min(100 * math.ceil(bound / 100), 200_000)
+    most, step = 200_000, min(step_size, 1 / float(problem.total_smoothness))
+    rate = step * float(problem.strong_convexity)
+    if rate == 0:  # a loss that is flat somewhere
+        return most
+    bound = 2 * math.log(initial_gap / accuracy) / rate
+    return min(100 * math.ceil(bound / 100), most)
 
 
 def table_frame(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:

@@ -198,8 +198,8 @@ def approximate_gc(
     Give either `num_waited`, which is `k`, or `deadline`, a time (). All workers are charged `r`
     partitions, the most of any. The encoding is `B`, (M, M), a row a worker; by default rows of
     ones, whose partial sums are near the gradient where those of an exact code need not be:
-    fractional repetition where `r` divides `M`, of which Charles et al. (arXiv 1711.06771) show
-    that random stragglers harm it least, otherwise a `balanced_assignment` with a fixed key.
+    fractional repetition where `r` divides `M`, to which random stragglers do little harm
+    (Charles et al., arXiv 1711.06771), otherwise a `balanced_assignment` with a fixed key.
 
     >>> approximate_gc(12, redundancy=3, num_waited=6).num_waited
     6

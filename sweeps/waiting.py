@@ -4,6 +4,7 @@ A regression with minibatches, twelve workers, three laws of their times, and tw
 over rounds; every scheme with the step size that serves it best.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -11,8 +12,10 @@ import pandas as pd
 from common import Parser, Run, configure_jax, count, option, run_script, seed
 
 from lagc_jax import _tables as tables
+from lagc_jax.delays.base import TimeSource
 from lagc_jax.experiments import run, waiting
 from lagc_jax.experiments.claims import verdict
+from lagc_jax.schemes.base import Scheme
 
 ACCURACY, ITERATIONS, REALISATIONS = 3.0, 1000, 64
 
@@ -38,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(str(error))
     key, sizes = jax.random.key(args.seed), (args.iterations, args.realisations)
-    parts = [
-        *((waiting.schemes(law), {name: law}) for name, law in waiting.laws().items()),
-        (waiting.coded_schemes(), waiting.bursty_laws()),
+    laws, bursty = waiting.laws(), waiting.bursty_laws()
+    parts: list[tuple[dict[str, Scheme], Mapping[str, TimeSource]]] = [
+        *((waiting.schemes(law), {name: law}) for name, law in laws.items()),
+        (waiting.coded_schemes(), bursty),
     ]
     found = [run(waiting.experiment(key, *chosen, ACCURACY, *sizes)) for chosen in parts]
     table = pd.concat([waiting.table_frame(each) for each in found], ignore_index=True)
@@ -49,8 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     table.to_csv(paths[0], index=False)
     claims.to_csv(paths[1], index=False)
     by_law = table.pivot(index="scheme", columns="delays", values="time")
-    columns = ((parts[0][0], waiting.laws()), parts[-1])
-    shown_times = [by_law.loc[list(one), list(ls)].round(1).reset_index() for one, ls in columns]
+    shown_times = [
+        by_law.loc[list(part[0]), list(columns)].round(1).reset_index()
+        for part, columns in ((parts[0], laws), (parts[-1], bursty))
+    ]
     shown = claims.drop(columns=["value", "other value"])
     shown["ratio"] = shown["ratio"].map("{:.2g}".format)
     shown["holds"] = claims["holds"].map(verdict)

@@ -19,6 +19,8 @@ from lagc_jax.experiments.intervals import block_length, outlook
 from lagc_jax.experiments.rows import as_drawn, reordered
 from lagc_jax.experiments.waits import group_waits, is_shared, slowest, through_link
 
+pytestmark = pytest.mark.long
+
 # Rows, blocks and problems are of one size where that does not matter: few programs.
 M, T, BLOCK = 6, 80, 4
 QUICK = dict(accuracy=1e-2, num_realisations=16)

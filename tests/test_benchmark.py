@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import queues
 
+pytestmark = pytest.mark.long
+
 QUICK = on_device.SIZES["quick"]
 
 

@@ -14,6 +14,8 @@ import pytest
 import lagc_jax as lj
 from lagc_jax.delays.drawn import law_of
 
+pytestmark = pytest.mark.long
+
 N = 1000
 
 

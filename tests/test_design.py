@@ -24,6 +24,8 @@ from lagc_jax.plots.frontier import plot_design
 from lagc_jax.schemes.decoding import Fastest
 from lagc_jax.theory import expected_complexity
 
+pytestmark = pytest.mark.long
+
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 PRICES = dict(price_time=2.0, price_message=0.3, price_gradient=0.1)
 K, R = 256, 16  # everywhere alike, and as many iterations as advice gives itself: few programs

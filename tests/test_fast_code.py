@@ -11,6 +11,8 @@ import pytest
 import lagc_jax as lj
 from lagc_jax import schemes as S
 
+pytestmark = pytest.mark.long
+
 M, K, KEY = 6, 2000, jax.random.key(3)
 FAST = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 LINK = lj.Link(latency=0.15, bandwidth=3.0)

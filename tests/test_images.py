@@ -12,6 +12,8 @@ import lagc_jax as lj
 from lagc_jax.experiments import Experiment, Iterate, Points, parse_grid, run
 from lagc_jax.problems.images import Images, accuracy_on, load_digit_images
 
+pytestmark = pytest.mark.long
+
 M, N, SIZE, C, L2 = 3, 5, (9, 8, 2), 3, 0.01
 KEY = jax.random.key(0)
 

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 import lagc_jax
 from lagc_jax.experiments import paper as study
 
+pytestmark = pytest.mark.long
+
 FILES = [
     "table1.csv",
     "table1.md",

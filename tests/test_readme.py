@@ -70,6 +70,7 @@ def test_what_a_page_refers_to_is_there(page):
             assert section in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in heads]
 
 
+@pytest.mark.long
 def test_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     """Whole trajectories in the last batch are traced alone: they take long to compile."""
     whole = batch.realise_paths.__wrapped__
@@ -127,6 +128,7 @@ def test_the_table_of_scikit_learn_is_one_that_the_study_reads(tmp_path, monkeyp
     assert X.shape == (12, 37, 11)
 
 
+@pytest.mark.long
 def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
     """From made-up results of its points, as computing them takes a minute."""
     points = Points(read_grid(ROOT / "sweeps" / "xi_memory.toml").experiment)
@@ -142,6 +144,7 @@ def test_figures_of_the_example_sweep_are_drawn(tmp_path, monkeypatch, capsys):
     assert "heat_xi_memory\n  step_size fixed at" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "drawn"),
     [("tutorial_figure", "first_figure.png"), ("tutorial_sweep", "tutorial/frontier.png")],
@@ -151,3 +154,36 @@ def test_tutorials_draw(script, drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "unused")
     runpy.run_path(str(ROOT / "sweeps" / f"{script}.py"))
     assert (tmp_path / "results" / drawn).stat().st_size > 0
+
+
+BENCHMARKED = {
+    "plain NumPy loop": "NumPy loop",
+    "the same on Gram matrices": "NumPy loop on Gram matrices",
+    "NumPy over realisations": "NumPy vectorised",
+    "numba, both cores": "numba, all cores",
+    "numba that draws selected groups alone": "numba, selected groups alone",
+    "`jax.vmap` over the workers' times": "jax.vmap over workers",
+    "the engine, a million realisations with quantiles": "engine, a million with quantiles",
+    "limit: one number of `jax.random.uniform`": "limit: jax.random.uniform",
+    "limit: the products alone, same sizes": "limit: products of these sizes",
+    "limit: large matrix products": "limit: large products",
+    "plain Python event queue": "Python event queue",
+}
+
+
+def test_ratios_of_the_benchmark_are_those_of_its_file():
+    measured = pd.read_csv(ROOT / "figures" / "benchmark.csv")
+    ratios = measured.set_index(["work", "contender"])["engine is faster by"]
+    works = list(dict.fromkeys(measured["work"]))
+    lines = (ROOT / "sweeps" / "README.md").read_text().partition("| contender |")[2].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    rows = rows[: rows.index([""])]
+    assert {row[0] for row in rows} == BENCHMARKED.keys()
+    told = {
+        (work, BENCHMARKED[name]): cell
+        for name, *cells in rows
+        for work, cell in zip(works, cells, strict=True)
+        if cell
+    }
+    known = [(w, c) for w, c in ratios.index if not c.startswith("engine") or "million" in c]
+    assert told == {each: f"{float(f'{ratios[each]:.2g}'):g}" for each in known}

@@ -26,6 +26,8 @@ from lagc_jax.plots._style import OTHERS, families_of
 from lagc_jax.schemes import Sign
 from lagc_jax.schemes.catalogue import CATALOGUE
 
+pytestmark = pytest.mark.long
+
 K, R, KEY = 20, 3, jax.random.key(4)
 LAWS = {"low": lagc_jax.Exponential(1.0), "high": lagc_jax.Pareto(1.0, 1.2)}
 

@@ -12,6 +12,8 @@ import pytest
 
 import lagc_jax
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).parent
 SCRIPT = TESTS.parent / "sweeps" / "grid.py"
 # Sixty points, all of different cost, one or many in a block.

@@ -234,9 +234,9 @@ def claims_frame(table: pd.DataFrame) -> pd.DataFrame:
     Times closer than two standard errors of their difference leave it undecided. Schemes meet the
     same delays, so that these, of independent times, are rather too wide.
     """
-    values, rows = table.set_index(["delays", "scheme"]), []
+    values, rows = table.set_index(["delays", "scheme"]).to_dict("index"), []
     for claim in CLAIMS:
-        one, two = (values.loc[(claim.law, name)] for name in (claim.scheme, claim.than))
+        one, two = (values[claim.law, name] for name in (claim.scheme, claim.than))
         mine, other = float(one[claim.column]), float(two[claim.column])
         error = 0.0
         if claim.column == "time":

@@ -249,7 +249,7 @@ def test_a_batch_and_an_experiment_are_single_runs(problem, scheme):
         ),
         (
             lambda p: job_table(run_of(p, SCHEDULES["cyclic"]), SCHEDULES["cyclic"], DELAYS, KEY),
-            "several messages a worker",
+            "several gradients or messages of a worker",
         ),
     ],
 )

@@ -78,10 +78,9 @@ def _count(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise ValueError
-    return number
+    from lagc_jax.experiments._values import read_seed
+
+    return read_seed("seed", int(text))
 
 
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
@@ -131,7 +130,7 @@ files are one a worker"
     option(group, "--l2", text, type=real)
     option(group, "--partition", "column that names the worker of every row", metavar="COLUMN")
     text = "take the numbers as they are: not standardised, no intercept added"
-    option(group, "--raw", text, action="store_true")
+    option(group, "--raw", text, action="store_true", default=None)
     text = "the first line of the samples holds names; --no-names: it holds samples"
     option(group, "--names", text, action=argparse.BooleanOptionalAction)
 
@@ -147,7 +146,7 @@ def read_problem(
 
     if args.csv is None:
         for name in ("target", "loss", "l2", "partition", "raw", "names"):
-            if getattr(args, name) is not (False if name == "raw" else None):
+            if getattr(args, name) is not None:
                 raise ValueError(f"--{name} is about samples of one's own; give --csv as well")
         return None
     loss = LOSSES[0] if args.loss is None else args.loss

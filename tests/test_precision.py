@@ -91,6 +91,27 @@ def dtypes(tree, names):
     return {getattr(tree, name).dtype for name in names}
 
 
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        lj.lagc(M, 2, 2, xi=0.1),
+        lj.g_lag(M, 3, xi=0.1, trigger="worker"),
+        lj.schemes.laq(M),
+        lj.schemes.clag(M, "top-k(4)", xi=1.0),
+    ],
+    ids=["server", "worker", "LAQ", "CLAG"],
+)
+def test_the_unit_of_the_data_selects_no_group(problems, scheme, unit):
+    """LAG's conditions do not know it, though L or the squares of gradients have none in range."""
+    X, y = np.asarray(problems[0].X), np.asarray(problems[0].y)
+    scaled = lj.linear_regression(np.float32(unit) * X, np.float32(unit) * y)
+    path, other = (lj.descend(p, scheme, num_iterations=K) for p in (problems[0], scaled))
+    assert 0 < path.selected[1:].mean() < 1
+    np.testing.assert_array_equal(other.selected, path.selected)
+    np.testing.assert_array_equal(other.theta, path.theta)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("exact_recovery", [True, False])
 def test_outputs_have_the_dtype_of_problem_and_delays(problems, precision, exact_recovery):

@@ -145,11 +145,12 @@ class Laq(Rule):
         return jnp.zeros(num_groups, theta.dtype)
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
-        fresh = gradients(round.theta)
+        fresh, scale = gradients(round.theta), round.lag_scale
         change = sent(self.compressor, fresh - round.held, round.k)
-        error = squared_norms(fresh - (round.held + change))
-        skip = squared_norms(change) <= round.lag_threshold + 3 * (error + notes)
-        return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error)
+        error = jnp.sqrt(squared_norms(scale * (fresh - (round.held + change))))
+        bound = round.moved + 3 * (error**2 + (scale * notes) ** 2)
+        skip = squared_norms(scale * change) <= bound
+        return Proposal(skip & round.fresh_enough(self.silence), round.held + change, error / scale)
 
     def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
         return jnp.where(uploaded, draft, notes)
@@ -175,9 +176,9 @@ class ThreePoint(Rule):
         return jnp.zeros((num_groups, theta.size), theta.dtype)
 
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
-        fresh = gradients(round.theta)
-        bound = round.xi[0] * squared_norms(fresh - notes)
-        return Proposal(squared_norms(fresh - round.held) <= bound, fresh, fresh)
+        fresh, alpha = gradients(round.theta), round.step_size  # which keeps squares in range
+        bound = round.xi[0] * squared_norms(alpha * (fresh - notes))
+        return Proposal(squared_norms(alpha * (fresh - round.held)) <= bound, fresh, fresh)
 
     def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
         return draft

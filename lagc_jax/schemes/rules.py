@@ -47,9 +47,9 @@ class Round(NamedTuple):
     xi: Array
 
     @property
-    def lag_threshold(self) -> Array:
-        """Right side of LAG's conditions, () (LAG, eq. 15)."""
-        return self.moved / (self.step_size * self.held.shape[0]) ** 2
+    def lag_scale(self) -> Array:
+        """`alpha G`, (): times it, changes are squared in range, beside `moved` (LAG, eq. 15)."""
+        return self.step_size * self.held.shape[0]
 
     def fresh_enough(self, silence: int | None = None) -> Array:
         """Whether a group has kept silent for less than `silence` iterations, (G,); `D` if None."""
@@ -146,7 +146,7 @@ class LagServer(Rule):
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         moved = squared_norms(round.stale_iterates - round.theta[None])
-        skip = round.group_smoothness**2 * moved <= round.lag_threshold
+        skip = (round.lag_scale * round.group_smoothness) ** 2 * moved <= round.moved
         return Proposal(skip, gradients(round.theta))
 
 
@@ -159,4 +159,4 @@ class LagWorker(Rule):
 
     def propose(self, gradients: Gradients, round: Round, notes: None) -> Proposal:
         fresh = gradients(round.theta)
-        return Proposal(squared_norms(round.held - fresh) <= round.lag_threshold, fresh)
+        return Proposal(squared_norms(round.lag_scale * (round.held - fresh)) <= round.moved, fresh)

@@ -141,3 +141,80 @@ def test_what_is_alike_and_what_is_not():
         (lambda x: x + 1, lambda x: x + 2),
     ]
     assert not any(identity(one) == identity(other) for one, other in different)
+
+
+def test_things_that_hold_themselves_and_functions_that_jax_transforms_have_a_name():
+    def made():
+        def counted(n):
+            return counted(n - 1) if n else 0
+
+        return counted
+
+    one, other = types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)
+    one.me = other.me = one
+    assert identity(made()) == identity(made())
+    assert identity(one) != identity(other)
+    twice = [jax.vmap(lambda x: 2 * x) for _ in range(2)]
+    assert identity(twice[0]) == identity(twice[1]) != identity(jax.vmap(lambda x: 3 * x))
+
+
+GLOBAL = """
+import argparse, functools, types
+import numpy as np
+import pandas as pd
+
+class Own:
+    def __init__(self, a):
+        self.a = a
+
+    def __call__(self, x):
+        return x
+
+THING = {}
+
+def record(theta):
+    return THING
+"""
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "pd.DataFrame({{'a': [{}], 'b': ['text']}})",
+        "pd.Series([{}])",
+        "{{{}, 5}}",
+        "types.SimpleNamespace(a={})",
+        "argparse.Namespace(a={})",
+        "Own({})",
+        "functools.update_wrapper(Own({}), Own.__init__)",
+        "np.array([{}, 'text'], object)",
+    ],
+)
+def test_data_that_a_global_holds_count(thing):
+    def name(value):
+        module = types.ModuleType("own_module")
+        code = GLOBAL.replace("THING = {}", f"THING = {thing.format(value)}")
+        exec(compile(code, "own_module.py", "exec"), vars(module))
+        return identity(module.record)
+
+    assert name(1) == name(1) != name(2)
+
+
+def test_a_file_that_a_problem_of_ones_own_reads_counts(tmp_path):
+    path = tmp_path / "y.txt"
+
+    def problem(num_workers):
+        y = np.loadtxt(path).reshape(num_workers, -1)
+        return lj.linear_regression(np.ones((*y.shape, 1)), y)
+
+    experiment = lj.Experiment(
+        problems={"own": problem},
+        schemes={"GD": lj.gd(2)},
+        delays={"low tail": lj.Exponential(1.0)},
+        num_iterations=2,
+    )
+    keys = []
+    for y in ([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 5]):
+        np.savetxt(path, y)
+        keys.append(lj.experiments.Points(experiment).keys()[0])
+    assert keys[0] == keys[1] != keys[2]

@@ -15,7 +15,7 @@ from lagc_jax._tables import CATEGORIES, DESIGN, RESULTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.contract import as_source
 from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.identity import identity
+from lagc_jax.experiments.identity import identity, is_own
 from lagc_jax.problems.base import Problem
 
 SIZES = ("num_workers", "num_groups", "redundancy", "xi", "memory", "trigger")
@@ -48,6 +48,10 @@ class Given:
     def __call__(self, num_workers: int) -> Problem:
         return self.problem
 
+    def read(self, num_workers: int) -> list[str]:
+        """Nothing: its identity is that of its content."""
+        return []
+
     def misfit(self, num_workers: int) -> str | None:
         """Why it does not fit so many workers, None where it does."""
         if self.problem.num_partitions != num_workers:
@@ -64,6 +68,11 @@ class Made:
 
     def __call__(self, num_workers: int) -> Problem:
         return self.make(num_workers=num_workers, **self.arguments)
+
+    def read(self, num_workers: int) -> list[str]:
+        """Identity of what a function of a user's own makes, which may read a file that changes."""
+        own = is_own(getattr(self.make, "func", self.make))
+        return [identity(self(num_workers))] if own else []
 
     def misfit(self, num_workers: int) -> str | None:
         """Why it cannot be made, where the function has a `misfit` that knows; None otherwise."""

@@ -1,20 +1,25 @@
 """A name for what a thing is: the same for equal things, whatever process asks."""
 
+import argparse
 import dataclasses
 import functools
 import hashlib
 import sys
 import types
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 DIGITS = 24
 INSTALLED = {"site-packages", "dist-packages"}
+# Told apart by how they are written.
+WRITTEN = (bool, int, float, complex, str, bytes, range, slice, np.dtype, PurePath)
+DEPTH = 8  # of objects within objects that a global is followed to
 
 
 def identity(thing: Any) -> str:
@@ -23,8 +28,8 @@ def identity(thing: Any) -> str:
     Numbers and arrays count by value and type, objects by class and fields, functions by name,
     code, defaults and what they close over. Of a user's own code, which is no installed package's,
     the methods of classes count as well, and the globals that it names, also as `module.name`:
-    functions, classes, numbers and arrays, and lists of these; other objects there count by their
-    type alone.
+    functions, classes, numbers, arrays and tables, and lists, sets, namespaces and objects of a
+    user's own of these; other objects there count by their type alone.
 
     Raises:
         ValueError: for an object whose content cannot be told.
@@ -37,25 +42,32 @@ def identity(thing: Any) -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def _feed(digest: Any, thing: Any, seen: set[int]) -> None:
-    """Add a thing to a digest, code of a user's own once, for it may name itself."""
+def _feed(digest: Any, thing: Any, seen: set[int], around: tuple[int, ...] = ()) -> None:
+    """Add a thing to a digest, code of a user's own once, for it may name itself.
+
+    Of a thing that is part of itself, one `around` it, only how far it lies outside counts.
+    """
     kind = type(thing)
     digest.update(f"<{kind.__module__}.{kind.__qualname__}".encode())
+    if id(thing) in around:
+        digest.update(f"{len(around) - around.index(id(thing))}>".encode())
+        return
+    around = (*around, id(thing))
     for code in (kind, thing):
         if isinstance(code, type | types.FunctionType) and is_own(code) and id(code) not in seen:
             seen.add(id(code))
             for part in _methods(code) if isinstance(code, type) else _globals(code):
-                _feed(digest, part, seen)
+                _feed(digest, part, seen, around)
     if isinstance(thing, jax.Array) and jnp.issubdtype(thing.dtype, jax.dtypes.prng_key):
         thing = (str(jax.random.key_impl(thing)), np.asarray(jax.random.key_data(thing)))
-    if thing is None or isinstance(thing, bool | int | float | complex | str | bytes):
+    if thing is None or isinstance(thing, WRITTEN):
         digest.update(repr(thing).encode())
-    elif isinstance(thing, np.ndarray | np.generic | jax.Array):
+    elif isinstance(thing, np.ndarray | np.generic | jax.Array) and thing.dtype != object:
         array = np.ascontiguousarray(thing)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    else:
+    elif kind is not object:  # which has no content
         for part in _parts(thing):
-            _feed(digest, part, seen)
+            _feed(digest, part, seen, around)
     digest.update(b">")
 
 
@@ -112,21 +124,26 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _followed(value: Any) -> Any:
+def _followed(value: Any, depth: int = 0) -> Any:
     """A global as far as it is followed, else the name of its type."""
+    if depth == DEPTH:
+        return type(value)
     if isinstance(value, dict):
-        return {key: _followed(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_followed(each) for each in value]
-    plain = bool | int | float | complex | str | bytes | np.ndarray | np.generic | jax.Array
+        return {key: _followed(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_followed(each, depth + 1) for each in _parts(value)]
+    data = np.ndarray | np.generic | jax.Array | pd.DataFrame | pd.Series | pd.Index
     code = type | types.ModuleType | types.BuiltinFunctionType | types.FunctionType | np.ufunc
-    wrapped = getattr(value, "__wrapped__", None)  # as by jax.jit
-    if value is None or isinstance(value, plain | code | functools.partial):
+    if value is None or isinstance(value, (*WRITTEN, data, code, functools.partial)):
         return value
-    if isinstance(wrapped, types.FunctionType):
-        return wrapped
-    own = dataclasses.is_dataclass(value) and is_own(type(value))
-    return value if own else type(value)
+    own = is_own(type(value))
+    if own and dataclasses.is_dataclass(value):
+        return value
+    wrapped = getattr(value, "__wrapped__", None)  # as by jax.jit
+    held = isinstance(value, types.SimpleNamespace | argparse.Namespace) or own
+    parts = [_followed(vars(value), depth)] if held and hasattr(value, "__dict__") else []
+    wrapped = [wrapped] if isinstance(wrapped, types.FunctionType) else []
+    return [type(value), *wrapped, *parts] if parts else wrapped[0] if wrapped else type(value)
 
 
 def _parts(thing: Any) -> list[Any]:
@@ -135,6 +152,12 @@ def _parts(thing: Any) -> list[Any]:
         return [part for item in thing.items() for part in item]
     if isinstance(thing, list | tuple | set | frozenset):
         return sorted(thing, key=repr) if isinstance(thing, set | frozenset) else list(thing)
+    if isinstance(thing, np.ndarray):  # of objects
+        return [thing.shape, thing.ravel().tolist()]
+    if isinstance(thing, pd.DataFrame | pd.Series | pd.Index):
+        table = thing if isinstance(thing, pd.DataFrame) else thing.to_frame()
+        kinds = [str(kind) for kind in table.dtypes]
+        return [table.columns.tolist(), kinds, pd.util.hash_pandas_object(table).to_numpy()]
     if isinstance(thing, type | types.ModuleType | types.BuiltinFunctionType | np.ufunc):
         return [getattr(thing, "__module__", ""), getattr(thing, "__qualname__", thing.__name__)]
     if dataclasses.is_dataclass(thing):
@@ -156,7 +179,8 @@ def _parts(thing: Any) -> list[Any]:
             closed,
         ]
     if hasattr(thing, "__wrapped__"):
-        return [thing.__wrapped__]
+        own = is_own(type(thing))
+        return [thing.__wrapped__, *([getattr(thing, "__dict__", None)] if own else [])]
     if hasattr(thing, "__dict__"):
         return [vars(thing)]
     raise ValueError(

@@ -264,9 +264,14 @@ class Points:
             for cluster, delays in itertools.product(self.clusters, self.delays)
         ]
 
+        made: dict[Hashable, list[str]] = {}
+
         def each() -> Iterator[bytes]:
             for cell in self._cells:
-                start = identity([shared, cell.identity])
+                sized = cell.problem.identity, cell.first.num_workers
+                if sized not in made:
+                    made[sized] = cell.problem.value.read(cell.first.num_workers)
+                start = identity([shared, cell.identity, *made[sized]])
                 for values in itertools.product(*cell.axes):
                     path = identity([start, *values])
                     yield from (identity(path + end).encode() for end in inner)

@@ -78,7 +78,8 @@ def real_array(name: str, value: Any) -> np.ndarray | None:
     except TypeError as error:  # random keys, say
         raise ValueError(f"{name} is no array of numbers ({error}); give floats") from None
     known = (jnp.floating, jnp.integer)
-    if array is not None and not any(jnp.issubdtype(array.dtype, kind) for kind in known):
+    kind = None if array is None else array.dtype
+    if kind is not None and (kind.kind == "m" or not any(jnp.issubdtype(kind, k) for k in known)):
         raise ValueError(f"{name}={value!r} is not a real number or an array of them; give floats")
     return array
 

@@ -65,6 +65,7 @@ DELAYS = [
     for v in (0.0, -1.0, NAN, INF, np.array([1.0, 0.0]))
 ] + [
     (lambda: lj.Exponential("1"), r"rate='1' is not a real number .*; give"),
+    (lambda: lj.Exponential(np.timedelta64(1)), r"rate=.* is not a real number .*; give"),
     (lambda: lj.Pareto(None, 1.5), r"scale=None is not a real number .*; give"),
 ]
 

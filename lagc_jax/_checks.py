@@ -63,6 +63,13 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     return size
 
 
+def truth(name: str, value: Any) -> bool:
+    """Return `value` as a bool; raise ValueError unless it is one: "no" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={value!r} is no truth; give True or False")
+    return bool(value)
+
+
 def real_array(name: str, value: Any) -> np.ndarray | None:
     """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
     if np.ma.is_masked(value):
@@ -89,6 +96,12 @@ def positive(name: str, value: Any) -> None:
     array = real_array(name, value)
     if array is not None and not (np.isfinite(array) & (array > 0)).all():
         raise ValueError(f"{name}={value} must be positive and finite; give {name} > 0")
+
+
+def positive_number(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is one number that, if known, is positive and finite."""
+    positive(name, value)
+    scalar(name, value)
 
 
 def finite(name: str, value: Any) -> np.ndarray | None:

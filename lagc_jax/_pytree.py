@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lagc_jax._checks import truth
 from lagc_jax._display import readable
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
     Unlike `jax.tree_util.register_dataclass`, rebuilding from leaves skips `__post_init__`: the
     leaves may then be tracers, `in_axes` or shardings, which no check of values should meet. Two
     are equal, and have the same hash, if their metadata are and their leaves have the same values;
-    a traced leaf equals itself alone.
+    a traced leaf equals itself alone. Metadata that are truths are checked to be.
     """
 
     def register(cls: type[T]) -> type[T]:
@@ -40,6 +41,8 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         def convert(self: T) -> None:
             for name, converter in converters.items():
                 object.__setattr__(self, name, converter(getattr(self, name)))
+            for name in truths:
+                object.__setattr__(self, name, truth(name, getattr(self, name)))
             check(self)
 
         cls.__post_init__ = convert  # type: ignore[attr-defined]
@@ -49,6 +52,7 @@ def pytree(*static: str) -> Callable[[type[T]], type[T]]:
         cls = readable(dataclass(frozen=True, eq=False, repr=False)(cls))
         known = {field.name: field.metadata for field in fields(cls)}  # type: ignore[arg-type]
         converters = {n: meta["converter"] for n, meta in known.items() if "converter" in meta}
+        truths = [f.name for f in fields(cls) if f.name in static and f.type in (bool, "bool")]  # type: ignore[arg-type]
         data = tuple(name for name in known if name not in static)
         keys = tuple(map(jax.tree_util.GetAttrKey, data))
 

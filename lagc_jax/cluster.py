@@ -109,8 +109,8 @@ class Cluster:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "startup", as_leaf(self.startup))
-        if isinstance(self.link, int | float):
-            raise ValueError(f"link={self.link} is no Link; give lagc_jax.Link(latency=..)")
+        if not isinstance(self.link, Link | None):
+            raise ValueError(f"link={self.link!r} is no Link; give lagc_jax.Link(latency=..)")
         if self.startup is not None:
             not_negative("startup", self.startup)
         if self.timeout is not None:

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import check_record, positive
+from lagc_jax._checks import check_record, positive_number
 from lagc_jax._display import readable
 from lagc_jax._frames import path_frame
 from lagc_jax._modes import lenient
@@ -88,7 +88,7 @@ def init(
         raise ValueError(
             "step_size is a function, and init knows no number of iterations; give its values (K,)"
         )
-    alpha = None if step_size is None else schedule(step_size, np.size(step_size))
+    alpha = None if step_size is None else schedule(step_size, max(np.size(step_size), 1))
     return begin(problem, scheme, alpha, flat_start(problem, theta0))
 
 
@@ -267,7 +267,7 @@ def descend(
     check_record(record)
     scheme = path_scheme(scheme)
     if accuracy is not None:
-        positive("accuracy", accuracy)
+        positive_number("accuracy", accuracy)
     # What is not run is NaN on purpose.
     with nullcontext() if accuracy is None else jax.debug_nans(False):
         return find_path(problem, scheme, alpha, theta, K, accuracy, record)

@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import events, stale
-from lagc_jax._checks import check_record
+from lagc_jax._checks import check_record, truth
 from lagc_jax._keys import as_key
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
@@ -111,7 +111,7 @@ def _recovery(
 ) -> tuple[Clock, Code | None]:
     """The clock, and the code to run where messages are to be decoded."""
     d = problem.num_parameters
-    if exact:
+    if truth("exact_recovery", exact):
         if code is not None:
             raise ValueError("code is given but exact_recovery=True; give exact_recovery=False")
         return clock_of(scheme, delays, cluster, sampler, d), None

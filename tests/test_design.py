@@ -252,6 +252,10 @@ def test_problem_from_smoothness_constants_has_them():
     ("options", "message"),
     [
         (dict(price_message=-1.0), "price_message=-1.0"),
+        (dict(price_message=[]), r"price_message has shape \(0,\); give a scalar"),
+        (dict(accuracy=[1e-2]), r"accuracy has shape \(1,\); give a scalar"),
+        (dict(num_iterations=9.5), "num_iterations=9.5 is not a whole number; give an int"),
+        (dict(progress="bar"), "progress='bar' is no function; give one"),
         (dict(price_time=float("nan")), "price_time=nan"),
         (dict(price_time=0.0), "all prices are zero"),
         (dict(storage=0), "storage=0 fits no scheme"),

@@ -101,6 +101,11 @@ PROBLEMS = [
      r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
     (lambda: lj.logistic_regression(X - 2.5, np.sign(X[..., 0] - 2.5), l2=0.0),
      r"no optimum found: X separates .* l2=0.*; give l2 > 0"),
+    (lambda: lj.logistic_regression(X, SIGNS, l2=[]), r"l2 has shape \(0,\); give a scalar"),
+    (lambda: lj.init(lj.linear_regression(X, Y), lj.gd(4), step_size=[]),
+     r"step_size has shape \(0,\); give a scalar"),
+    (lambda: lj.descend(lj.linear_regression(X, Y), lj.gd(4), num_iterations=2, accuracy=[]),
+     r"accuracy has shape \(0,\); give a scalar"),
 ]  # fmt: skip
 
 
@@ -126,7 +131,20 @@ CODES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES)
+TIMES = np.ones((3, 2))
+PARTS = [
+    (lambda: lj.Link(shared="no"), r"shared='no' is no truth; give True or False"),
+    (lambda: lj.Cluster(independent=NAN), r"independent=nan is no truth; give True or False"),
+    (lambda: lj.Cluster(link="fast"), r"link='fast' is no Link; give lagc_jax.Link"),
+    (lambda: lj.schemes.ringmaster(4, 2, stops="no"), r"stops='no' is no truth; give True"),
+    (lambda: lj.Trace(TIMES, "Blocks"), r"resample='Blocks' is unknown; give one of"),
+    (lambda: lj.Trace(TIMES, "blocks", 2.0), r"block=2.0 is not a whole number; give an int"),
+    (lambda: lj.Trace(TIMES, "blocks", 4), r"block=4 is longer than the trace of 3 rows; give"),
+    (lambda: lj.Trace(np.ones((0, 2))), r"times has shape \(0, 2\); give \(iterations, workers\)"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES + PARTS)
 def test_bad_parts_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
@@ -175,6 +193,7 @@ BATCHES = [
     (dict(quantiles=(NAN,)), r"quantiles=\(nan,\) must lie in \[0, 1\]; give"),
 ]
 CODED = [
+    (dict(exact_recovery="no"), r"exact_recovery='no' is no truth; give True or False"),
     (dict(code=lj.schemes.fractional_repetition(4, 2)),
      r"code is given but exact_recovery=True; give exact_recovery=False"),
     (dict(code=lj.schemes.fractional_repetition(4, 2), exact_recovery=False),

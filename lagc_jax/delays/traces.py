@@ -62,7 +62,7 @@ class Trace(TimeSource):
         block: iterations in a block.
 
     Raises:
-        ValueError: for another shape, or times below 0.
+        ValueError: for another shape, times below 0, or as for `from_array` of the others.
 
     >>> trace = Trace.from_array([[1.0, 2.0], [3.0, float("nan")]], resample="replay")
     >>> trace.sample_chunk(jax.random.key(0), 0, (3, 1, 2))[:, 0].tolist()
@@ -75,11 +75,12 @@ class Trace(TimeSource):
 
     def __post_init__(self) -> None:
         known = real_array("times", self.times)
-        if np.ndim(self.times) < 2:
+        if np.ndim(self.times) < 2 or not np.size(self.times):
             raise ValueError(
                 f"times has shape {np.shape(self.times)}; give (iterations, workers), a sample as "
                 f"sample[:, None]"
             )
+        self._check_resampling()
         if known is None:
             return
         if (known < 0).any():
@@ -191,9 +192,12 @@ class Trace(TimeSource):
 
     def resampled(self, resample: str, block: int = 1) -> Self:
         """Return the same times with another way of drawing them; errors as for `from_array`."""
-        if resample not in RESAMPLINGS:
+        return type(self)(self.times, resample, block)
+
+    def _check_resampling(self) -> None:
+        resample, block = self.resample, whole_number("block", self.block)
+        if not isinstance(resample, str) or resample not in RESAMPLINGS:
             raise ValueError(f"resample={resample!r} is unknown; give one of {RESAMPLINGS}")
-        whole_number("block", block)
         if block > 1 and resample != "blocks":
             raise ValueError(f"block={block} with resample={resample!r}; give resample='blocks'")
         if block > self.num_rows:
@@ -201,7 +205,6 @@ class Trace(TimeSource):
                 f"block={block} is longer than the trace of {self.num_rows} rows; give "
                 f"1 <= block <= {self.num_rows}"
             )
-        return type(self)(self.times, resample, block)
 
     @property
     def num_rows(self) -> int:

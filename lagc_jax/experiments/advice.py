@@ -16,7 +16,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import not_negative, one_axis, positive, whole_number
+from lagc_jax._checks import (
+    as_leaf,
+    not_negative,
+    one_axis,
+    positive,
+    positive_number,
+    whole_number,
+)
 from lagc_jax._tables import COSTS
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
@@ -189,15 +196,15 @@ def design(
     """
     M = whole_number("num_workers", num_workers)
     prices = prices_of(price_time, price_message, price_gradient, price_upload, price_bit)
-    _check_search(xi, step_sizes, memory, accuracy, num_realisations)
+    lists = _check_search(xi, step_sizes, memory, accuracy, num_iterations, progress)
+    R = whole_number("num_realisations", num_realisations, 2)
     drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
     key = _keys.one_key(_keys.make_key(0) if key is None else key)
     own, problems = own_schemes(M, schemes, cluster), problems_of(problem, M, key)
     found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
     known = problem is not None, hasattr(problem, "num_partitions")
-    asked = found, own, *known, prices, (xi, step_sizes), accuracy
-    job = _Job(M, drawn, cluster, r, *asked, num_realisations, key, progress)
-    return _advise(job, problems, num_iterations)
+    asked = found, own, *known, prices, lists, accuracy
+    return _advise(_Job(M, drawn, cluster, r, *asked, R, key, progress), problems, num_iterations)
 
 
 def _check_storage(storage: int | None, num_workers: int) -> int:
@@ -232,10 +239,15 @@ def _check_search(
     step_sizes: Sequence[float] | None,
     memory: int,
     accuracy: float,
-    num_realisations: int,
-) -> None:
-    whole_number("num_realisations", num_realisations, 2)
+    num_iterations: int | None,
+    progress: Any,
+) -> tuple[list[float] | None, list[float] | None]:
+    """The lists of weights and steps that are given, after a check of all."""
+    if not callable(progress):
+        raise ValueError(f"progress={progress!r} is no function; give one as tqdm.tqdm")
     whole_number("memory", memory)
+    if num_iterations is not None:
+        whole_number("num_iterations", num_iterations)
     for name, values in (("xi", xi), ("step_sizes", step_sizes)):
         if values is not None:
             one_axis(name, values, 1)
@@ -243,14 +255,18 @@ def _check_search(
         not_negative("xi", xi)
     if step_sizes is not None:
         positive("step_sizes", step_sizes)
-    positive("accuracy", accuracy)
+    positive_number("accuracy", accuracy)
+    weights, steps = (
+        None if each is None else np.ravel(as_leaf(each)).tolist() for each in (xi, step_sizes)
+    )
+    return weights, steps
 
 
 def _advise(job: _Job, problems: Mapping[str, Problem], num_iterations: int | None) -> Design:
     """Search on every problem, and conclude from the first."""
     for problem in problems.values():
         start_gap(problem, job.accuracy)
-    K = num_iterations
+    K = num_iterations and int(num_iterations)
     if K is None:
         K = max(enough_iterations(problem, job.accuracy) for problem in problems.values())
     (name, problem), *others = problems.items()

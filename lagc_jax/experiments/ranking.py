@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from lagc_jax._checks import not_negative
+from lagc_jax._checks import not_negative, scalar
 from lagc_jax._tables import COSTS, not_dominated
 from lagc_jax.cluster import Cluster
 from lagc_jax.delays.base import TimeSource
@@ -46,6 +46,7 @@ def prices_of(
     given = dict(zip(names, (time, message, gradient, upload, bit), strict=True))
     for name, value in given.items():
         not_negative(name, value)
+        scalar(name, value)
     if not any(given.values()):
         raise ValueError(f"all prices are zero ({given}); give at least one > 0")
     return dict(zip((*COSTS, "uploads", "bits"), map(float, given.values()), strict=True))

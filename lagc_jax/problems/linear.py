@@ -288,7 +288,7 @@ def smooth_regression(key: Array, smoothness: ArrayLike) -> LinearRegression:
     """
     one_axis("smoothness", smoothness, 1)
     positive("smoothness", smoothness)
-    root = np.sqrt(finite_data("smoothness", smoothness))
+    root = np.sqrt(np.atleast_1d(finite_data("smoothness", smoothness)))
     M, least = root.size, root.min()
     draws = np.asarray(_keys.normal(_keys.known_key(key), (M + 1, M), jnp.float32), np.float64)
     q = np.linalg.qr(draws[:M].T)[0].T

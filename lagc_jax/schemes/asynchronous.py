@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import truth, whole_number
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.policies import (
     BatchAsync,
@@ -111,7 +111,7 @@ def ringmaster(num_workers: int, threshold: int, stops: bool = False, load: floa
     >>> ringmaster(4, threshold=8).decoding.threshold
     8
     """
-    kind = RingmasterStops if stops else Ringmaster
+    kind = RingmasterStops if truth("stops", stops) else Ringmaster
     return event_driven(num_workers, kind(threshold), load)
 
 

@@ -77,6 +77,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
 def _seed(text: str) -> int:
     from lagc_jax.experiments._values import read_seed
 
@@ -85,6 +92,7 @@ def _seed(text: str) -> int:
 
 whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 count = _reader(_count, "a whole number >= 1")
+positive = _reader(_positive, "a positive number")
 seed = _reader(_seed, "a seed from 0 to 2^63 - 1")
 
 
@@ -166,7 +174,10 @@ def read_problem(
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script and end with its status; quietly, with that of SIGPIPE, if its reader left."""
+    """Run a script and end with its status; quietly, with that of SIGPIPE, if its reader left.
+
+    What cannot be read or written, a full disk for instance, is said in a line.
+    """
     try:
         try:
             status = main()
@@ -177,7 +188,15 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())  # for the flush at the end
         status = 128 + 13
+    except OSError as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        status = 1
     sys.exit(status)
+
+
+def no_options(prog: str, text: str | None) -> None:
+    """Answer `--help` of a script without options, and refuse any."""
+    Parser(prog=prog, description=text).parse_args()
 
 
 def configure_jax(double: bool = True) -> None:

@@ -248,7 +248,7 @@ def listed(known: Any) -> Any:
     """A reader of names with commas between them."""
 
     def read(text: str) -> list[str]:
-        names = text.split(",")
+        names = list(dict.fromkeys(text.split(",")))
         if wrong := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(known)}")
         return names
@@ -258,7 +258,7 @@ def listed(known: Any) -> Any:
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the options of the script."""
-    from common import Parser, option, real
+    from common import Parser, option, positive
 
     parser = Parser(prog="compile.py", description=__doc__)
     group = parser.add_argument_group("what")
@@ -266,7 +266,7 @@ def make_parser() -> argparse.ArgumentParser:
     option(group, "--for", text, dest="targets", type=listed(TARGETS), default="tpu-v5e,h100")
     option(group, "--precision", "likewise", type=listed(PRECISIONS), default=",".join(PRECISIONS))
     option(group, "--only", "programs with this in 'group: name'", default="", metavar="TEXT")
-    option(group, "--limit", "processor seconds for one program", type=real, default=120.0)
+    option(group, "--limit", "processor seconds for one program", type=positive, default=120.0)
     option(group, "--out", "table to write", type=Path, metavar="FILE.csv")
     return parser
 
@@ -276,7 +276,10 @@ def main(arguments: list[str] | None = None, source: Source = public_cases) -> i
     os.environ |= ENVIRONMENT
     import pandas as pd
 
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.out is not None and (args.out.is_dir() or not args.out.parent.is_dir()):
+        parser.error(f"--out {args.out} is no file in a folder that is there; give one")
     start = time.perf_counter()
     # A process a precision, for that is a setting of the whole of JAX.
     with concurrent.futures.ThreadPoolExecutor(len(args.precision)) as pool:

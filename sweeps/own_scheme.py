@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from common import configure_jax, run_script
+from common import configure_jax, no_options, run_script
 from matplotlib.figure import Figure
 
 import lagc_jax
@@ -82,5 +82,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    no_options("own_scheme.py", __doc__)
     configure_jax()
     run_script(main)

@@ -46,6 +46,8 @@ GROUPED_BATCH_SIZE = 3  # of every partition of a group: together that of a work
 FREE_BATCH_SIZE = 1  # of every partition, where workers hold all
 ITERATIONS, QUICK_ITERATIONS = 400, 40
 REALISATIONS, QUICK_REALISATIONS = 8, 2
+# Options that are called otherwise than the argument.
+OTHERWISE = {"num_workers": "--workers", "num_groups": "--groups", "num_waited": "--waited"}
 
 
 def make_parser() -> Parser:
@@ -271,9 +273,11 @@ def main(arguments: list[str] | None = None) -> int:
         other, tasks = make_tasks(args, (other_seed, args.seed))
         everyone = {name: candidates(task, *sizes) for name, task in tasks.items()}
         rivals = {name: candidates(task, *sizes) for name, task in other.items()}
-        args.out.mkdir(parents=True, exist_ok=True)
+        for folder in (args.out, args.store):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(parser.as_options(str(error)))
+        parser.error(parser.as_options(str(error), **OTHERWISE))
     print("Step sizes and weights, on another seed:")
     search_store, store = (args.store and args.store / name for name in ("search", "survey"))
     chosen = search(other, rivals, everyone, jax.random.key(other_seed), K, R, search_store)

@@ -13,8 +13,9 @@ from common import Parser, Run, configure_jax, count, option, run_script, seed
 
 from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
-from lagc_jax.experiments import run, waiting
+from lagc_jax.experiments import Points, run, waiting
 from lagc_jax.experiments.claims import verdict
+from lagc_jax.experiments.memory import check_memory
 from lagc_jax.schemes.base import Scheme
 
 ACCURACY, ITERATIONS, REALISATIONS = 3.0, 1000, 64
@@ -36,17 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     args = parser.parse_args(arguments)
     this = Run(parser.prog)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(str(error))
     key, sizes = jax.random.key(args.seed), (args.iterations, args.realisations)
     laws, bursty = waiting.laws(), waiting.bursty_laws()
     parts: list[tuple[dict[str, Scheme], Mapping[str, TimeSource]]] = [
         *((waiting.schemes(law), {name: law}) for name, law in laws.items()),
         (waiting.coded_schemes(), bursty),
     ]
-    found = [run(waiting.experiment(key, *chosen, ACCURACY, *sizes)) for chosen in parts]
+    try:
+        plan = [waiting.experiment(key, *chosen, ACCURACY, *sizes) for chosen in parts]
+        for each in plan:
+            check_memory(Points(each))
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(parser.as_options(str(error)))
+    found = [run(each) for each in plan]
     table = pd.concat([waiting.table_frame(each) for each in found], ignore_index=True)
     claims = waiting.claims_frame(table)
     paths = [args.out / name for name in ("waiting.csv", "waiting_claims.csv", "waiting.md")]

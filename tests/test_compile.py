@@ -134,7 +134,12 @@ def test_what_compiles_has_a_row(tmp_path):
     [
         (["--for", "abacus"], "'abacus' is not one of tpu-v5e, h100, cpu"),
         (["--precision", "float8"], "'float8' is not one of float32, float64"),
-        (["--limit", "long"], "'long' is not a number"),
+        (["--limit", "long"], "'long' is not a positive number"),
+        (["--limit", "nan"], "'nan' is not a positive number"),
+        (
+            ["--out", "no/folder/x.csv"],
+            "--out no/folder/x.csv is no file in a folder",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, words, capsys):

@@ -334,7 +334,7 @@ def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
     nowhere = str(tmp_path / "none.npz")
     for wrong in (
         ["--waited", "13"], ["--alpha", "-1"], ["--data", nowhere],
-        ["--accuracies", "0.9", "95"], ["--network-step", "0"],
+        ["--accuracies", "0.9", "95"], ["--network-step", "0"], ["--store", "/dev/null/x"],
     ):  # fmt: skip
         with pytest.raises(SystemExit):
             schemes.main(["--quick", "--out", str(tmp_path), *wrong])

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import waiting as script
 
 import lagc_jax as lj
 from lagc_jax.experiments import run, waiting
@@ -76,3 +77,11 @@ def test_its_experiment_gives_the_times_of_single_runs():
     ]  # fmt: skip
     times = [float(lj.complexity(one, 50.0).wall_clock) for one in runs]
     assert table["time"].iloc[0] == pytest.approx(np.mean(times), rel=1e-9)
+
+
+def test_a_run_that_does_not_fit_is_refused_in_a_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--realisations", "99999999999", "--out", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert error.startswith("waiting.py: error: ")
+    assert error.count("\n") == 1

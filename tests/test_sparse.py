@@ -26,6 +26,13 @@ FORMS = {
 }
 
 
+def broken(field, value):
+    """A matrix whose first index or start is wrong."""
+    matrix = FORMS["csr"].copy()
+    getattr(matrix, field)[0] = value
+    return matrix
+
+
 def fill(parts):
     stacked = np.zeros((len(parts), max(LENGTHS), *np.shape(parts[0])[1:]))
     for one, part in zip(stacked, parts, strict=True):
@@ -125,6 +132,9 @@ def test_lists_of_unequal_length_are_padded():
         (FORMS["csr"], [np.zeros(n) for n in LENGTHS], "y holds the label 0.0"),
         (FORMS["csr"] * np.nan, LABELS, r"X\[0\]=nan is not finite"),
         ([FORMS["csr"], FORMS["csr"][:, 1:]], LABELS, r"X has partitions of \[8, 9\] features"),
+        (broken("indices", 99), LABELS, r"X.indices has entries outside of 0 to 8; mend them"),
+        (broken("indices", -1), LABELS, r"X.indices has entries outside of 0 to 8; mend them"),
+        (broken("indptr", 1), LABELS, r"X.indptr does not rise from 0"),
         (PARTS, LABELS[1:] + LABELS[:1], "y has partitions of shapes"),
         (jax_sparse.BCOO.fromdense(jnp.ones((2, 3, 4))), LABELS, r"sparse with shape \(2, 3, 4\)"),
         (jax_sparse.BCOO.fromdense(jnp.ones((2, 3)), n_batch=1), LABELS, "batch axes"),

@@ -81,7 +81,12 @@ def as_rows(X: Any) -> CsrRows:
     values, indices = known_data("X", X.data).astype(np.float64), np.asarray(X.indices)
     if hasattr(X, "indptr"):
         starts = np.asarray(X.indptr, np.int64)
-        return CsrRows(values[: starts[-1]], indices[: starts[-1]], starts, X.shape[1])
+        if starts[0] or (np.diff(starts) < 0).any() or starts[-1] > min(len(indices), len(values)):
+            raise ValueError("X.indptr does not rise from 0 to the entries that there are; mend it")
+        values, indices = values[: starts[-1]], indices[: starts[-1]]
+        if not ((indices >= 0) & (indices < X.shape[1])).all():
+            raise ValueError(f"X.indices has entries outside of 0 to {X.shape[1] - 1}; mend them")
+        return CsrRows(values, indices, starts, X.shape[1])
     if indices.ndim != 2:
         raise ValueError("X is a sparse matrix with batch axes; give one of n_batch=0, n_dense=0")
     inside = (indices < np.array(X.shape)).all(axis=1)  # what pads lies outside

@@ -46,7 +46,7 @@ def k_sync(num_workers: int, num_waited: int, load: float = 1) -> Scheme:
     >>> k_sync(4, num_waited=3).load
     1
     """
-    return event_driven(num_workers, KSync(num_waited), load)
+    return event_driven(num_workers, KSync(whole_number("num_waited", num_waited)), load)
 
 
 def k_batch_sync(num_workers: int, batch: int, load: float = 1) -> Scheme:
@@ -64,7 +64,7 @@ def k_async(num_workers: int, num_waited: int, load: float = 1) -> Scheme:
     >>> k_async(4, num_waited=2).decoding.batch
     2
     """
-    return event_driven(num_workers, KAsync(num_waited), load)
+    return event_driven(num_workers, KAsync(whole_number("num_waited", num_waited)), load)
 
 
 def k_batch_async(num_workers: int, batch: int, load: float = 1) -> Scheme:

@@ -167,7 +167,7 @@ def fastest_k(num_workers: int, num_waited: int) -> Scheme:
 @jax.ensure_compile_time_eval()
 def _balanced(num_workers: int, redundancy: int) -> Array:
     """A `balanced_assignment` with a fixed key, known also where it is made inside `jit`."""
-    return balanced_assignment(make_key(0), num_workers, redundancy)
+    return balanced_assignment(make_key(0), whole_number("num_workers", num_workers), redundancy)
 
 
 def stochastic_gc(

@@ -6,6 +6,7 @@ one of `compressors.py`, or a text such as "top-k(4)".
 
 from jax.typing import ArrayLike
 
+from lagc_jax._checks import positive_number
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.compression import Compressed, Diana, Direct, ErrorFeedback, Marina
 from lagc_jax.schemes.compressors import Compressor, as_compressor
@@ -95,6 +96,8 @@ def local_sgd(
     >>> local_sgd(12, num_steps=5, participants=3).load
     5
     """
+    if local_step_size is not None:
+        positive_number("local_step_size", local_step_size)
     trigger: Rule = LocalSteps(Always(), num_steps, local_step_size)
     if compressor is not None:
         trigger = Direct(trigger, as_compressor(compressor))

@@ -111,10 +111,10 @@ def multi_message_gc(num_workers: int, redundancy: int, num_messages: int | None
     >>> multi_message_gc(4, redundancy=2).decoding.messages[0].round(6).tolist()
     [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
     """
-    r = whole_number("redundancy", redundancy)
+    M, r = whole_number("num_workers", num_workers), whole_number("redundancy", redundancy)
     p = r if num_messages is None else whole_number("num_messages", num_messages)
     if r % p:
         raise ValueError(f"num_messages={p} does not divide redundancy={r}; give a divisor")
     loads = [r // p * j for j in range(1, p + 1)]
-    codes = [np.asarray(cyclic_repetition(num_workers, load).encoding) for load in loads]
-    return Scheme(num_workers, 1, r, decoding=MultiMessage(np.stack(codes, axis=1)))
+    codes = [np.asarray(cyclic_repetition(M, load).encoding) for load in loads]
+    return Scheme(M, 1, r, decoding=MultiMessage(np.stack(codes, axis=1)))

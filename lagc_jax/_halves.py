@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -32,3 +33,30 @@ def least(values: Array) -> Array:
     if values.shape[-1] % 8 == 0:
         values = jnp.min(values.reshape(*values.shape[:-1], -1, 8), axis=-1)
     return jnp.min(values, axis=-1)
+
+
+def first_least(values: Array) -> tuple[Array, Array]:
+    """The first place of the least of floats (n,), and it.
+
+    >>> [float(x) for x in first_least(jnp.array([3.0, 1.0, 2.0, 1.0]))]
+    [1.0, 1.0]
+    """
+    least_one, n = least(values), values.shape[0]
+    places = jnp.where(values == least_one, jnp.arange(n, dtype=jnp.int32), n)
+    return jnp.min(fold(jnp.minimum, places)), least_one  # argmin takes thrice the time
+
+
+def about_first(values: Array) -> tuple[Array, Array]:
+    """The first place of floats64 (n,), none negative, near the least, and what is there.
+
+    Nearer to it than all that differ from it by more than some `2 n` units in the last place, for
+    those bits give way to the place, and one reduction finds both: half of the time.
+
+    >>> [float(x) for x in about_first(jnp.array([3.0, 1.0, 2.0, 1.0], "float64"))]
+    [1.0, 1.0]
+    """
+    n = values.shape[0]
+    places = (1 << (n - 1).bit_length()) - 1
+    keys = jax.lax.bitcast_convert_type(values, jnp.int64) & ~places | jnp.arange(n)
+    place = (jnp.min(fold(jnp.minimum, keys)) & places).astype(jnp.int32)
+    return place, values[place]

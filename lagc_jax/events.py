@@ -6,6 +6,7 @@ that the times of workers are drawn as they are needed: how many jobs a worker d
 beforehand. A worker's j-th job takes the time in its row j.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lagc_jax._halves import fold, least
+from lagc_jax._halves import about_first, first_least
 from lagc_jax._modes import lenient
 from lagc_jax.cluster import Cluster, chunk_of_work
 from lagc_jax.delays.base import TimeSource
@@ -27,7 +28,7 @@ BLOCK = 64
 
 # Chunks of a worker's times that are kept; those of a worker that others leave further behind are
 # drawn again when it comes to them. All of a long run would be hundreds of megabytes.
-KEPT_CHUNKS = 8
+KEPT_CHUNKS = 4
 
 
 class Arrivals(NamedTuple):
@@ -56,12 +57,13 @@ class _Queue(NamedTuple):
     Attributes:
         finish: (M,) times, `inf` of a worker that waits.
         job: (M,) number of the present job, -1 before the first.
-        books: what the server knows of it.
+        books: what the server knows of it; None where it takes all that comes, and is told
+            afterwards.
     """
 
     finish: Array
     job: Array
-    books: "_Books"
+    books: "_Books | None"
 
 
 class _Books(NamedTuple):
@@ -130,12 +132,24 @@ def arrivals(
 
     none = jnp.zeros((R, M), jnp.int32)
     jobs = fill((jnp.zeros((R, kept_chunks * CHUNK, M), dtype), none), none - 1)
-    queue = jax.vmap(lambda table: _start(policy, table[0]))(jobs[0])
+    start = jax.vmap(lambda table: _start(policy, table[0]))(jobs[0])
+    all_taken = policy.discarded(M, num_updates) == 0
+    later = policy.alone and all_taken
+    queue = start._replace(books=None) if later else start
     shapes = jax.eval_shape(serve, queue, jobs[0])[1][0]
     blank = jax.tree.map(lambda leaf: jnp.zeros((segments, *leaf.shape), leaf.dtype), shapes)
     carry = jnp.zeros((), jnp.int32), queue, jobs, blank
-    kept = jax.lax.while_loop(lambda c: jnp.any(c[1].books.k < num_updates), run, carry)[-1]
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf.reshape(-1, R), 1, 0), kept)
+
+    def going(carry: tuple) -> Array:
+        return carry[0] < segments if all_taken else jnp.any(carry[1].books.k < num_updates)
+
+    kept = jax.lax.while_loop(going, run, carry)[-1]
+    found = jax.tree.map(lambda leaf: leaf.reshape(-1, R), kept)
+    if later:
+        found = jax.vmap(partial(_enter_all, policy), (0, 1), (0, 1))(start.books, found)[1]
+    if all_taken:  # so that nobody asks for what the loop says
+        found = found._replace(taken=jnp.ones_like(found.taken))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), found)
 
 
 @lenient
@@ -199,12 +213,14 @@ def _serve(
         return jax.lax.scan(partial(_wait, policy, table), queue, None, length=length)
     # Who finishes next depends on times alone, and what the server makes of it follows. Measured
     # on CPU: two short loops take less than one.
-    order = (queue.finish, queue.job)
-    order, (first, jobs) = jax.lax.scan(partial(_go_on, policy, table), order, None, length=length)
-    books, (began, taken) = jax.lax.scan(partial(_enter, policy), queue.books, first.worker)
-    launched = queue.books.launched + jnp.arange(length, dtype=jnp.int32)
-    books = books._replace(launched=queue.books.launched + length)
-    found = Arrivals(first.time, first.worker, began, taken, first.sound, launched)
+    order, first = _in_order(policy, table, (queue.finish, queue.job), length)
+    if policy.limit is None:
+        first = first._replace(sound=jnp.ones(length, bool))
+    mine = first.worker[:, None] == jnp.arange(table.shape[1], dtype=jnp.int32)
+    jobs = queue.job + jnp.cumsum(mine, axis=0, dtype=jnp.int32)
+    books, found = queue.books, first
+    if books is not None:
+        books, found = _enter_all(policy, books, first)
     return _Queue(*order, books), (found, jobs)
 
 
@@ -216,10 +232,36 @@ class _First(NamedTuple):
     sound: Array
 
 
-def _first(policy: Policy, table: Array, finish: Array, job: Array) -> _First:
-    now, M = least(finish), finish.shape[0]
-    # Measured on CPU: argmin takes thrice the time.
-    worker = jnp.min(fold(jnp.minimum, jnp.where(finish == now, jnp.arange(M, dtype=jnp.int32), M)))
+def _in_order(
+    policy: Policy, table: Array, order: tuple[Array, Array], length: int
+) -> tuple[tuple[Array, Array], _First]:
+    """The next jobs that end, (length,) each, where workers start anew at once.
+
+    Found by rounded times first. Who came too early so leaves one behind who should have come
+    before, and times go back; then all is done again, exactly.
+    """
+
+    def go_on(order: tuple, find: Callable, unroll: int = 1) -> tuple[tuple, _First]:
+        step = partial(_go_on, policy, table, find)
+        return jax.lax.scan(step, order, None, length=length, unroll=unroll)
+
+    if order[0].dtype != jnp.float64:
+        return go_on(order, first_least)
+    found = go_on(order, about_first, unroll=4)
+    (finish, _), first = found
+    right = jnp.all(first.time[1:] >= first.time[:-1]) & jnp.all(finish >= first.time[-1])
+
+    def again(carry: tuple) -> tuple:
+        exact = go_on(carry[1], first_least)
+        return jnp.asarray(True), exact[0], exact  # with a start that changes, or XLA does it ahead
+
+    return jax.lax.while_loop(lambda carry: ~carry[0], again, (right, order, found))[2]
+
+
+def _first(
+    policy: Policy, table: Array, finish: Array, job: Array, find: Callable = first_least
+) -> _First:
+    worker, now = find(finish)
     if policy.limit is None:
         return _First(now, worker, jnp.asarray(True))
     work = _needed(table, job[worker], worker)
@@ -231,15 +273,14 @@ def _needed(table: Array, job: Array, worker: Array) -> Array:
 
 
 def _go_on(
-    policy: Policy, table: Array, order: tuple[Array, Array], _: None
-) -> tuple[tuple[Array, Array], tuple[_First, Array]]:
+    policy: Policy, table: Array, find: Callable, order: tuple[Array, Array], _: None
+) -> tuple[tuple[Array, Array], _First]:
     """Let the next job end where its worker always starts another at once."""
     finish, job = order
-    first = _first(policy, table, finish, job)
+    first = _first(policy, table, finish, job, find)
     worker, number = first.worker, job[first.worker] + 1
     time = _shortened(policy, _needed(table, number, worker), worker)
-    finish, job = finish.at[worker].set(first.time + time), job.at[worker].set(number)
-    return (finish, job), (first, job)
+    return (finish.at[worker].set(first.time + time), job.at[worker].set(number)), first
 
 
 def _count(policy: Policy, books: _Books, began: Array) -> tuple[_Books, Array, Array]:
@@ -249,6 +290,14 @@ def _count(policy: Policy, books: _Books, began: Array) -> tuple[_Books, Array, 
     updated = count == policy.batch
     k, count = books.k + updated, jnp.where(updated, 0, count)
     return books._replace(k=k, held=count), taken, updated
+
+
+def _enter_all(policy: Policy, books: _Books, first: _First) -> tuple[_Books, Arrivals]:
+    """What the server makes of gradients, (A,) each, whose workers start anew at once."""
+    books, (began, taken) = jax.lax.scan(partial(_enter, policy), books, first.worker)
+    launched = books.launched + jnp.arange(first.time.size, dtype=jnp.int32)
+    found = Arrivals(first.time, first.worker, began, taken, first.sound, launched)
+    return books._replace(launched=books.launched + first.time.size), found
 
 
 def _enter(policy: Policy, books: _Books, worker: Array) -> tuple[_Books, tuple[Array, Array]]:

@@ -66,9 +66,9 @@ def descend_late(
 ) -> Path:
     """The paths of R realisations along gradients at older iterates.
 
-    Given are the arrivals that make the updates, (R, K, B). Of a problem without samples the
-    gradients themselves are kept, for then all at an iterate are the same; the `i`-th gradient of
-    one with minibatches has those of iteration `i`.
+    Given are the arrivals that make the updates, (R, K, B). Where several may be of one iterate,
+    and without samples are the same, gradients are kept in place of iterates; the `i`-th gradient
+    of a problem with minibatches has those of iteration `i`.
     """
     policy: Policy = scheme.decoding  # type: ignore[assignment]
     R, K, B = sources.began.shape
@@ -78,12 +78,13 @@ def descend_late(
     oracle, sampled = problem.group_oracle(1), isinstance(problem, MinibatchProblem)
     look, lanes = observer(problem, record), jnp.arange(R)
     own, places = _places(scheme, K)
+    late = sampled or own
 
     def keep(point: Array) -> Array:
-        return point if sampled else oracle(point, jnp.zeros((), jnp.int32))[0]
+        return point if late else oracle(point, jnp.zeros((), jnp.int32))[0]
 
     def message(kept: Array, number: Array) -> Array:
-        return oracle(kept, number)[0] if sampled else kept
+        return oracle(kept, number)[0] if late else kept
 
     def iterate(carry: tuple, given: tuple) -> tuple:
         points, memories, history = carry

@@ -9,6 +9,7 @@ import reference_events
 
 import lagc_jax as lj
 from lagc_jax import events, schemes
+from lagc_jax._halves import about_first
 from lagc_jax.problems._eigenbasis import in_eigenbasis
 from lagc_jax.times import sample_worker_times
 
@@ -65,6 +66,27 @@ def test_equal_to_a_plain_event_queue_update_by_update(problem, full, name):
     np.testing.assert_array_equal(run.uplink, spent[:, 2])
     np.testing.assert_array_equal(run.computation, spent[:, 1])
     np.testing.assert_allclose(run.recorded, points, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [("ASGD", 1), ("Ringmaster", 4), ("MindFlayer", 2)])
+def test_jobs_that_end_units_in_the_last_place_apart_are_told_in_their_order(problem, full, name):
+    """Times that agree to a few such units, later workers first; and workers that tie."""
+    late = np.array([5, 3, 3, 2, 1, 0]) * np.finfo(float).eps
+    times = np.tile(1 + late, (1500, 1))
+    times[::2] = times[::2, ::-1]
+    scheme, trace = SCHEMES[name], lj.delays.Trace.from_array(times, resample="replay")
+    alpha, key = 0.1 / float(problem.total_smoothness), jax.random.key(0)
+    sizes = dict(num_iterations=K, step_size=alpha, record=whole)
+    run = lj.simulate(problem, scheme, trace, key, **sizes)
+    extra = dict(limit=1.5, success=0.7) if name[0] == "MindFlayer" else {}
+    work = scheme.load * times
+    points, spent = reference_events.run(
+        name, work, lambda theta, _: np.asarray(full(theta)), alpha, np.zeros(8), K, **extra
+    )
+    np.testing.assert_array_equal(run.wall_clock, spent[:, 0])
+    np.testing.assert_allclose(run.recorded, points, rtol=1e-9, atol=1e-12)
+    place, _ = about_first(jnp.asarray(times[1]))
+    assert place != np.argmin(times[1])  # so that the test meets what it is about
 
 
 @pytest.mark.parametrize("name", [("ASGD", 1), ("K-async", 3)])

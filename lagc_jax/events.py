@@ -23,8 +23,8 @@ from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.policies import Arrived, Policy
 
 # Realisations run together, always padded to this number, so that results do not depend on how many
-# are asked for. Measured on CPU: fewer leave the loop's own cost in sight.
-BLOCK = 64
+# are asked for. Measured on CPU: fewer leave the loop's own cost in sight, more leave its caches.
+BLOCK = 32
 
 # Chunks of a worker's times that are kept; those of a worker that others leave further behind are
 # drawn again when it comes to them. All of a long run would be hundreds of megabytes.

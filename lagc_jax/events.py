@@ -57,13 +57,12 @@ class _Queue(NamedTuple):
     Attributes:
         finish: (M,) times, `inf` of a worker that waits.
         job: (M,) number of the present job, -1 before the first.
-        books: what the server knows of it; None where it takes all that comes, and is told
-            afterwards.
+        books: what the server knows of it.
     """
 
     finish: Array
     job: Array
-    books: "_Books | None"
+    books: "_Books"
 
 
 class _Books(NamedTuple):
@@ -115,8 +114,10 @@ def arrivals(
         new = jnp.where(wanted[:, None], (times + overhead).astype(dtype), old)
         return jax.lax.dynamic_update_slice_in_dim(table, new, place, 1), drawn + wanted
 
+    all_taken = policy.discarded(M, num_updates) == 0
+    later = policy.alone and all_taken
     # Traced once for the shapes and the loop.
-    serve = jax.jit(jax.vmap(partial(_serve, policy, length=CHUNK), out_axes=(0, 1)))
+    serve = jax.jit(jax.vmap(partial(_serve, policy, length=CHUNK, later=later), out_axes=(0, 1)))
 
     def fill(carry: tuple[Array, Array], job: Array) -> tuple[Array, Array]:
         last = job // CHUNK + 1  # the last chunk that a segment can reach
@@ -132,10 +133,7 @@ def arrivals(
 
     none = jnp.zeros((R, M), jnp.int32)
     jobs = fill((jnp.zeros((R, kept_chunks * CHUNK, M), dtype), none), none - 1)
-    start = jax.vmap(lambda table: _start(policy, table[0]))(jobs[0])
-    all_taken = policy.discarded(M, num_updates) == 0
-    later = policy.alone and all_taken
-    queue = start._replace(books=None) if later else start
+    queue = jax.vmap(lambda table: _start(policy, table[0]))(jobs[0])
     shapes = jax.eval_shape(serve, queue, jobs[0])[1][0]
     blank = jax.tree.map(lambda leaf: jnp.zeros((segments, *leaf.shape), leaf.dtype), shapes)
     carry = jnp.zeros((), jnp.int32), queue, jobs, blank
@@ -146,7 +144,7 @@ def arrivals(
     kept = jax.lax.while_loop(going, run, carry)[-1]
     found = jax.tree.map(lambda leaf: leaf.reshape(-1, R), kept)
     if later:
-        found = jax.vmap(partial(_enter_all, policy), (0, 1), (0, 1))(start.books, found)[1]
+        found = jax.vmap(partial(_enter_all, policy), (0, 1), (0, 1))(queue.books, found)[1]
     if all_taken:  # so that nobody asks for what the loop says
         found = found._replace(taken=jnp.ones_like(found.taken))
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), found)
@@ -203,24 +201,23 @@ def _shortened(policy: Policy, work: Array, worker: Array | None = None) -> Arra
 
 
 def _serve(
-    policy: Policy, queue: _Queue, table: Array, length: int
-) -> tuple[_Queue, tuple[Arrivals, Array]]:
+    policy: Policy, queue: _Queue, table: Array, length: int, later: bool = False
+) -> tuple[_Queue, tuple[Any, Array]]:
     """Let so many jobs end, one after another; with workers' jobs after each (length, M).
 
-    Jobs' times are (J, M), a job's in the row of its number modulo J.
+    Jobs' times are (J, M), a job's in the row of its number modulo J. What ends are `Arrivals`;
+    `_First` where the server, which takes all that comes, is told `later`.
     """
     if not policy.alone:
         return jax.lax.scan(partial(_wait, policy, table), queue, None, length=length)
     # Who finishes next depends on times alone, and what the server makes of it follows. Measured
     # on CPU: two short loops take less than one.
     order, first = _in_order(policy, table, (queue.finish, queue.job), length)
-    if policy.limit is None:
+    if policy.limit is None:  # so that nobody asks for what the loop says
         first = first._replace(sound=jnp.ones(length, bool))
     mine = first.worker[:, None] == jnp.arange(table.shape[1], dtype=jnp.int32)
     jobs = queue.job + jnp.cumsum(mine, axis=0, dtype=jnp.int32)
-    books, found = queue.books, first
-    if books is not None:
-        books, found = _enter_all(policy, books, first)
+    books, found = (queue.books, first) if later else _enter_all(policy, queue.books, first)
     return _Queue(*order, books), (found, jobs)
 
 

@@ -39,15 +39,21 @@ def quadratic(work: Updates) -> Any:
     return gaussian_linear_regression(key, work.num_workers, 10, work.num_features)
 
 
+def hessian(work: Updates) -> tuple[np.ndarray, np.ndarray, float]:
+    """Hessian (d, d) and minimiser (d,) of the problem, and the step size, for NumPy."""
+    problem = quadratic(work)
+    root = np.asarray(problem.root)
+    alpha = STEP / float(problem.total_smoothness)
+    return root.T @ root, np.asarray(problem.minimizer), alpha
+
+
 def plain_queue(work: Updates) -> Cost:
     """One realisation as one writes it: times are drawn and gradients taken when they are needed.
 
     NumPy makes gradients, steps and gaps.
     """
-    problem, (M, _, K, *_) = quadratic(work), work
-    root, best = np.asarray(problem.root), np.asarray(problem.minimizer)
-    gram = root.T @ root
-    alpha, rng = STEP / float(problem.total_smoothness), np.random.default_rng(KEY_SEED)
+    (M, _, K, *_), (gram, best, alpha) = work, hessian(work)
+    rng = np.random.default_rng(KEY_SEED)
 
     def run() -> float:
         theta, gaps = np.zeros_like(best), []
@@ -69,10 +75,8 @@ def plain_queue(work: Updates) -> Cost:
 
 def fast_queue(work: Updates) -> Cost:
     """The same made fast: all times at once, one product and one walk of the heap an update."""
-    problem, (M, _, K, *_) = quadratic(work), work
-    root, best = np.asarray(problem.root), np.asarray(problem.minimizer)
-    gram = root.T @ root
-    alpha, rng = STEP / float(problem.total_smoothness), np.random.default_rng(KEY_SEED)
+    (M, _, K, *_), (gram, best, alpha) = work, hessian(work)
+    rng = np.random.default_rng(KEY_SEED)
 
     def run() -> float:
         error, jobs, gaps = -best, [1] * M, []

@@ -196,15 +196,16 @@ def design(
     """
     M = whole_number("num_workers", num_workers)
     prices = prices_of(price_time, price_message, price_gradient, price_upload, price_bit)
-    lists = _check_search(xi, step_sizes, memory, accuracy, num_iterations, progress)
+    lists = _check_search(xi, step_sizes, memory, accuracy, progress)
     R = whole_number("num_realisations", num_realisations, 2)
+    K = None if num_iterations is None else whole_number("num_iterations", num_iterations)
     drawn, r = _check_times(delays, cluster, M, resample), _check_storage(storage, M)
     key = _keys.one_key(_keys.make_key(0) if key is None else key)
     own, problems = own_schemes(M, schemes, cluster), problems_of(problem, M, key)
     found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
     known = problem is not None, hasattr(problem, "num_partitions")
     asked = found, own, *known, prices, lists, accuracy
-    return _advise(_Job(M, drawn, cluster, r, *asked, R, key, progress), problems, num_iterations)
+    return _advise(_Job(M, drawn, cluster, r, *asked, R, key, progress), problems, K)
 
 
 def _check_storage(storage: int | None, num_workers: int) -> int:
@@ -239,15 +240,12 @@ def _check_search(
     step_sizes: Sequence[float] | None,
     memory: int,
     accuracy: float,
-    num_iterations: int | None,
     progress: Any,
 ) -> tuple[list[float] | None, list[float] | None]:
     """The lists of weights and steps that are given, after a check of all."""
     if not callable(progress):
         raise ValueError(f"progress={progress!r} is no function; give one as tqdm.tqdm")
     whole_number("memory", memory)
-    if num_iterations is not None:
-        whole_number("num_iterations", num_iterations)
     for name, values in (("xi", xi), ("step_sizes", step_sizes)):
         if values is not None:
             one_axis(name, values, 1)
@@ -266,7 +264,7 @@ def _advise(job: _Job, problems: Mapping[str, Problem], num_iterations: int | No
     """Search on every problem, and conclude from the first."""
     for problem in problems.values():
         start_gap(problem, job.accuracy)
-    K = num_iterations and int(num_iterations)
+    K = num_iterations
     if K is None:
         K = max(enough_iterations(problem, job.accuracy) for problem in problems.values())
     (name, problem), *others = problems.items()

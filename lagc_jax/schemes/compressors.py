@@ -58,6 +58,17 @@ def sent(compressor: Compressor, vectors: Array, k: Array) -> Array:
     return found
 
 
+def unit_of(vectors: Array) -> Array:
+    """Powers of two near the largest entries of vectors (.., d), (.., 1).
+
+    To divide by them is exact, and then squares are numbers, of what is large or small as well.
+    """
+    info = range_of(vectors.dtype)
+    largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    narrow = jnp.clip(largest, info.tiny, info.max).astype(info.dtype)  # whose bits a TPU can read
+    return (narrow / (2 * jnp.frexp(narrow)[0])).astype(vectors.dtype)
+
+
 @dataclass(frozen=True)
 class _Sized(Compressor):
     """A compressor with a whole number, its first field, and perhaps a seed."""
@@ -195,9 +206,7 @@ class Dithering(_Sized):
             raise ValueError(f"levels={self.levels} exceeds 2^32 - 1; give fewer, or 'identity'")
 
     def compress(self, vectors: Array, k: Array) -> Array:
-        # In units of a power of two, exactly: squares of what is large or small are not numbers.
-        largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-        unit = jnp.where(largest == 0, 1, largest / (2 * jnp.frexp(largest)[0]))
+        unit = unit_of(vectors)
         vectors, levels = vectors / unit, float(self.levels)
         norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
         scaled = levels * jnp.abs(vectors) / jnp.where(norm == 0, 1, norm)

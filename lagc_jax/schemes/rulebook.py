@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax._checks import check_part, hashable, whole_number
-from lagc_jax._modes import range_of
-from lagc_jax.schemes.compressors import Compressor, as_compressor, sent
+from lagc_jax.schemes.compressors import Compressor, as_compressor, sent, unit_of
 from lagc_jax.schemes.rules import (
     Always,
     Gradients,
@@ -179,20 +178,12 @@ class ThreePoint(Rule):
     def propose(self, gradients: Gradients, round: Round, notes: Array) -> Proposal:
         fresh = gradients(round.theta)
         since, lately = fresh - round.held, fresh - notes
-        unit = _unit(jnp.maximum(jnp.abs(since), jnp.abs(lately)))
+        unit = unit_of(jnp.maximum(jnp.abs(since), jnp.abs(lately)))
         bound = round.xi[0] * squared_norms(lately / unit)
         return Proposal(squared_norms(since / unit) <= bound, fresh, fresh)
 
     def remember(self, notes: Array, draft: Array, uploaded: Array) -> Array:
         return draft
-
-
-def _unit(sizes: Array) -> Array:
-    """Powers of two near the largest of sizes (G, d), (G, 1): in it, squares stay in range."""
-    info = range_of(sizes.dtype)
-    largest = jnp.clip(jnp.max(sizes, axis=-1, keepdims=True), info.tiny, info.max)
-    narrow = largest.astype(info.dtype)  # whose bits a TPU can read
-    return (narrow / (2 * jnp.frexp(narrow)[0])).astype(sizes.dtype)
 
 
 RULES: dict[str, Rule] = {

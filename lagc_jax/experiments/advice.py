@@ -203,9 +203,8 @@ def design(
     key = _keys.one_key(_keys.make_key(0) if key is None else key)
     own, problems = own_schemes(M, schemes, cluster), problems_of(problem, M, key)
     found = families(M, r, memory, price_bit > 0, next(iter(problems.values()))) + as_families(own)
-    known = problem is not None, hasattr(problem, "num_partitions")
-    asked = found, own, *known, prices, lists, accuracy
-    return _advise(_Job(M, drawn, cluster, r, *asked, R, key, progress), problems, K)
+    asked = problem is not None, hasattr(problem, "num_partitions"), prices, lists, accuracy
+    return _advise(_Job(M, drawn, cluster, r, found, own, *asked, R, key, progress), problems, K)
 
 
 def _check_storage(storage: int | None, num_workers: int) -> int:

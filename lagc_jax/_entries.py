@@ -25,14 +25,34 @@ def entries(table: Array, number: Array) -> Any:
     return jnp.tensordot(table, (rows == number).astype(table.dtype), axes=1, precision=EXACT)
 
 
-def entries_or_infinite(values: Array, number: Array) -> Array:
-    """`values[number]` of values (S,) of which some may be infinite."""
-    if not by_product(values[None]):
-        return entries(values[None], number)[0]
-    missing = jnp.isinf(values)
-    table = jnp.stack([jnp.where(missing, 0, values), missing.astype(values.dtype)])
-    value, gone = entries(table, number)
+def entries_or_infinite(table: Array, number: Array) -> Any:
+    """`entries` of a table (C, S) of which some may be infinite."""
+    if not by_product(table):
+        return entries(table, number)
+    missing = jnp.isinf(table)
+    known = jnp.concatenate([jnp.where(missing, 0, table), missing.astype(table.dtype)])
+    value, gone = jnp.split(entries(known, number), 2)
     return jnp.where(gone > 0, jnp.inf, value)
+
+
+def rows(table: Array, number: Array) -> Array:
+    """`table[number]` of a table (S, C) of which entries may be infinite, (..., C)."""
+    if not by_product(table.T):
+        return table[number]
+    return jnp.moveaxis(entries_or_infinite(table.T, number), 0, -1)
+
+
+def of_columns(table: Array, number: Array) -> Array:
+    """`table[number[..., c], c]` of a table (S, C), (..., C): a number of its own a column.
+
+    On a TPU as a sum over all rows of what is chosen, each column being another table.
+    """
+    columns = jnp.arange(table.shape[1])
+    if not by_product(table.T):
+        return table[number, columns]
+    row = jnp.arange(len(table)).reshape(-1, *(1,) * number.ndim)
+    table = table.reshape(len(table), *(1,) * (number.ndim - 1), -1)
+    return jnp.sum(jnp.where(row == number, table, 0), axis=0)
 
 
 def by_product(table: Array) -> bool:

@@ -60,16 +60,16 @@ def test_a_table_is_read_on_a_tpu_as_here_to_the_bit(monkeypatch, count):
     np.testing.assert_array_equal(there, here)
 
 
-@pytest.mark.parametrize("rows", [3, 5000])
-def test_entries_of_a_trace_are_drawn_on_a_tpu_as_here_to_the_bit(monkeypatch, rows):
-    times = np.random.default_rng(0).exponential(size=(rows, 2)).astype(np.float32)
+@pytest.mark.parametrize("resample", ["iid", "worker", "blocks"])
+@pytest.mark.parametrize("rows", [3, 10_000])
+def test_entries_of_a_trace_are_drawn_on_a_tpu_as_here_to_the_bit(monkeypatch, resample, rows):
+    times = np.random.default_rng(0).exponential(size=(rows, M)).astype(np.float32)
     times[1, 0] = np.nan
-    trace = lj.Trace.from_array(times)
+    trace = lj.Trace.from_array(times, resample=resample)
     here = trace.sample_chunk(KEY, 5, (16, 1, M))
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     program = str(jax.make_jaxpr(lambda key: trace.sample_chunk(key, 5, (16, 1, M)))(KEY))
-    assert ("dot_general" in program) == (rows == 3)  # larger tables are looked up
-    assert ("gather" in program) == (rows == 5000)
+    assert ("gather" in program) == (rows == 10_000)  # larger tables are looked up
     np.testing.assert_array_equal(trace.sample_chunk(KEY, 5, (16, 1, M)), here)
     assert np.isinf(here).any() == (rows == 3)
 

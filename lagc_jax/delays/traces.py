@@ -9,9 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax import _keys
+from lagc_jax import _entries, _keys
 from lagc_jax._checks import real_array, whole_number
-from lagc_jax._entries import entries_or_infinite
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -242,18 +241,18 @@ class Trace(TimeSource):
 
     def sample_chunk(self, key: Array, chunk: ArrayLike, shape: tuple[int, int, int]) -> Array:
         times = jnp.asarray(self.times, self.dtype)
-        size, _, workers = shape
-        rows, columns = self.num_rows, jnp.arange(workers)
+        num_rows, size = self.num_rows, shape[0]
         iteration = jnp.asarray(chunk) * size + jnp.arange(size)
         if self.resample == "replay":
-            return times[iteration % rows][:, None]
+            return times[iteration % num_rows][:, None]
         if self.resample == "blocks":
             number = iteration // self.block
             keys = jax.vmap(lambda i: _keys.fold_in(key, i))(number)
-            first = jax.vmap(lambda one: _keys.below(one, (), rows))(keys)
-            return times[(first + iteration - number * self.block) % rows][:, None]
+            first = jax.vmap(lambda one: _keys.below(one, (), num_rows))(keys)
+            row = (first + iteration - number * self.block) % num_rows
+            return _entries.rows(times, row)[:, None]
         key = _keys.fold_in(key, chunk)
         if self.resample == "worker":
-            return times[_keys.below(key, shape, rows), columns]
-        number = _keys.below(key, shape, rows * self.num_columns)
-        return entries_or_infinite(times.ravel(), number)
+            return _entries.of_columns(times, _keys.below(key, shape, num_rows))
+        number = _keys.below(key, shape, num_rows * self.num_columns)
+        return _entries.entries_or_infinite(times.ravel()[None], number)[0]

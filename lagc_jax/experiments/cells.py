@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from lagc_jax.experiments.entries import Entry, options, shown
-from lagc_jax.experiments.experiment import same_value
 from lagc_jax.experiments.identity import identity
 from lagc_jax.schemes.base import Scheme
 
@@ -66,11 +65,6 @@ class Always(NamedTuple):
 def _make(double: bool, make: Callable[..., Scheme], **arguments: Any) -> Scheme:
     """Made once for each precision, on which the matrices of codes depend."""
     return make(**arguments)
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether a column would hold the same of two values of an axis."""
-    return same_value(one, other) or (one is not None and shown(one) is shown(other) is None)
 
 
 def unseen(name: str, what: str) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 DIGITS = 24
 INSTALLED = {"site-packages", "dist-packages"}
+KNOWN = {"lagc_jax", *sys.stdlib_module_names - {"__main__"}}
 # Told apart by how they are written.
 WRITTEN = (bool, int, float, complex, str, bytes, range, slice, np.dtype, PurePath)
 DEPTH = 8  # of objects within objects that a global is followed to
@@ -77,7 +78,7 @@ def is_own(code: Any) -> bool:
 
 
 def _own_module(name: str) -> bool:
-    if name.partition(".")[0] in ("lagc_jax", *sys.stdlib_module_names - {"__main__"}):
+    if name.partition(".")[0] in KNOWN:
         return False
     module = sys.modules.get(name)
     if module is None or name == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from lagc_jax._display import brief
 from lagc_jax.clock import clock_of
 from lagc_jax.doors import check_fit, warn_if_short
-from lagc_jax.experiments.cells import Always, Cell, alike, unseen
+from lagc_jax.experiments.cells import Always, Cell, unseen
 from lagc_jax.experiments.entries import (
     SIZES,
     Entry,
@@ -208,27 +208,18 @@ class Points:
 
     def _check_apart(self) -> None:
         """Refuse points that are the same, or that the table would not tell apart."""
-        seen: dict[Hashable, list[Cell]] = {}
+        told: dict[Hashable, list[Cell]] = {}
         for cell in self._cells:
             if sum(shown(xi) is None for xi in cell.axes[0]) > 1:
                 raise ValueError(unseen(cell.name, "xi"))
-            twins = seen.setdefault(cell.told, [])
-            for other in twins:
-                pairs = [
-                    [(one, two) for one in axis for two in others if alike(one, two)]
-                    for axis, others in zip(cell.axes, other.axes, strict=True)
-                ]
-                same = [[one for one, two in axis if same_value(one, two)] for axis in pairs]
-                if cell.identity == other.identity and all(same):
-                    first = dict(zip(AXES, (values[0] for values in same), strict=True))
-                    told = {**cell.fixed, **{k: v for k, v in first.items() if v is not None}}
-                    words = ", ".join(f"{name}={value!r}" for name, value in told.items())
-                    raise ValueError(
-                        f"schemes holds {cell.name!r} twice with {words}; give everything once"
-                    )
-                if all(pairs):
-                    raise ValueError(unseen(cell.name, "arguments"))
-            twins.append(cell)
+            told.setdefault(cell.told, []).append(cell)
+        for cells in (cells for cells in told.values() if len(cells) > 1):
+            seen: dict[Hashable, tuple[Cell, tuple]] = {}
+            for cell in cells:
+                for values in itertools.product(*cell.axes):
+                    other = seen.setdefault(tuple(map(shown, values)), (cell, values))
+                    if other[0] is not cell:
+                        raise ValueError(_not_apart(cell, values, *other))
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -335,6 +326,15 @@ def _refuse_first(experiment: Experiment, problem: Entry) -> None:
 def _refuse(problem: Entry, scheme: Scheme) -> None:
     """Raise what the doors say of a problem and a scheme that do not fit."""
     check_fit(problem.value(scheme.num_workers), scheme)
+
+
+def _not_apart(cell: Cell, values: tuple, other: Cell, others: tuple) -> str:
+    """What is said of two points that a table shows alike."""
+    if cell.identity != other.identity or not all(map(same_value, values, others)):
+        return unseen(cell.name, "arguments")
+    varied = {name: value for name, value in zip(AXES, values, strict=True) if value is not None}
+    words = ", ".join(f"{name}={value!r}" for name, value in (cell.fixed | varied).items())
+    return f"schemes holds {cell.name!r} twice with {words}; give everything once"
 
 
 def _misfit(cell: Cell, xi: Any, redundancy: Any) -> str | None:

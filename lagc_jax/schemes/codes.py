@@ -7,6 +7,7 @@ survivors there is a decoding vector `a_W`, supported on `W`, with `a_W B = 1^T`
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from lagc_jax import _keys
+from lagc_jax import _entries, _keys
 from lagc_jax._checks import code_sizes
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
@@ -186,20 +187,29 @@ def all_ones(weights: Array) -> Array:
     return jnp.max(jnp.abs(weights - 1), axis=-1) <= tolerance
 
 
-def span_projections(rows: Array) -> tuple[Array, Array]:
-    """Project the ones vector on the spans of the first 1, .., n rows (Gram-Schmidt).
+def project_ones(
+    items: Array, row_of: Callable[[Array], Array] = lambda row: row
+) -> tuple[Array, Array, Array]:
+    """Project the ones vector on the span of rows that come one after another (Gram-Schmidt).
 
-    Gives the projections, (..., n, p) as the rows, and bool (..., n), whether a row lies outside
-    the span of those before, beyond rounding.
+    Args:
+        items: (n, ...) of which each makes rows (..., p).
+        row_of: makes them.
+
+    Returns:
+        The projection (..., p) on the span of all; bool (..., n), whether the rows until then have
+        the ones vector in their span, and whether a row lies outside the span of those before,
+        beyond rounding.
     """
+    row = jax.eval_shape(row_of, items[0])
     # Between the rounding of a dependent row and the smallest distance of an independent one:
     # 2e-5 in float32 and 4e-11 in float64. Codes that lose no more than half of the digits have
     # independent rows farther than that from the span of the others.
-    threshold = float(jnp.finfo(rows.dtype).eps) ** (2 / 3)
+    threshold = float(jnp.finfo(row.dtype).eps) ** (2 / 3)
 
     def add_row(carry: tuple[Array, Array], item: tuple[Array, Array]) -> tuple[tuple, tuple]:
         basis, projection = carry  # (..., n, p) of orthonormal rows and zeros, (..., p)
-        row, i = item
+        row, i = row_of(item[0]), item[1]
         rest = row
         for _ in range(2):  # once loses orthogonality
             inside = jnp.einsum("...bp,...p->...b", basis, rest, precision=EXACT)
@@ -208,12 +218,13 @@ def span_projections(rows: Array) -> tuple[Array, Array]:
         raised = size > threshold * jnp.linalg.norm(row, axis=-1, keepdims=True)
         direction = jnp.where(raised, rest / jnp.where(raised, size, 1), 0)
         projection = projection + direction.sum(-1, keepdims=True) * direction
-        return (basis.at[..., i, :].set(direction), projection), (projection, raised[..., 0])
+        basis = basis.at[..., i, :].set(direction)
+        return (basis, projection), (all_ones(projection), raised[..., 0])
 
-    start = jnp.zeros_like(rows), jnp.zeros_like(rows[..., 0, :])
-    items = jnp.moveaxis(rows, -2, 0), jnp.arange(rows.shape[-2])
-    projections, raised = jax.lax.scan(add_row, start, items)[1]
-    return jnp.moveaxis(projections, 0, -2), jnp.moveaxis(raised, 0, -1)
+    *outer, size = row.shape
+    start = jnp.zeros((*outer, len(items), size), row.dtype), jnp.zeros(row.shape, row.dtype)
+    (_, projection), told = jax.lax.scan(add_row, start, (items, jnp.arange(len(items))))
+    return projection, *(jnp.moveaxis(each, 0, -1) for each in told)
 
 
 def first_spanning(rows: Array, arrival: Array) -> tuple[Array, Array]:
@@ -222,8 +233,8 @@ def first_spanning(rows: Array, arrival: Array) -> tuple[Array, Array]:
     It is `inf` where they never have; and which raise the rank until then, bool (..., p).
     """
     order = jnp.argsort(arrival, axis=-1)
-    spans, raised = span_projections(rows[order])
-    decoded = all_ones(spans)
+    in_turn = jnp.moveaxis(order, -1, 0)
+    _, decoded, raised = project_ones(in_turn, lambda place: _entries.rows(rows, place))
     last = jnp.argmax(decoded, axis=-1, keepdims=True)
     ever = jnp.any(decoded, axis=-1, keepdims=True)
     known = jnp.take_along_axis(arrival, jnp.take_along_axis(order, last, axis=-1), axis=-1)

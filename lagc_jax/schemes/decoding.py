@@ -18,7 +18,7 @@ from lagc_jax._checks import as_leaf, concrete, finite, positive, scalar, shaped
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax._sorting import arrived, first
-from lagc_jax.schemes.codes import GradientCode, first_spanning, span_projections
+from lagc_jax.schemes.codes import GradientCode, first_spanning, project_ones
 
 
 class Decoding(Protocol):
@@ -301,7 +301,7 @@ class LeastSquares(Decoding):
 
     def weights(self, taken: Array) -> Array:
         rows = jnp.where(taken[..., None], jnp.asarray(self.encoding, float), 0)
-        return span_projections(rows)[0][..., -1, :]
+        return project_ones(jnp.moveaxis(rows, -2, 0))[0]
 
     def weigher(self, num_sets: int) -> Callable[[Array], Array]:
         """With few workers, those of all sets are looked up."""

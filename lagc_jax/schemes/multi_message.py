@@ -22,7 +22,7 @@ from lagc_jax._checks import as_leaf, concrete, finite, whole_number
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import pytree
 from lagc_jax.schemes.base import Scheme
-from lagc_jax.schemes.codes import all_ones, cyclic_repetition, first_spanning, span_projections
+from lagc_jax.schemes.codes import cyclic_repetition, first_spanning, project_ones
 from lagc_jax.schemes.decoding import Decoding
 
 
@@ -61,7 +61,7 @@ class MultiMessage(Decoding):
         known = finite("messages", self.messages)
         if known is not None:
             with jax.ensure_compile_time_eval():  # where it is made while code is traced
-                decodes = bool(all_ones(span_projections(self._rows)[0])[-1])
+                decodes = bool(project_ones(self._rows)[1][-1])
             if not decodes:
                 raise ValueError("messages do not decode when all are in; give others")
 

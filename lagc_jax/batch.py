@@ -10,8 +10,8 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax import events, stale
-from lagc_jax._blocks import block_size
+from lagc_jax import events
+from lagc_jax._blocks import block_size, largest_result
 from lagc_jax._checks import check_iterates, concrete, one_axis, probability, whole_number
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
@@ -235,23 +235,25 @@ class Realised(NamedTuple):
 def _runner(
     problem: Problem,
     clock: Clock,
+    key: Array,
     start: tuple[ArrayLike | None, ArrayLike],
     num_iterations: int,
     num_realisations: int,
     record: Callable[[Any], Any] | None,
 ) -> tuple[int, Callable[[Array], Trajectory]]:
     """How many trajectories are run together, and the function that does from their keys."""
-    sizes, scheme = (num_iterations, record), clock.scheme
-    if scheme.event_driven:
-        kept = stale.size_of_run(scheme, problem.num_parameters, num_iterations)
-        size = block_size(events.BLOCK, 8 * kept, num_realisations)
-        return size, lambda keys: run_events(problem, clock, keys, *start, *sizes)
-    kept = (
-        num_iterations * (scheme.num_workers * scheme.decoder.tasks + 8)
-        + 8 * scheme.num_groups * problem.num_parameters
-    )
-    size = block_size(BLOCK, 8 * kept, num_realisations)
-    return size, jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))
+    scheme, sizes = clock.scheme, (num_iterations, record)
+
+    def run_block(keys: Array) -> Trajectory:
+        if scheme.event_driven:
+            return run_events(problem, clock, keys, *start, *sizes)
+        return jax.vmap(lambda own: run_trajectory(problem, clock, own, *start, None, *sizes))(keys)
+
+    def bytes_each() -> int:
+        return largest_result(run_block, fold_each(key, jnp.arange(1)))
+
+    on_cpu = events.BLOCK if scheme.event_driven else BLOCK
+    return block_size(on_cpu, bytes_each, num_realisations), run_block
 
 
 def _add(totals: tuple, paths: tuple, valid: Array) -> tuple:
@@ -283,7 +285,7 @@ def realise_paths(
     """Run R trajectories, a block at a time, and summarise them; realisation `i` as `realise`."""
     ks = jnp.arange(num_iterations + 1)
     size, run_block = _runner(
-        problem, clock, start, num_iterations, num_realisations, target.record
+        problem, clock, key, start, num_iterations, num_realisations, target.record
     )
 
     def read(run: Trajectory) -> tuple[tuple, tuple]:

@@ -17,20 +17,12 @@ from jax.typing import ArrayLike
 
 from lagc_jax._modes import lenient
 from lagc_jax.descent import Path, as_path, begin, observer, server
-from lagc_jax.events import KEPT_CHUNKS, Arrivals, num_arrivals
-from lagc_jax.law.inverse import CHUNK
+from lagc_jax.events import Arrivals
 from lagc_jax.problems._eigenbasis import in_eigenbasis
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.stochastic import MinibatchProblem
 from lagc_jax.schemes.base import Scheme
 from lagc_jax.schemes.policies import Policy
-
-
-def size_of_run(scheme: Scheme, num_parameters: int, num_updates: int) -> int:
-    """About how many numbers a realisation keeps, of 8 bytes."""
-    times = KEPT_CHUNKS * CHUNK * scheme.num_workers
-    gradients = _places(scheme, num_updates)[1] * num_parameters
-    return times + 8 * num_arrivals(scheme, num_updates) + gradients
 
 
 def _step(

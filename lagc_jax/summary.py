@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from lagc_jax._blocks import block_size
+from lagc_jax._blocks import block_size, largest_result
 from lagc_jax._display import readable
 from lagc_jax._keys import fold_each
 from lagc_jax._modes import lenient
@@ -176,13 +176,18 @@ def realise(
     """
     order = jnp.argsort(iterates)
     rising = iterates[order]
-    size = block_size(BLOCK[type(times)], times.bytes_drawn, num_realisations)
+    draw_each = jax.vmap(lambda own: times.until(own, rising))
+
+    def bytes_each() -> int:
+        return largest_result(draw_each, fold_each(key, jnp.arange(1)))
+
+    size = block_size(BLOCK[type(times)], bytes_each, num_realisations)
     blocks = -(-num_realisations // size)
     keep = keep_samples or quantiles.shape[0] > 0
 
     def add_block(moments: tuple, block: Array) -> tuple[tuple, Array | None]:
         numbers = block * size + jnp.arange(size)
-        drawn = jax.vmap(times.until, in_axes=(0, None))(fold_each(key, numbers), rising)
+        drawn = draw_each(fold_each(key, numbers))
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
     start = _no_moments(iterates.shape, times.delays.dtype)

@@ -28,16 +28,6 @@ class Times(Protocol):
     part: Any  # of `part_of_path`
     num_iterations: int
 
-    @property
-    def bytes_drawn(self) -> int:
-        """Memory of one realisation while a chunk is drawn."""
-        return 8 * CHUNK * self.draws_each
-
-    @property
-    def draws_each(self) -> int:
-        """Numbers drawn for an iteration."""
-        return 1
-
     def seed(self, key: Array) -> Array:
         """What the draws of one realisation share, from its key."""
         ...
@@ -187,11 +177,6 @@ class WorkerTimes(Times):
     part: Any  # (C, CHUNK, G) bool, groups that upload; none beyond the path
     num_iterations: int
     cluster: Cluster | None = None
-
-    @property
-    def draws_each(self) -> int:
-        draws = 1 if self.cluster is None else self.cluster.draws(self.scheme)
-        return draws * self.scheme.num_workers
 
     def seed(self, key: Array) -> Array:
         return as_key(key)

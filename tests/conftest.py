@@ -46,6 +46,12 @@ def _share_context():
 
 mlir.make_ir_context = _share_context
 
+
+def pytest_sessionfinish():
+    """Keep pytest from looking through all that is left five times at its end."""
+    gc.freeze()
+
+
 collect_ignore = [
     "victims.py",
     "peers.py",

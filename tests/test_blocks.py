@@ -15,11 +15,25 @@ KEY = jax.random.key(3)
 
 
 def test_blocks_fill_an_accelerator_and_no_more():
-    assert _blocks.block_size(16, 10**9, 10**6, "cpu") == 16
-    assert _blocks.block_size(16, 1, 10**6, "tpu", 2**34) == _blocks.LARGEST
-    assert _blocks.block_size(16, 2**20, 10**6, "gpu", 2**34) == 2**11
-    assert _blocks.block_size(16, 2**20, 100, "gpu", 2**34) == 2**7
-    assert _blocks.block_size(16, 2**40, 100, "gpu", 2**34) == 1
+    def size(bytes_each, *given):
+        return _blocks.block_size(16, lambda: bytes_each, *given)
+
+    assert size(10**9, 10**6, "cpu") == 16
+    assert size(1, 10**6, "tpu", 2**34) == _blocks.LARGEST
+    assert size(2**20, 10**6, "gpu", 2**34) == 2**9
+    assert size(2**20, 100, "gpu", 2**34) == 2**7
+    assert size(2**40, 100, "gpu", 2**34) == 1
+
+
+def test_the_largest_result_is_that_of_one_realisation():
+    shared = jnp.ones((100, 100))
+
+    def run(keys):
+        drawn = jax.vmap(lambda key: jax.random.normal(key, (4, 6)))(keys)
+        repeated = lambda c, _: (c + jnp.stack([drawn] * 9).sum(), None)  # noqa: E731
+        return (shared @ shared).sum() + jax.lax.scan(repeated, 0.0, None, 2)[0]
+
+    assert _blocks.largest_result(run, jax.random.split(KEY, 2)) == 9 * 24 * 8
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,8 @@ def project_ones(
     *outer, size = row.shape
     start = jnp.zeros((*outer, len(items), size), row.dtype), jnp.zeros(row.shape, row.dtype)
     (_, projection), told = jax.lax.scan(add_row, start, (items, jnp.arange(len(items))))
-    return projection, *(jnp.moveaxis(each, 0, -1) for each in told)
+    decoded, raised = (jnp.moveaxis(each, 0, -1) for each in told)
+    return projection, decoded, raised
 
 
 def first_spanning(rows: Array, arrival: Array) -> tuple[Array, Array]:

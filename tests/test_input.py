@@ -160,6 +160,11 @@ PARTS = [
     (lambda: lj.Trace(TIMES, "blocks", 2.0), r"block=2.0 is not a whole number; give an int"),
     (lambda: lj.Trace(TIMES, "blocks", 4), r"block=4 is longer than the trace of 3 rows; give"),
     (lambda: lj.Trace(np.ones((0, 2))), r"times has shape \(0, 2\); give \(iterations, workers\)"),
+    (lambda: lj.Exponential(1.0).quantile(-0.5), r"probability=-0.5 must lie in \[0, 1\]; give"),
+    (
+        lambda: lj.delays.Hyperexponential([1.0, 2.0], 3 * [0.5], 0.1),
+        r"slow_rate has shape \(3,\) but rate has shape \(2,\); give one number or one a worker",
+    ),
     (lambda: lj.Gap([0.0]), r"levels=\[0.\] must be positive and finite; give levels > 0"),
     (lambda: lj.schemes.m_sgc(1, 1, 2, 1), r"num_stragglers=1 asks for 2 .* num_workers=1; give"),
     (lambda: lj.schemes.sr_sgc(2, 1, 2, 3), r"num_stragglers=3 asks for 3 .* num_workers=2; give"),

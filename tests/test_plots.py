@@ -196,6 +196,7 @@ QUANTILES = pd.DataFrame({"family": ["gamma"] * 2, "fitted": [1.0, 2.0], "measur
         (lambda: plots.plot_bits(OTHER), "frame lacks the columns .*; give that of"),
         (lambda: plots.plot_costs(OTHER), "the frame lacks the columns .*; give one of a survey"),
         (lambda: plots.plot_design(OTHER), "advice is a DataFrame; give what lagc_jax.design"),
+        (lambda: plots.scheme_style(["GD"]), r"scheme=\['GD'\] is no name; give one"),
         (lambda: plots.select({}), "the table is a dict, no frame; give that of a sweep"),
         (lambda: plots.save_drawing(None, None), "stem=None is no path; give that of a file"),
     ],

@@ -78,11 +78,7 @@ def load_data(
             missing numbers (the row is named), has fewer rows than workers, its target is constant
             or of more than two labels for "logistic", or the number of files or workers is not `M`.
     """
-    one_of("loss", loss, LOSSES)
-    truth("standardise", standardise)
-    for role, name in (("target", target), ("worker", worker)):
-        if not isinstance(name, str | None):
-            raise ValueError(f"{role}={name!r} is no name of a column; give text")
+    _check_words(loss, standardise, target=target, worker=worker)
     paths: Any = list(path) if isinstance(path, list | tuple) else [path]
     M = None if num_workers is None else whole_number("num_workers", num_workers)
     files = [_File(*found) for found in read_samples(paths, target, header, worker)]
@@ -104,6 +100,14 @@ def load_data(
     if standardise:
         X = np.column_stack([X[:, X.any(axis=0)], np.ones(len(X))])
     return Data(gather(X, parts), gather(y, parts), gather(np.ones(len(y)), parts), classes)
+
+
+def _check_words(loss: Any, standardise: Any, **names: Any) -> None:
+    one_of("loss", loss, LOSSES)
+    truth("standardise", standardise)
+    for role, name in names.items():
+        if not isinstance(name, str | None):
+            raise ValueError(f"{role}={name!r} is no name of a column; give text")
 
 
 class _File(NamedTuple):

@@ -143,13 +143,7 @@ def general_problem(
     >>> round(float(problem.optimum), 3)
     2.0
     """
-    M = _check_data(loss, data, theta0)
-    scalar("strong_convexity", strong_convexity)
-    mu = real_array("strong_convexity", strong_convexity)
-    if mu is None or np.isinf(mu):
-        raise ValueError(f"strong_convexity={strong_convexity} is no number; give one, or NaN")
-    if sampler is not None:
-        takes("sampler", sampler, "data", "key", "batch_size")
+    M, mu = _check_data(loss, data, theta0), _check_more(strong_convexity, sampler)
     data = jax.tree.map(jnp.asarray, data)
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
@@ -254,6 +248,17 @@ def _check_data(
     if not number or np.shape(start) != () or not np.isfinite(start):
         raise ValueError(f"loss({name}, partition 0)={start} is not a finite scalar; return one")
     return sizes.pop()[0]
+
+
+def _check_more(strong_convexity: Any, sampler: Any) -> np.ndarray:
+    """Check what else `general_problem` is given, and return `mu`, ()."""
+    scalar("strong_convexity", strong_convexity)
+    mu = real_array("strong_convexity", strong_convexity)
+    if mu is None or np.isinf(mu):
+        raise ValueError(f"strong_convexity={strong_convexity} is no number; give one, or NaN")
+    if sampler is not None:
+        takes("sampler", sampler, "data", "key", "batch_size")
+    return mu
 
 
 def _sum_of_losses(

@@ -7,7 +7,7 @@ import operator
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -48,7 +48,9 @@ def as_leaf(value: Any) -> Any:
     if isinstance(value, list | tuple):
         value = (jnp if _is_traced(value) else np).asarray(value)
     dtype = getattr(value, "dtype", None)
-    half = dtype is not None and jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+    half = (
+        isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+    )
     return value.astype(np.float32) if half else value
 
 
@@ -63,6 +65,13 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     return size
 
 
+def whole_numbers(name: str, values: Any, minimum: int = 1) -> list[int]:
+    """Return a list's entries as ints of at least `minimum`; raise ValueError if they are none."""
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{name}={values!r} is no list; give one of whole numbers")
+    return [whole_number(name, value, minimum) for value in values]
+
+
 def truth(name: str, value: Any) -> bool:
     """Return `value` as a bool; raise ValueError unless it is one: "no" would count as true."""
     if not isinstance(value, bool | np.bool_):
@@ -70,20 +79,38 @@ def truth(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def real_array(name: str, value: Any) -> np.ndarray | None:
-    """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
+def one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise ValueError unless `value` is one of some words."""
+    words = tuple(known)
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name}={value!r} is unknown; give one of {words}")
+
+
+def file_path(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` may be the path of a file."""
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name}={value!r} is no path; give that of a file, as text or a Path")
+
+
+def an_array(name: str, value: Any) -> np.ndarray | None:
+    """Return a concrete `value` as an array, None if traced; raise ValueError where it is none."""
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} has masked entries; give an array without, NaN where one is missing"
         )
     try:
-        array = concrete(value)
+        return concrete(value)
     except ValueError:
         raise ValueError(
             f"{name} is ragged; give rows of equal lengths, padded if need be"
         ) from None
     except TypeError as error:  # random keys, say
         raise ValueError(f"{name} is no array of numbers ({error}); give floats") from None
+
+
+def real_array(name: str, value: Any) -> np.ndarray | None:
+    """Return a concrete `value` as a real array, None if traced; raise ValueError for text etc."""
+    array = an_array(name, value)
     known = (jnp.floating, jnp.integer)
     kind = None if array is None else array.dtype
     if kind is not None and (kind.kind == "m" or not any(jnp.issubdtype(kind, k) for k in known)):
@@ -101,6 +128,12 @@ def positive(name: str, value: Any) -> None:
 def positive_number(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is one number that, if known, is positive and finite."""
     positive(name, value)
+    scalar(name, value)
+
+
+def not_negative_number(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is one number that, if known, is finite and not negative."""
+    not_negative(name, value)
     scalar(name, value)
 
 
@@ -126,7 +159,7 @@ def _large_and_finite(array: np.ndarray) -> bool:
 
 def one_axis(name: str, value: Any, minimum: int = 0) -> None:
     """Raise ValueError unless `value` is a number or a list of at least `minimum` of them."""
-    shape = np.shape(as_leaf(value))
+    shape = _shape(name, value)
     if len(shape) > 1 or math.prod(shape) < minimum:
         raise ValueError(f"{name} has shape {shape}; give a list of at least {minimum} numbers")
 
@@ -147,8 +180,15 @@ def probability(name: str, value: Any) -> None:
 
 def shaped(name: str, value: Any, shapes: Sequence[tuple[int, ...]], remedy: str) -> None:
     """Raise ValueError, with what to give, unless `value` has one of some shapes."""
-    if np.shape(value) not in shapes:
-        raise ValueError(f"{name} has shape {np.shape(value)}; give {remedy}")
+    if (shape := _shape(name, value)) not in shapes:
+        raise ValueError(f"{name} has shape {shape}; give {remedy}")
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    """The shape of a value; raise ValueError for a ragged list."""
+    if isinstance(value, list | tuple):
+        an_array(name, value)
+    return np.shape(as_leaf(value))
 
 
 def scalar(name: str, value: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lagc_jax._checks import file_path, truth
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,6 +39,9 @@ def read_table(
     """
     import pandas as pd
 
+    file_path("path", path)
+    if header is not None:
+        truth("header", header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -72,6 +77,20 @@ def read_table(
     if table.empty:
         raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
     return table
+
+
+def check_levels(source: str | Path, frame: "pd.DataFrame") -> None:
+    """Raise ValueError where names of columns or rows have several levels."""
+    if frame.columns.nlevels > 1:
+        raise ValueError(
+            f"{source} has names of {frame.columns.nlevels} levels; give one name a column, by "
+            f"frame.columns = ['/'.join(map(str, name)) for name in frame.columns], say"
+        )
+    if frame.index.nlevels > 1:
+        raise ValueError(
+            f"{source} has rows named by {frame.index.nlevels} levels, which are no columns; give "
+            f"frame.reset_index()"
+        )
 
 
 def _without_index(table: "pd.DataFrame") -> "pd.DataFrame":

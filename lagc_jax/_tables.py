@@ -86,10 +86,9 @@ def select(
     >>> select(pd.DataFrame([row, row | dict(accuracy=0.5)]))["accuracy"].tolist()
     [0.5]
     """
-    missing = [name for name in REQUIRED if name not in table.columns]
-    if missing or table.empty:
-        lack = f"lacks the columns {missing}" if missing else "has no rows"
-        raise ValueError(f"the table {lack}; give that of a sweep, whole or some of its rows")
+    check_columns("the table", table, REQUIRED, "that of a sweep, whole or some of its rows")
+    if not isinstance(where, Mapping | None):
+        raise ValueError(f"where={where!r} is no dict; give one from parameters to values")
     gap = _hardest(table) if accuracy is None else accuracy
     rows = table[table["accuracy"] == _choose("accuracy", table["accuracy"], gap)]
     rows = rows.assign(**dict(zip(("time", "time_statistic"), _times(rows, time), strict=True)))
@@ -111,6 +110,22 @@ def select(
             f"with a column for what differs"
         )
     return rows.reset_index(drop=True)
+
+
+def check_columns(name: str, frame: Any, columns: Sequence[str], remedy: str) -> None:
+    """Raise ValueError, with what to give, unless it is a frame with some columns and a row."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"{name} is a {type(frame).__name__}, no frame; give {remedy}")
+    missing = [column for column in columns if column not in frame.columns]
+    if missing or frame.empty:
+        lack = f"lacks the columns {missing}" if missing else "has no rows"
+        raise ValueError(f"{name} {lack}; give {remedy}")
+
+
+def check_selected(table: Any) -> None:
+    """Raise ValueError for a table that is not of `select`."""
+    columns = (*REQUIRED, "time", "time_statistic")
+    check_columns("table", table, columns, "that of lagc_jax.plots.select")
 
 
 def _hardest(table: pd.DataFrame) -> float:
@@ -142,7 +157,7 @@ def _times(table: pd.DataFrame, time: str) -> tuple[pd.Series, str]:
     known = quantile_levels(table)
     try:
         return table[known[float(time)]], f"{100 * float(time):g} % quantile"
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ValueError(
             f"time={time!r} is not in the table; give 'mean' or one of the levels "
             f"{', '.join(f'{level:g}' for level in known)}"
@@ -169,7 +184,7 @@ def _choose(name: str, column: pd.Series, wanted: Any) -> Any:
     for entry in entries:
         try:
             same = math.isclose(float(entry), float(wanted), rel_tol=1e-9)
-        except ValueError:
+        except (TypeError, ValueError):
             same = str(entry) == wanted
         if same:
             return entry

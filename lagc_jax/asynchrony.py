@@ -6,10 +6,11 @@ from typing import cast
 import numpy as np
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import finite, not_negative, one_axis, positive, warn
+from lagc_jax._checks import finite, not_negative_number, one_axis, positive, positive_number, warn
 from lagc_jax.delays.base import Delays, Exponential
 from lagc_jax.delays.contract import check_source
 from lagc_jax.delays.scaled import Scaled
+from lagc_jax.doors import check_scheme
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.unequal import moments
 from lagc_jax.schemes.base import Scheme
@@ -45,6 +46,7 @@ def update_time(scheme: Scheme, delays: Delays) -> float:
     >>> update_time(schemes.asynchronous(4), Exponential(0.5))
     0.5
     """
+    check_scheme(scheme)
     check_source(delays, family=True)
     policy, M, load = scheme.decoding, scheme.num_workers, scheme.load
     delays.check(M)
@@ -99,6 +101,7 @@ def time_bound(scheme: Scheme, times: ArrayLike) -> float:
     >>> time_bound(schemes.rennala(2, batch=2), [1.0, 1.0])
     3.0
     """
+    check_scheme(scheme)
     policy = scheme.decoding
     if isinstance(policy, Ringmaster):
         needed, lost = policy.threshold, 2
@@ -131,22 +134,26 @@ def time_complexity(
         noise: `sigma^2`, a bound on the variance of a gradient.
         accuracy: `eps`.
 
+    Raises:
+        ValueError: for times that are not (M,), positive and finite, a noise that is negative, or
+            another number that is not positive and finite.
+
     >>> time_complexity([1.0, 1.0], smoothness=1.0, gap=1.0, noise=0.0, accuracy=0.5)
     2.0
     """
     for name, value in {"smoothness": smoothness, "gap": gap, "accuracy": accuracy}.items():
-        positive(name, value)
-    not_negative("noise", noise)
-    tau = _sorted_times(times, np.size(times))
+        positive_number(name, value)
+    not_negative_number("noise", noise)
+    tau = _sorted_times(times)
     m = np.arange(1, tau.size + 1)
     steps = smoothness * gap / accuracy * (1 + noise / (m * accuracy))
     return float(np.min(m / np.cumsum(1 / tau) * steps))
 
 
-def _sorted_times(times: ArrayLike, num_workers: int) -> np.ndarray:
+def _sorted_times(times: ArrayLike, num_workers: int | None = None) -> np.ndarray:
     one_axis("times", times, 1)
     finite("times", times)
     positive("times", times)
-    if np.size(times) != num_workers:
+    if num_workers not in (None, np.size(times)):
         raise ValueError(f"times has {np.size(times)} entries; give one a worker, {num_workers}")
-    return np.sort(np.asarray(times, float))
+    return np.sort(np.ravel(np.asarray(times, float)))

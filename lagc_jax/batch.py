@@ -12,7 +12,15 @@ from jax.typing import ArrayLike
 
 from lagc_jax import events
 from lagc_jax._blocks import block_size, largest_result
-from lagc_jax._checks import check_iterates, concrete, one_axis, probability, whole_number
+from lagc_jax._checks import (
+    as_leaf,
+    check_iterates,
+    concrete,
+    one_axis,
+    positive,
+    probability,
+    whole_number,
+)
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
 from lagc_jax._keys import fold_each, one_key
@@ -172,8 +180,8 @@ def _wanted(
     K: int,
 ) -> tuple[Target, Array | None, Any]:
     """What is to be summarised, checked: gaps, iterates and levels of quantiles."""
-    target = Gap(accuracies)
-    target.check(K)
+    one_axis("accuracies", accuracies, 1)
+    positive("accuracies", as_leaf(accuracies))
     warn_if_coarse(problem, accuracies)
     one_axis("quantiles", quantiles)
     probability("quantiles", quantiles)

@@ -41,17 +41,27 @@ def flat_start(problem: Problem, theta0: Any) -> ArrayLike:
 
 def check_fit(problem: Problem, scheme: Scheme) -> None:
     """Raise ValueError unless both are what they should be, with one partition a worker."""
-    if not isinstance(scheme, Scheme):
-        raise ValueError(f"scheme={scheme!r} is no Scheme; give one, as lagc_jax.gd(12) is")
-    if not hasattr(problem, "num_partitions"):
-        raise ValueError(
-            f"problem is a {type(problem).__name__}; give a problem, as lagc_jax.linear_regression "
-            f"makes one"
-        )
+    check_scheme(scheme)
+    check_problem(problem)
     if problem.num_partitions != scheme.num_workers:
         raise ValueError(
             f"problem has {problem.num_partitions} partitions but the scheme has "
             f"num_workers={scheme.num_workers}; give one partition a worker"
+        )
+
+
+def check_scheme(scheme: Any) -> None:
+    """Raise ValueError unless it is a scheme."""
+    if not isinstance(scheme, Scheme):
+        raise ValueError(f"scheme={scheme!r} is no Scheme; give one, as lagc_jax.gd(12) is")
+
+
+def check_problem(problem: Any) -> None:
+    """Raise ValueError for what is no problem."""
+    if isinstance(problem, type) or not hasattr(problem, "num_partitions"):
+        raise ValueError(
+            f"problem is a {type(problem).__name__}; give a problem, as lagc_jax.linear_regression "
+            f"makes one"
         )
 
 

@@ -84,8 +84,8 @@ class Gap(Target):
     record: ClassVar[None] = None  # type: ignore[misc]
 
     def check(self, num_iterations: float) -> None:
-        one_axis("accuracies", self.levels, 1)
-        positive("accuracies", self.levels)
+        one_axis("levels", self.levels, 1)
+        positive("levels", self.levels)
 
     def hits(self, gap: Array, recorded: Any) -> tuple[Array, Array]:
         return first_hit(gap, self.levels)

@@ -14,7 +14,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import positive, scalar
+from lagc_jax._checks import an_array, as_leaf, one_axis, positive, positive_number
 from lagc_jax._display import readable
 from lagc_jax.asynchrony import time_bound as time_bound
 from lagc_jax.asynchrony import time_complexity as time_complexity
@@ -25,6 +25,7 @@ from lagc_jax.costs import accumulate, check_counts, first_hit, price, spend
 from lagc_jax.delays.base import Delays
 from lagc_jax.delays.contract import check_source
 from lagc_jax.descent import Path, check_exact
+from lagc_jax.doors import check_fit, check_scheme
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.problems._values import gap_at
 from lagc_jax.problems.base import Problem
@@ -118,7 +119,11 @@ def wall_clock_variance(
 
 def _working(scheme: Scheme, selected: ArrayLike) -> Array:
     """Working groups (K, G) of selected ones; raise ValueError for another shape."""
-    selected = jnp.asarray(selected, bool)
+    check_scheme(scheme)
+    known = an_array("selected", selected)
+    if known is not None and known.dtype != bool and not np.isin(known, (0, 1)).all():
+        raise ValueError("selected holds other than bool or 0 and 1; give (K, G) of those")
+    selected = jnp.asarray(as_leaf(selected), bool)
     if selected.ndim != 2 or selected.shape[1] != scheme.num_groups:
         raise ValueError(
             f"selected has shape {selected.shape}; give (K, {scheme.num_groups}), one column a "
@@ -141,7 +146,9 @@ def iteration_costs(
     >>> int(costs.communication), int(costs.computation)
     (22, 36)
     """
+    check_scheme(scheme)
     check_source(delays, family=True)
+    one_axis("num_selected", scheme.num_groups if num_selected is None else num_selected)
     uploading = np.asarray(scheme.num_groups if num_selected is None else num_selected)
     if not (
         np.issubdtype(uploading.dtype, np.integer)
@@ -171,6 +178,7 @@ def safe_step_size(problem: Problem, scheme: Scheme) -> float:
     >>> round(safe_step_size(problem, lag(2, xi=0.025)), 3)
     0.1
     """
+    check_fit(problem, scheme)
     return _contraction(scheme) / float(problem.total_smoothness)
 
 
@@ -185,7 +193,8 @@ def iteration_bound(problem: Problem, scheme: Scheme, accuracy: float) -> float:
         ValueError: as for `safe_step_size`, if the accuracy is not positive, `mu` is not known and
             positive, or for minibatches.
     """
-    positive("accuracy", accuracy)
+    check_fit(problem, scheme)
+    positive_number("accuracy", accuracy)
     _check_samples(problem)
     mu = float(problem.strong_convexity)
     if not mu > 0:
@@ -254,6 +263,7 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
         ValueError: if `xi` increases in `d`, the step size is not positive and finite, the rule is
             not LAG's, or for minibatches with the worker trigger.
     """
+    check_fit(problem, scheme)
     if not scheme.adaptive:
         return 1.0
     _check_rule(scheme)
@@ -264,10 +274,10 @@ def communication_bound(problem: Problem, scheme: Scheme, step_size: float | Non
         raise ValueError(f"xi={scheme.xi} increases in d; the bound needs xi_1 >= .. >= xi_D")
     L = float(problem.total_smoothness)
     alpha = 1 / L if step_size is None else step_size
-    positive("step_size", alpha)
-    scalar("step_size", alpha)
+    positive_number("step_size", alpha)
     d = np.arange(1, scheme.memory + 1)
-    gamma = xi / (d * (alpha * L * scheme.num_groups) ** 2)
+    with np.errstate(over="ignore"):
+        gamma = xi / (d * (np.float64(alpha) * L * scheme.num_groups) ** 2)
     ratio = (np.asarray(problem.group_smoothness(scheme.num_groups)) / L) ** 2
     share = (ratio[:, None] <= gamma).mean(0)
     return float(1 - np.sum((1 / d - 1 / (d + 1)) * share))
@@ -283,9 +293,13 @@ def expected_complexity(
     delays: the sum of the `r` smallest tail indices of a working group).
 
     Raises:
-        ValueError: for a decoding with which the path depends on the times, or as for
-            `expected_wall_clock`.
+        ValueError: for a decoding with which the path depends on the times, what is no path or an
+            accuracy that is not positive, or as for `expected_wall_clock`.
     """
+    check_scheme(scheme)
+    if not (hasattr(path, "gap") and hasattr(path, "selected")):
+        raise ValueError(f"path is a {type(path).__name__}; give one of lagc_jax.descend")
+    positive("accuracy", accuracy)
     check_exact(scheme)
     index, reached = (np.asarray(x) for x in first_hit(np.asarray(path.gap), accuracy))
     selected = np.asarray(path.selected)
@@ -315,7 +329,12 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
     """The columns of Table I that do not depend on the delays, by name.
 
     Storage is in partitions a worker; `stragglers tolerated` counts those that any group survives.
+
+    Raises:
+        ValueError: for what is no scheme, or no expectation of one accuracy ().
     """
+    check_scheme(scheme)
+    _check_expectation(expectation)
     s = float(expectation.selected)
     working = scheme.num_groups if scheme.trigger.everyone_works else s
     n, waited = scheme.group_size, scheme.num_waited
@@ -332,9 +351,21 @@ def scheme_row(scheme: Scheme, expectation: Expectation) -> dict[str, float]:
 
 
 def delay_row(name: str, expectation: Expectation) -> dict[str, float]:
-    """The columns of Table I for one family of delays, by name."""
+    """The columns of Table I for one family of delays, by name.
+
+    Raises:
+        ValueError: for what is no expectation of one accuracy ().
+    """
+    _check_expectation(expectation)
     return {
         f"{name} time per iteration": float(expectation.time),
         f"{name} wall-clock mean": float(expectation.mean),
         f"{name} wall-clock deviation": float(np.sqrt(expectation.variance)),
     }
+
+
+def _check_expectation(expectation: Expectation) -> None:
+    if not isinstance(expectation, Expectation) or np.ndim(expectation.selected):
+        raise ValueError(
+            f"expectation={expectation!r} is none of one accuracy; give one of expected_complexity"
+        )

@@ -15,6 +15,7 @@ from lagc_jax.delays import (
     fit_bursty,
     fit_failures,
     fit_loads,
+    quantile_frame,
 )
 from lagc_jax.delays.behaviour import _smooth
 
@@ -190,6 +191,17 @@ def test_dependence_is_found(rng):
         (lambda: fit_loads({1: [1.0, 2.0]}), r"times has the loads \[1\]; give two or more"),
         (lambda: fit_loads({1: [1.0, 2.0], 0: [1.0, 3.0]}), r"loads \[1, 0\]; give .* positive"),
         (lambda: fit_loads({1: [1.0, 2.0], 2: [1.0]}), r"times\[2\] has fewer than two distinct"),
+        (lambda: fit_loads([1.0, 2.0]), r"times is a list; give a dict from loads"),
+        (
+            lambda: fit_loads({1: [1.0, 2.0], "2": [1.0, 3.0]}),
+            r"loads \[1, '2'\]; give .* positive",
+        ),
+        (lambda: diagnose(-np.ones((5, 2))), r"times has entries below 0, -1.0 the least"),
+        (lambda: diagnose(np.arange(8.0).reshape(4, 2), seed=0.5), r"seed=0.5 is not a whole"),
+        (lambda: fit_failures(-np.ones((5, 2)), Lognormal(0.0, 1.0)), r"times has entries below 0"),
+        (lambda: fit([1.0, 2.0], groups=3), r"groups=3 is no list; give one label a column"),
+        (lambda: fit([1.0, 2.0], seed="a"), r"seed='a' is not a whole number"),
+        (lambda: quantile_frame([1.0, 2.0], 3), r"table=3 has no column delays; give"),
     ],
 )
 def test_what_tells_nothing_is_refused(call, message):

@@ -221,6 +221,9 @@ def test_workers_have_their_files_or_their_name_in_a_column(tmp_path, write):
     [
         (FRAME, dict(loss="hinge"), r"loss='hinge' is unknown; give one of"),
         (FRAME, dict(num_workers=None), r"names no workers; give num_workers, or worker="),
+        (FRAME, dict(standardise="no"), r"standardise='no' is no truth; give True or False"),
+        (FRAME, dict(target=np.array(["a", "b"])), r"target=array.* is no name of a column"),
+        (FRAME, dict(header="no"), r"header='no' is no truth; give True or False"),
         (FRAME, dict(worker="who"), r"worker='who' is not a column of"),
         (FRAME, dict(worker="y", target="c", num_workers=3), r"2 workers .* for num_workers=3"),
         (FRAME, dict(target="a", loss="multinomial"), r"'a' has 12 labels in 12 rows .* no class"),
@@ -237,6 +240,13 @@ def test_samples_that_do_not_fit_are_refused(frame, arguments, message, write):
     path = write(frame.to_csv(index=False))
     with pytest.raises(ValueError, match=message):
         load_data(path, **dict(num_workers=2) | arguments)
+
+
+def test_names_of_levels_are_refused(tmp_path):
+    columns = pd.MultiIndex.from_product([["a"], ["x", "y"]])
+    pd.DataFrame(np.ones((4, 2)), columns=columns).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="names of 2 levels; give one name a column"):
+        load_data(tmp_path / "t.parquet", 2)
 
 
 def test_labels_are_the_same_in_files_of_numbers_and_of_words(tmp_path):

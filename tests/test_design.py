@@ -267,7 +267,7 @@ def test_problem_from_smoothness_constants_has_them():
         (dict(xi=[-1.0]), "xi=.* not negative"),
         (dict(step_sizes=[]), "step_sizes has shape"),
         (dict(problem=[1.0, 2.0]), "problem has 2 partitions"),
-        (dict(problem=[1.0, 2.0, 3.0, -4.0]), "smoothness=.* positive"),
+        (dict(problem=[1.0, 2.0, 3.0, -4.0]), "problem=.* positive"),
     ],
 )
 def test_bad_input_is_named(options, message, four):

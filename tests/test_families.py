@@ -75,9 +75,10 @@ def test_survival_hazard_and_quantile_are_those_of_the_law(delays, law):
     time = law.ppf(np.array([1e-6, 0.1, 0.5, 0.9, 1 - 1e-9]))
     np.testing.assert_allclose(survival(delays, time), law.sf(time), rtol=rtol)
     np.testing.assert_allclose(np.exp(-hazard_of(delays, time)), law.sf(time), rtol=rtol)
-    probability = np.array([0.0, 1e-9, 0.1, 0.5, 0.999, 1 - 1e-12])
+    probability = np.array([0.0, 1e-9, 0.1, 0.5, 0.999, 1 - 1e-12, 1.0])
     np.testing.assert_allclose(quantile(delays, probability), law.ppf(probability), rtol=rtol)
-    np.testing.assert_array_equal(survival(delays, np.array([-1.0, 0.0])), 1.0)
+    ends = np.array([-1.0, 0.0, np.inf])
+    np.testing.assert_array_equal(survival(delays, ends), [1.0, 1.0, 0.0])
     assert delays.tail_index == (delays.shape if isinstance(delays, Pareto) else jnp.inf)
 
 

@@ -157,6 +157,10 @@ def test_trajectory_is_that_of_the_regression(data, linear):
         (dict(theta0=jnp.ones(7)), r"loss\(theta0, partition 0\) fails \(.*fit the loss"),
         (dict(theta0=jnp.ones(1, int)), "theta0 holds .* is no float; give floats"),
         (dict(theta0={"w": 1}), "theta0 holds 1, which is no float; give floats"),
+        (dict(theta0="a"), "theta0 holds 'a', which is no float; give floats"),
+        (dict(strong_convexity=None), "strong_convexity=None is not a real number"),
+        (dict(strong_convexity=np.inf), "strong_convexity=inf is no number; give one, or NaN"),
+        (dict(sampler=3), "sampler=3 is no function; give one"),
         (dict(optimum=np.nan), "optimum=nan is not finite"),
         (dict(optimum=np.zeros(2)), r"optimum has shape \(2,\); give a scalar"),
         (dict(theta0={}), r"theta0=\{\} holds no parameters"),
@@ -173,6 +177,13 @@ def test_general_problem_refuses(changes, message):
     arguments = dict(loss=squares, data=part, theta0=jnp.ones(1)) | changes
     with pytest.raises(ValueError, match=message):
         lj.problems.general_problem(**arguments)
+
+
+def test_curvature_is_asked_for_at_a_point_that_fits():
+    part = (jnp.ones((2, 1, 1)), jnp.ones((2, 1)))
+    for theta, message in ((1, "theta holds 1, which is no float"), (jnp.ones(7), "loss.theta, p")):
+        with pytest.raises(ValueError, match=message):
+            lj.problems.estimate_smoothness(squares, part, theta)
 
 
 def test_start_of_another_structure_is_refused(general):

@@ -219,6 +219,8 @@ def test_records_that_do_not_fit_are_refused(images):
             accuracy_on(images, number)
     with pytest.raises(ValueError, match=r"activation='gelu' is unknown; give one of"):
         accuracy_on(images, activation="gelu")
+    with pytest.raises(ValueError, match=r"images is a dict; give what load_images returns"):
+        accuracy_on({})
 
 
 def test_sizes_that_do_not_fit_are_refused(network):
@@ -232,4 +234,10 @@ def test_sizes_that_do_not_fit_are_refused(network):
         lj.problems.initial_convolutional(KEY, (8, 8, 1), channels=())
     with pytest.raises(ValueError, match=r"image=\(8, 8\) has not three sizes"):
         lj.problems.initial_convolutional(KEY, (8, 8))
+    with pytest.raises(ValueError, match=r"num_classes=0 is too small"):
+        lj.problems.initial_convolutional(KEY, (8, 8, 1), 0)
+    with pytest.raises(ValueError, match=r"hidden=6 is no list; give one of whole numbers"):
+        lj.problems.initial_convolutional(KEY, (8, 8, 1), hidden=6)
+    with pytest.raises(ValueError, match=r"X has shape \(2, 3, 4\), which does not fit"):
+        lj.problems.network_logits(network, np.ones((2, 3, 4)))
     assert jnp.shape(lj.problems.network_logits(network, X[0, 0])) == (C,)

@@ -1,6 +1,7 @@
 """Bad input is refused with the argument, its value and the remedy, before any compilation."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,13 @@ import pytest
 
 import lagc_jax as lj
 from lagc_jax.delays.contract import check_draws
-from lagc_jax.theory import communication_bound, iteration_bound, iteration_costs
+from lagc_jax.law import iteration_cdf, iteration_mean
+from lagc_jax.theory import (
+    communication_bound,
+    expected_complexity,
+    iteration_bound,
+    iteration_costs,
+)
 
 NAN, INF = float("nan"), float("inf")
 X, Y = np.arange(1.0, 9.0).reshape(4, 2, 1) % 5, np.arange(8.0).reshape(4, 2) % 3
@@ -122,6 +129,10 @@ PROBLEMS += [
     (synthetic(growth=NAN), r"growth=nan must be positive and finite; give growth > 0"),
     (synthetic(noise=-0.1), r"noise=-0.1 must be finite and not negative; give noise >= 0"),
     (synthetic(noise=INF), r"noise=inf must be finite and not negative; give noise >= 0"),
+    (synthetic(noise=[0.1, 0.2]), r"noise has shape \(2,\); give a scalar"),
+    (synthetic(growth=[1.1, 1.2]), r"growth has shape \(2,\); give a scalar"),
+    (lambda: lj.problems.gaussian_linear_regression(KEY, 2, spread=[1.0, 2.0]),
+     r"spread has shape \(2,\); give a scalar"),
 ]  # fmt: skip
 
 CODES = [
@@ -149,7 +160,29 @@ PARTS = [
     (lambda: lj.Trace(TIMES, "blocks", 2.0), r"block=2.0 is not a whole number; give an int"),
     (lambda: lj.Trace(TIMES, "blocks", 4), r"block=4 is longer than the trace of 3 rows; give"),
     (lambda: lj.Trace(np.ones((0, 2))), r"times has shape \(0, 2\); give \(iterations, workers\)"),
+    (lambda: lj.Exponential(1.0).quantile(-0.5), r"probability=-0.5 must lie in \[0, 1\]; give"),
+    (
+        lambda: lj.delays.Hyperexponential([1.0, 2.0], 3 * [0.5], 0.1),
+        r"slow_rate has shape \(3,\) but rate has shape \(2,\); give one number or one a worker",
+    ),
+    (lambda: lj.Gap([0.0]), r"levels=\[0.\] must be positive and finite; give levels > 0"),
+    (lambda: lj.schemes.m_sgc(1, 1, 2, 1), r"num_stragglers=1 asks for 2 .* num_workers=1; give"),
+    (lambda: lj.schemes.sr_sgc(2, 1, 2, 3), r"num_stragglers=3 asks for 3 .* num_workers=2; give"),
 ]
+RAGGED = [[1.0], [1.0, 2.0]]
+BURSTS = dict(slowdown=2.0, enter=0.1, leave=0.1)
+PARTS += [
+    (lambda name=name: lj.delays.Bursty(lj.Exponential(1.0), **BURSTS | {name: RAGGED}),
+     rf"{name} is ragged; give rows of equal lengths")
+    for name in BURSTS
+] + [
+    (lambda: lj.delays.Roster(lj.Exponential(1.0), RAGGED), r"present is ragged; give"),
+    (lambda: lj.delays.Failures(lj.Exponential(1.0), lj.Exponential), r"once=.* is not a real"),
+    (lambda: lj.delays.Bursty(lj.Exponential(1.0), **BURSTS).sample_chunk(KEY, 0, (3, 1, 2)),
+     r"a chunk has 3 iterations; give a power of two"),
+    (lambda: lj.problems.smooth_regression(KEY, RAGGED), r"smoothness is ragged; give"),
+    (lambda: lj.problems.classification_accuracy(RAGGED, [0, 1]), r"logits is ragged; give"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("build", "message"), SCHEMES + DELAYS + PROBLEMS + CODES + PARTS)
@@ -159,6 +192,7 @@ def test_bad_parts_are_refused(build, message):
 
 
 KEY = jax.random.key(0)
+PATH = SimpleNamespace(gap=np.ones(2), selected=np.ones((1, 4), bool))
 UNEQUAL = lj.Exponential(np.array([1.0, 2.0, 1.0, 1.0]))
 # Of `simulate` and `simulate_batch` alike; the first four are also of `descend`.
 RUNS = [
@@ -356,6 +390,28 @@ def test_bad_accuracies_are_refused(small, accuracy):
         (lambda p: communication_bound(p, lj.lag(4, xi=np.arange(10.0))), r"xi=.* increases in d"),
         (lambda p: communication_bound(p, lj.lag(4), step_size=0.0),
          r"step_size=0.0 must be positive and finite; give"),
+        (lambda p: communication_bound(p, "lag"), r"scheme='lag' is no Scheme; give one"),
+        (lambda p: lj.theory.safe_step_size(lj.gd(4), lj.gd(4)), r"problem is a Scheme; give a"),
+        (lambda p: iteration_bound(p, lj.gd(4), [0.1]), r"accuracy has shape \(1,\); give a"),
+        (lambda p: lj.expected_wall_clock(lj.gd(4), lj.Exponential(1.0), [[0.5, 1, 1, 1]]),
+         r"selected holds other than bool or 0 and 1; give"),
+        (lambda p: iteration_costs("gd", lj.Exponential(1.0)), r"scheme='gd' is no Scheme; give"),
+        (lambda p: expected_complexity(lj.gd(4), lj.Exponential(1.0), p, 0.1),
+         r"path is a LinearRegression; give one of lagc_jax.descend"),
+        (lambda p: expected_complexity(lj.gd(4), lj.Exponential(1.0), PATH, -0.1),
+         r"accuracy=-0.1 must be positive and finite"),
+        (lambda p: iteration_mean(lj.Exponential(1.0), 2, 1, "2"), r"num_selected='2' is not a"),
+        (lambda p: iteration_mean(lj.Exponential(1.0), 2, 1, np.ones((2, 2))),
+         r"num_selected has shape \(2, 2\); give a list"),
+        (lambda p: iteration_cdf(lj.Exponential(1.0), -1.0, 2, 1, 1),
+         r"time=-1.0 must not be negative; give t >= 0"),
+        (lambda p: iteration_cdf(lj.Exponential(1.0), 1.0, 2, 1, -1),
+         r"num_selected=-1 must be whole numbers >= 0"),
+        (lambda p: lj.theory.time_complexity(RAGGED, 1.0, 1.0, 0.0, 0.1), r"times is ragged; give"),
+        (lambda p: lj.theory.time_complexity([1.0], [1.0, 2.0], 1.0, 0.0, 0.1),
+         r"smoothness has shape \(2,\); give a scalar"),
+        (lambda p: lj.theory.time_bound("rennala", [1.0]), r"scheme='rennala' is no Scheme; give"),
+        (lambda p: lj.theory.delay_row("x", 1.0), r"expectation=1.0 is none .*; give"),
     ],
 )  # fmt: skip
 def test_bad_requests_of_exact_answers_are_refused(small, call, message):

@@ -111,10 +111,16 @@ def test_single_precision_is_kept(data, network):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(activation="sine"), r"activation='sine' is unknown; give one of \['tanh', 'relu'\]"),
+        (dict(activation="sine"), r"activation='sine' is unknown; give one of \('tanh', 'relu'\)"),
         (dict(X=np.ones((M, N, 2))), r"X has 2 features but the network has 3 inputs; give"),
         (dict(y=np.full((M, N), C)), r"y holds the class 3.0; give whole numbers from 0 to 2"),
         (dict(l2=-1.0), r"l2=-1.0 must be .*; give l2 >= 0"),
+        (dict(l2=[1.0]), r"l2 has shape \(1,\); give a scalar"),
+        (dict(activation=["tanh"]), r"activation=\['tanh'\] is unknown; give"),
+        (
+            dict(network=[np.ones((3, 3))]),
+            r"network is a list, none of pairs of weights and biases; give",
+        ),
         (dict(weights=np.ones(3)), r"weights has shape \(3,\); give"),
     ],
 )

@@ -177,3 +177,35 @@ def test_the_benchmark_has_a_caption_and_the_palette_of_the_schemes():
     colors = {to_hex(line.get_color()) for axis in figure.axes for line in axis.lines}
     assert colors <= {to_hex(style["color"]) for style in _style.STYLES.values()}
     assert len(colors) == 5
+
+
+OTHER = pd.DataFrame({"a": [1.0]})
+QUANTILES = pd.DataFrame({"family": ["gamma"] * 2, "fitted": [1.0, 2.0], "measured": [1.0, 2.1]})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.plot_lines([1.0], "xi"), "table is a list, no frame; give that of lagc_jax"),
+        (lambda: plots.plot_heat_map(OTHER, "xi", "memory"), "table lacks the columns .*; give"),
+        (lambda: plots.plot_frontier(None), "table is a NoneType, no frame; give that of"),
+        (lambda: plots.plot_curves(OTHER), "curves lacks the columns .*; give that of"),
+        (lambda: plots.plot_redundancy(OTHER), "redundancy lacks the columns .*; give that of"),
+        (lambda: plots.plot_tail(OTHER), "tail lacks the columns .*; give that of"),
+        (lambda: plots.plot_quantiles(OTHER), "quantiles lacks the columns .*; give that of"),
+        (lambda: plots.plot_bits(OTHER), "frame lacks the columns .*; give that of"),
+        (lambda: plots.plot_costs(OTHER), "the frame lacks the columns .*; give one of a survey"),
+        (lambda: plots.plot_design(OTHER), "advice is a DataFrame; give what lagc_jax.design"),
+        (lambda: plots.scheme_style(["GD"]), r"scheme=\['GD'\] is no name; give one"),
+        (lambda: plots.select({}), "the table is a dict, no frame; give that of a sweep"),
+        (lambda: plots.save_drawing(None, None), "stem=None is no path; give that of a file"),
+    ],
+)
+def test_what_a_figure_is_not_made_of_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_stem_may_hold_points(tmp_path):
+    written = plots.save_figure(plots.plot_quantiles(QUANTILES), QUANTILES, f"{tmp_path}/run1.5")
+    assert [path.name for path in written] == ["run1.5.pdf", "run1.5.png", "run1.5.csv"]

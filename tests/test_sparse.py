@@ -129,6 +129,8 @@ def test_lists_of_unequal_length_are_padded():
             r"y has partitions of \[2, 7, 4, 5\] labels but X of \[5, 2, 7, 4\] rows",
         ),
         (FORMS["csr"], np.concatenate(LABELS), "y is no list of partitions"),
+        (FORMS["csr"], 1.0, "y is no list of partitions"),
+        (PARTS, 1.0, "y is no list of partitions"),
         (FORMS["csr"], [np.zeros(n) for n in LENGTHS], "y holds the label 0.0"),
         (FORMS["csr"] * np.nan, LABELS, r"X\[0\]=nan is not finite"),
         ([FORMS["csr"], FORMS["csr"][:, 1:]], LABELS, r"X has partitions of \[8, 9\] features"),

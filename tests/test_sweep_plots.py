@@ -126,6 +126,10 @@ def test_tables_that_are_none_of_a_sweep_are_refused(table):
         tables.select(table[:0])
     with pytest.raises(ValueError, match=r"points \[.*\] agree in every parameter"):
         tables.select(table.drop(columns="redundancy"))
+    with pytest.raises(ValueError, match=r"time=None is not in the table; give 'mean' or one of"):
+        tables.select(table, time=None)
+    with pytest.raises(ValueError, match=r"where=\['xi'\] is no dict; give one from"):
+        tables.select(table, ["xi"])
 
 
 def test_the_level_that_takes_longest_is_chosen_whichever_way_levels_are_reached(table):

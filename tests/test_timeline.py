@@ -119,6 +119,10 @@ def test_the_chart_shows_every_job_and_names_the_fates_that_occur(problem):
     assert labels == ["used", "stopped", "sent in vain, or nothing to send"]
     with pytest.raises(ValueError, match="tables is empty"):
         timeline({})
+    with pytest.raises(ValueError, match="tables is a list; give a dict"):
+        timeline([])
+    with pytest.raises(ValueError, match=r"tables.'GD'. is a list, no frame; give one of"):
+        timeline({"GD": []})
     with pytest.raises(ValueError, match="until=-1"):
         timeline(tables, until=-1.0)
 

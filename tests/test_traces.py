@@ -186,7 +186,7 @@ def test_iterations_beside_the_workers_are_set_aside():
 @pytest.mark.parametrize(
     ("frame", "reading", "message"),
     [
-        (WIDE, dict(unit="days"), r"unit='days' is unknown; give one of ns"),
+        (WIDE, dict(unit="days"), r"unit='days' is unknown; give one of \('ns'"),
         (WIDE, dict(end="x"), r"end='x' is unknown; give"),
         (LONG, dict(time="t"), r"time='t' is no column of frame; give one of"),
         (LONG, dict(worker="worker"), r"worker='worker' comes without .* time= as well, one of"),
@@ -195,6 +195,11 @@ def test_iterations_beside_the_workers_are_set_aside():
         (LONG.assign(worker=np.where(STEP < 1, np.nan, 1)), ROLES, r"row 1 .* has no worker in"),
         (LONG.assign(time=CLOCK[STEP] + 60 * STEP), ROLES, r"every worker of frame only ever rise"),
         (WIDE.assign(w1=SHORT), {}, r"log of 'w1' .* ends at row 3 of 12; give end='failed'"),
+        (WIDE, dict(unit=["s"]), r"unit=\['s'\] is unknown; give"),
+        (WIDE, dict(end=np.ones(2)), r"end=array.* is unknown; give"),
+        (TIMES, {}, r"frame is a ndarray, no pandas.DataFrame; give one"),
+        (LONG.set_index(["iteration", "worker"]), {}, r"rows named by 2 levels.*reset_index"),
+        (LONG.set_axis(["rank", "a", "a"], axis=1), {}, r"a column 'rank' .* worker='rank', time="),
     ],
 )
 def test_what_does_not_fit_a_table_is_refused(frame, reading, message):
@@ -229,6 +234,18 @@ def test_the_row_that_holds_no_time_is_named_among_times_of_a_clock():
     frame = pd.DataFrame({"a": ["00:00:01", "00:00:02", "oops"], "b": ["00:00:03"] * 3})
     with pytest.raises(ValueError, match=r"row 3 of column 'a' .* holds 'oops'"):
         lj.Trace.from_frame(frame)
+
+
+@pytest.mark.parametrize("door", [lj.Trace.from_csv, lj.Trace.from_parquet])
+def test_a_file_has_a_path(door):
+    with pytest.raises(ValueError, match="path=None is no path; give that of a file"):
+        door(None)
+
+
+def test_a_list_is_a_trace_and_columns_may_share_a_name():
+    assert lj.Trace(TIMES.tolist()).dtype == TIMES.dtype
+    named = pd.DataFrame(TIMES[:, :3], columns=["a", "a", "a"])
+    assert np.array_equal(lj.Trace.from_frame(named).times, TIMES[:, :3])
 
 
 def test_a_table_on_its_side_is_told_and_names_of_levels_are_refused():

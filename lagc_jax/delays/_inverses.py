@@ -67,7 +67,7 @@ def normal_inverse(x: ArrayLike) -> Array:
         log_survival = log_ndtr(-z)
         log_rate = -(z**2) / 2 - math.log(2 * math.pi) / 2 - log_survival
         z = z + (beyond + log_survival) * jnp.exp(-log_rate)
-    return jnp.where(x > largest, z, body)
+    return jnp.where(x > largest, jnp.where(x < jnp.inf, z, x), body)
 
 
 def gamma_hazard(s: Array, shape: ArrayLike) -> Array:
@@ -85,4 +85,5 @@ def gamma_hazard(s: Array, shape: ArrayLike) -> Array:
     body = jnp.where(
         below < 0.5, -jnp.log1p(-jnp.minimum(below, 0.5)), -jnp.log(jnp.maximum(above, tiny))
     )
+    beyond = jnp.where(s < jnp.inf, beyond, s)
     return jnp.where((above < tiny) & (below > 0.5), beyond, body)

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax import _keys
+from lagc_jax import _checks, _keys
 from lagc_jax._checks import as_leaf, positive
 from lagc_jax._modes import float_dtype, lenient
 from lagc_jax._pytree import pytree
@@ -66,8 +66,7 @@ class Delays(TimeSource, Protocol):
     support_ndim: ClassVar[int] = 0
     # Whether `inverse_hazard` is smooth for all positive hazards, as one fixed quadrature needs.
     smooth: ClassVar[bool] = True
-    # Whether the hazard jumps: moments then vary with the places of the jumps, the kinks.
-    jumps: ClassVar[bool] = False
+    jumps: ClassVar[bool] = False  # whether the hazard jumps: moments then vary with the kinks
 
     @property
     def tail_index(self) -> ArrayLike:
@@ -108,7 +107,8 @@ class Delays(TimeSource, Protocol):
 
     @lenient
     def quantile(self, probability: ArrayLike) -> Array:
-        """Time `t` with `P(tau <= t) = probability`, of the shape of `probability`."""
+        """Time `t` with `P(tau <= t) = probability`, of its shape; ValueError beyond [0, 1]."""
+        _checks.probability("probability", probability)
         return self.inverse_hazard(-jnp.log1p(-jnp.asarray(probability, self.dtype)))
 
     @lenient

@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import real_array
 from lagc_jax.delays._laws import quantile
 from lagc_jax.delays.base import Delays, TimeSource
 from lagc_jax.delays.estimators import ESTIMATORS, Estimator, Fit, profile
 from lagc_jax.delays.families import Lognormal
 from lagc_jax.delays.fitting import fit, sorted_times, time_entries
 from lagc_jax.delays.stragglers import Bursty, Failures
-from lagc_jax.delays.traces import Trace
+from lagc_jax.delays.traces import Trace, time_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def fit_bursty(times: ArrayLike | Trace) -> Bursts:
     >>> f"{fit_bursty(times).delays.slowdown:.1f}"
     '4.9'
     """
-    table = _table(times)
+    table = time_table(times)
     if not (table > 0).all() or len(table) < 10:
         raise ValueError(
             f"times of shape {table.shape}, the smallest {table.min()}, do not tell bursts; give "
@@ -184,13 +184,13 @@ def fit_failures(times: ArrayLike | Trace, delays: TimeSource | None = None) -> 
         delays: the times of a worker that answers; by default the best family of `fit`.
 
     Raises:
-        ValueError: unless times are a table of numbers; those of `fit`.
+        ValueError: unless times are a table of numbers, not negative; those of `fit`.
 
     >>> times = np.array([[1.0, 2.0], [np.nan, 1.5], [1.2, 1.0], [1.1, 1.4]])
     >>> f"{fit_failures(times, Lognormal(0.0, 1.0)).once:.3f}"
     '0.125'
     """
-    table = _table(times)
+    table = time_table(times)
     source: Any = fit(table, num_bootstrap=0)["delays"].iloc[0] if delays is None else delays
     answered = np.isfinite(table)
     T = len(table)
@@ -249,7 +249,9 @@ def fit_loads(times: Mapping[float, ArrayLike | Trace]) -> Loads:
     """
     import pandas as pd
 
-    if len(times) < 2 or not all(load > 0 for load in times):
+    if not isinstance(times, Mapping):
+        raise ValueError(f"times is a {type(times).__name__}; give a dict from loads to times")
+    if len(times) < 2 or not all(isinstance(m, Real) and 0 < m < math.inf for m in times):
         raise ValueError(f"times has the loads {list(times)}; give two or more, all positive")
     samples = {load: sorted_times(time_entries(times[load]), f"[{load}]") for load in times}
     values = np.concatenate(list(samples.values()))
@@ -283,14 +285,3 @@ def fit_loads(times: Mapping[float, ArrayLike | Trace]) -> Loads:
     means = pd.DataFrame({"measured": measured})
     means["fitted"] = best["startup"] + means.index.to_numpy(float) * one
     return Loads(float(best["startup"]), best["delays"], table, means.rename_axis("load"))
-
-
-def _table(times: ArrayLike | Trace) -> np.ndarray:
-    """Times (T, W), `inf` where missing."""
-    if np.ma.isMaskedArray(times):
-        times = np.ma.filled(times.astype(float), np.nan)
-    array = real_array("times", times.times if isinstance(times, Trace) else times)
-    if array is None or array.ndim != 2 or not array.size:
-        shape = None if array is None else array.shape
-        raise ValueError(f"times has shape {shape}; give (iterations, workers), not traced")
-    return np.where(np.isnan(array), np.inf, array).astype(np.float64)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import real_array
+from lagc_jax._checks import whole_number
 from lagc_jax._display import readable
-from lagc_jax.delays.traces import Trace
+from lagc_jax.delays.traces import Trace, time_table
 
 NUM_SHUFFLES, NUM_BLOCKS = 199, 8
 
@@ -82,19 +82,16 @@ def diagnose(times: ArrayLike | Trace, seed: int = 0) -> Diagnosis:
         seed: of the shuffles.
 
     Raises:
-        ValueError: unless times are a table of numbers that holds two distinct ones.
+        ValueError: unless times are a table of numbers, not negative, that holds two distinct ones,
+            and the seed a whole number of at least 0.
 
     >>> found = diagnose(np.array([[1.0, 1.1, 5.0], [1.2, 1.0, 5.5], [1.1, 1.2, 5.2]]))
     >>> found.groups
     ((0, 1), (2,))
     """
-    if np.ma.isMaskedArray(times):
-        times = np.ma.filled(times.astype(float), np.nan)
-    array = real_array("times", times.times if isinstance(times, Trace) else times)
-    if array is None or array.ndim != 2:
-        shape = None if array is None else array.shape
-        raise ValueError(f"times has shape {shape}; give (iterations, workers), not traced")
-    table = np.where(np.isfinite(array), array, np.nan).astype(np.float64)
+    whole_number("seed", seed, 0)
+    table = time_table(times)
+    table = np.where(np.isfinite(table), table, np.nan)
     known = table[np.isfinite(table)]
     if known.size < 2 or known.min() == known.max():
         raise ValueError("times has fewer than two distinct values; give more")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln, log_ndtr, ndtr
 from jax.typing import ArrayLike
@@ -196,6 +197,13 @@ class Hyperexponential(Family):
     def __post_init__(self) -> None:
         super().__post_init__()
         fast, slow = concrete(self.rate), concrete(self.slow_rate)
+        try:
+            np.broadcast_shapes(np.shape(self.rate), np.shape(self.slow_rate))
+        except ValueError:
+            raise ValueError(
+                f"slow_rate has shape {np.shape(self.slow_rate)} but rate has shape "
+                f"{np.shape(self.rate)}; give one number or one a worker"
+            ) from None
         if fast is not None and slow is not None and (slow > fast).any():
             raise ValueError(
                 f"slow_rate={self.slow_rate} exceeds rate={self.rate}; give slow_rate <= rate"

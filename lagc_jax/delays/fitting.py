@@ -8,7 +8,7 @@ groups, drawn at random, and ten worse samples end it (Besag and Clifford, "Sequ
 p-values", Biometrika 78, 1991).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -65,13 +65,15 @@ def fit(
 
     Raises:
         ValueError: for times that are not numbers or negative (the entry is named), fewer than two
-            distinct ones in a group, or `groups` that are not one a column.
+            distinct ones in a group, `groups` that are not one a column, or a number of samples or
+            a seed that is not a whole number of at least 0.
 
     >>> table = fit([[1.0, 2.0, 4.0], [1.5, 8.0, float("nan")]])
     >>> table.columns.tolist()
     ['delays', 'parameters', 'log-likelihood', 'AIC', 'KS', 'p-value']
     """
     whole_number("num_bootstrap", num_bootstrap, 0)
+    whole_number("seed", seed, 0)
     samples, place = _by_group(times, groups)
     zeros = min(sample[0] for sample in samples) == 0
     names = WITH_ZEROS if zeros else tuple(ESTIMATORS)
@@ -173,10 +175,16 @@ def quantile_frame(times: ArrayLike | Trace, table: "pd.DataFrame") -> "pd.DataF
 
     From times and the table of `fit`, a frame with the columns `family`, `fitted` and `measured`:
     the `i`-th smallest of N times against the quantile of level `(i - 1/2) / N`, at most 200 a
-    family. A table of several groups is refused.
+    family.
+
+    Raises:
+        ValueError: for what is no table of `fit`, one of several groups, or times that `fit`
+            refuses.
     """
     import pandas as pd
 
+    if "delays" not in getattr(table, "columns", ()):
+        raise ValueError(f"table={table!r} has no column delays; give what fit returns")
     if any(np.ndim(leaf) for law in table["delays"] for leaf in jax.tree.leaves(law)):
         raise ValueError("table holds one law a worker; give the table of fit without groups")
     sample = _sample(times)
@@ -198,6 +206,8 @@ def _by_group(
     if groups is None:
         return [_sample(times)], None
     array = time_entries(times)
+    if not isinstance(groups, Iterable) or getattr(groups, "ndim", 1) == 0:
+        raise ValueError(f"groups={groups!r} is no list; give one label a column of times")
     labels, place = np.unique([str(label) for label in groups], return_inverse=True)
     if array.ndim != 2 or array.shape[1] != place.size:
         raise ValueError(

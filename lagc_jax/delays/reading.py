@@ -4,13 +4,14 @@ A table is wide, one column a worker, or long, one row a time beside columns tha
 iteration and which worker. What a table does not say it is not taken for: see `_columns`.
 """
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from lagc_jax._checks import warn
-from lagc_jax._files import counts_columns, natural, read_table
+from lagc_jax._checks import file_path, one_of, warn
+from lagc_jax._files import check_levels, counts_columns, natural, read_table
 from lagc_jax.delays._columns import check_long, check_names, check_values
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Reading(TypedDict, total=False):
 
 def read_frame(path: str | Path, header: bool | None = None) -> "pd.DataFrame":
     """Read a table of times by the suffix of its file: .parquet, .npy, .npz, or text."""
+    file_path("path", path)
     suffix = Path(path).suffix.lower()
     if suffix == ".parquet":
         return read_parquet(path)
@@ -53,6 +55,7 @@ def read_parquet(path: str | Path) -> "pd.DataFrame":
     """Read a parquet file; raise ValueError if it is missing or none."""
     import pandas as pd
 
+    file_path("path", path)
     try:
         return pd.read_parquet(path)
     except FileNotFoundError:
@@ -110,17 +113,12 @@ def read_times(
     end: str = "cut",
 ) -> np.ndarray:
     """Times (T, W) of a table, `inf` where missing; arguments and errors are those of `Trace`."""
-    if unit is not None and unit not in UNITS:
-        raise ValueError(f"unit={unit!r} is unknown; give one of {', '.join(UNITS)}")
-    if end not in ENDS:
-        raise ValueError(f"end={end!r} is unknown; give one of {ENDS}")
+    if unit is not None:
+        one_of("unit", unit, UNITS)
+    one_of("end", end, ENDS)
     if frame.empty:
         raise ValueError(f"{source} has no times; give one row an iteration, a column a worker")
-    if frame.columns.nlevels > 1:
-        raise ValueError(
-            f"{source} has names of {frame.columns.nlevels} levels; give one name a column, by "
-            f"frame.columns = ['/'.join(map(str, name)) for name in frame.columns], say"
-        )
+    check_levels(source, frame)
     frame = frame.rename(columns=str)
     iteration, worker, time = _given(source, list(frame.columns), iteration, worker, time)
     if time is not None:
@@ -128,7 +126,8 @@ def read_times(
     else:
         if iteration is not None:
             frame = frame.sort_values(iteration, kind="stable").drop(columns=iteration)
-        names = list(frame.columns)
+        names = _distinct(list(frame.columns))
+        frame = frame.set_axis(names, axis=1)
         check_names(source, frame)
         columns = [_times(source, n, frame.iloc[:, m], unit) for m, n in enumerate(names)]
         times = np.column_stack(columns)
@@ -142,6 +141,17 @@ def read_times(
             f"worker, give it the other way round (a column a worker)"
         )
     return times if end == "failed" else _cut(source, names, times, logged)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names of which those that are there again have a number, as pandas reads them of a text."""
+    found: list[str] = []
+    for name in names:
+        again = (f"{name}.{count}" for count in itertools.count(1))
+        found.append(
+            name if name not in found else next(n for n in again if n not in names + found)
+        )
+    return found
 
 
 def _given(source: str | Path, names: list[str], *given: str | None) -> tuple[str | None, ...]:

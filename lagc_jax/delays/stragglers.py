@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from lagc_jax import _keys
 from lagc_jax._blocks import accelerated
-from lagc_jax._checks import as_leaf, concrete, one_or_each, positive, probability
+from lagc_jax._checks import an_array, as_leaf, concrete, one_or_each, positive, probability
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.contract import as_source
@@ -33,6 +33,7 @@ class Wrapper(TimeSource, Protocol):
         object.__setattr__(self, "delays", as_source(self.delays))
         for name, value in vars(self).items():
             if name != "delays":
+                an_array(name, value)
                 object.__setattr__(self, name, as_leaf(value))
 
     @property
@@ -138,6 +139,8 @@ class Bursty(Wrapper):
         of all `2^24` chunks to those of one, and on to its iterations, costs so many draws only.
         """
         size, workers = shape
+        if size & (size - 1):
+            raise ValueError(f"a chunk has {size} iterations; give a power of two")
         moved = self._moved(LEVELS + size.bit_length() - 1, workers)
         ends_key, inner_key = _keys.split(key)
 

@@ -68,6 +68,9 @@ class Tabulated(Delays):
         values: (N,) `log(t - start)` at the knots.
         slopes: (N,) its derivatives by the logarithm of the hazard.
         tail: () tail index.
+
+    Raises:
+        ValueError: if a scale is not positive and finite.
     """
 
     scale: ArrayLike

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _entries, _keys
-from lagc_jax._checks import real_array, whole_number
+from lagc_jax._checks import as_leaf, one_of, real_array, whole_number
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
@@ -74,6 +74,7 @@ class Trace(TimeSource):
 
     def __post_init__(self) -> None:
         known = real_array("times", self.times)
+        object.__setattr__(self, "times", as_leaf(self.times))
         if np.ndim(self.times) < 2 or not np.size(self.times):
             raise ValueError(
                 f"times has shape {np.shape(self.times)}; give (iterations, workers), a sample as "
@@ -82,10 +83,10 @@ class Trace(TimeSource):
         self._check_resampling()
         if known is None:
             return
-        if (known < 0).any():
-            raise ValueError(f"times has entries below 0, {known.min()} the least; mend them")
+        _check_signs(known)
         if np.isnan(known).any():
-            object.__setattr__(self, "times", np.where(np.isnan(known), np.inf, known))
+            times = np.where(np.isnan(known), np.inf, np.asarray(self.times))
+            object.__setattr__(self, "times", times)
 
     @classmethod
     def from_array(
@@ -144,6 +145,13 @@ class Trace(TimeSource):
         array([[0.01, 0.02],
                [0.04, 0.03]])
         """
+        import pandas as pd
+
+        if not isinstance(frame, pd.DataFrame):
+            raise ValueError(
+                f"frame is a {type(frame).__name__}, no pandas.DataFrame; give one, or arrays to "
+                f"from_array"
+            )
         return cls(read_times("frame", frame, **reading)).resampled(resample, block)
 
     @classmethod
@@ -195,8 +203,7 @@ class Trace(TimeSource):
 
     def _check_resampling(self) -> None:
         resample, block = self.resample, whole_number("block", self.block)
-        if not isinstance(resample, str) or resample not in RESAMPLINGS:
-            raise ValueError(f"resample={resample!r} is unknown; give one of {RESAMPLINGS}")
+        one_of("resample", resample, RESAMPLINGS)
         if block > 1 and resample != "blocks":
             raise ValueError(f"block={block} with resample={resample!r}; give resample='blocks'")
         if block > self.num_rows:
@@ -256,3 +263,20 @@ class Trace(TimeSource):
             return _entries.of_columns(times, _keys.below(key, shape, num_rows))
         number = _keys.below(key, shape, num_rows * self.num_columns)
         return _entries.entries_or_infinite(times.ravel()[None], number)[0]
+
+
+def time_table(times: ArrayLike | Trace) -> np.ndarray:
+    """Times (T, W) in float64, `inf` where missing; ValueError for no table or times below 0."""
+    if np.ma.isMaskedArray(times):
+        times = np.ma.filled(times.astype(float), np.nan)
+    array = real_array("times", times.times if isinstance(times, Trace) else times)
+    if array is None or array.ndim != 2 or not array.size:
+        shape = None if array is None else array.shape
+        raise ValueError(f"times has shape {shape}; give (iterations, workers), not traced")
+    _check_signs(array)
+    return np.where(np.isnan(array), np.inf, array).astype(np.float64)
+
+
+def _check_signs(times: np.ndarray) -> None:
+    if (times < 0).any():
+        raise ValueError(f"times has entries below 0, {np.nanmin(times)} the least; mend them")

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
+from lagc_jax._checks import one_axis, positive
 from lagc_jax.descent import find_path
 from lagc_jax.doors import check_fit, flat_start
 from lagc_jax.problems._values import gap_at
@@ -60,6 +61,8 @@ def problems_of(problem: Any, num_workers: int, key: Array) -> dict[str, Problem
     if hasattr(problem, "num_partitions"):
         known = cast(Problem, problem)
     else:
+        one_axis("problem", problem, 1)
+        positive("problem", problem)
         known = smooth_regression(_keys.fold_in(key, PROBLEM), cast(ArrayLike, problem))
     check_fit(known, gd(num_workers))
     return {"the problem given": known}

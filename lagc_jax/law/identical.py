@@ -16,7 +16,15 @@ from jax import Array
 from jax.scipy.special import betainc, logsumexp
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import code_sizes, concrete, warn, whole_number
+from lagc_jax._checks import (
+    as_leaf,
+    code_sizes,
+    concrete,
+    one_axis,
+    real_array,
+    warn,
+    whole_number,
+)
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
@@ -201,12 +209,19 @@ def _moment(
 
 def _iteration_moment(order: int, delays: Delays, n: int, r: int, num_selected: ArrayLike) -> Array:
     """A moment for every entry of `num_selected`, of its shape."""
-    counts = concrete(num_selected)
-    if counts is not None and not ((counts >= 0) & (counts % 1 == 0)).all():
-        raise ValueError(f"num_selected={num_selected} must be whole numbers >= 0")
+    counts = _counts(num_selected)
+    one_axis("num_selected", num_selected)
     groups = jnp.atleast_1d(num_selected) if counts is None else np.atleast_1d(counts)
     values = _moment(order, delays, n, r, groups, float(r))
     return values.reshape(np.shape(num_selected))
+
+
+def _counts(num_selected: ArrayLike) -> np.ndarray | None:
+    """Known numbers of groups; raise ValueError where they are none."""
+    counts = real_array("num_selected", num_selected)
+    if counts is not None and not ((counts >= 0) & (counts % 1 == 0)).all():
+        raise ValueError(f"num_selected={num_selected} must be whole numbers >= 0")
+    return counts
 
 
 def iteration_variance(
@@ -233,6 +248,11 @@ def iteration_cdf(
     broadcast.
     """
     n, r = check_iteration(delays, group_size, redundancy)
+    known = real_array("time", time)
+    if known is not None and not (known >= 0).all():
+        raise ValueError(f"time={time} must not be negative; give t >= 0")
+    _counts(num_selected)
+    time, num_selected = as_leaf(time), as_leaf(num_selected)
     return _cdf(delays, time, n - r + 1, r, num_selected)
 
 

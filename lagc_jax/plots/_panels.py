@@ -32,7 +32,7 @@ def check_axes(table: pd.DataFrame, *axes: str) -> None:
     """Raise ValueError unless the axes are different numeric parameters that vary."""
     choices = numeric(table, parameters(table))
     for name in axes:
-        if name not in choices:
+        if not isinstance(name, str) or name not in choices:
             raise ValueError(
                 f"{name!r} is no numeric parameter that varies; give one of {', '.join(choices)}"
             )

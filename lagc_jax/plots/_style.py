@@ -148,9 +148,14 @@ def style() -> AbstractContextManager[None]:
 def scheme_style(scheme: str) -> dict[str, Any]:
     """Colour, marker and dash of a scheme, the same in every figure.
 
+    Raises:
+        ValueError: for what is no name.
+
     >>> scheme_style("G-LAG")["color"]
     '#0072B2'
     """
+    if not isinstance(scheme, str):
+        raise ValueError(f"scheme={scheme!r} is no name; give one, 'GD' say")
     return scheme_styles([scheme])[scheme]
 
 

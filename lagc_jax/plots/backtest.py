@@ -17,7 +17,12 @@ def plot_backtest(found: Backtest) -> Figure:
 
     The numbers are columns of `found.table`; on the right the slowest worker of each row, with
     means of consecutive rows.
+
+    Raises:
+        ValueError: for what is not of `backtest`.
     """
+    if not isinstance(found, Backtest):
+        raise ValueError(f"found is a {type(found).__name__}; give what backtest returns")
     table = found.table[np.isfinite(found.table["time"])].head(SHOWN)
     times = np.asarray(found.trace.times, float)
     rows = np.where(np.isfinite(times), times, np.nan)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lagc_jax._tables import check_columns
 from lagc_jax.plots._style import COLUMN_WIDTH, STYLE, scheme_style
 from lagc_jax.plots._ticks import thin_ticks
 
@@ -20,7 +21,12 @@ def plot_bits(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: of `experiments.bits.bits_frame`.
+
+    Raises:
+        ValueError: for another frame.
     """
+    columns = ("mechanism", "compressor", "bits")
+    check_columns("frame", frame, columns, "that of experiments.bits.bits_frame")
     plain = frame["mechanism"] == "GD"
     rows = frame[~plain]
     compressors = list(rows["compressor"].unique())[::-1]

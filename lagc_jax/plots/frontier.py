@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from lagc_jax._tables import (
     COSTS,
     DESIGN,
+    check_columns,
     conditions,
     free_parameters,
     is_choice,
@@ -44,11 +45,13 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
     workers, delays) has its own frontier and a row of panels.
 
     Args:
-        table: of `tables.select`.
+        table: of `lagc_jax.plots.select`.
 
     Raises:
-        ValueError: if there are too many conditions.
+        ValueError: for another table, or if there are too many conditions.
     """
+    columns = ("scheme", "point", "time_statistic", *COSTS)
+    check_columns("table", table, columns, "that of lagc_jax.plots.select")
     by_row = [name for name in free_parameters(table) if name in conditions(table)]
     check_count(table, by_row, MAX_ROWS // 2)
     best = pareto_frontier(table)["point"]
@@ -80,7 +83,13 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
 
 
 def plot_design(advice: Design) -> Figure:
-    """The candidates of `design` by time, communication and computation, and their frontier."""
+    """The candidates of `design` by time, communication and computation, and their frontier.
+
+    Raises:
+        ValueError: for what is not of `design`.
+    """
+    if not isinstance(advice, Design):
+        raise ValueError(f"advice is a {type(advice).__name__}; give what lagc_jax.design returns")
     chosen = [name for name in DESIGN if name in advice.table.columns]
     frame = advice.table[[*chosen, *COSTS]].assign(
         num_workers=advice.scheme.num_workers,

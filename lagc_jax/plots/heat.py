@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from lagc_jax._tables import costs_of, free_parameters, values_of
+from lagc_jax._tables import check_selected, costs_of, free_parameters, values_of
 from lagc_jax.plots._names import axis_name, cost_label, groups_of
 from lagc_jax.plots._panels import (
     MAX_ROWS,
@@ -45,14 +45,15 @@ def plot_heat_map(table: pd.DataFrame, x: str, y: str) -> Figure:
     cells without a point are left white. Points that lack `x` or `y` have no cell.
 
     Args:
-        table: of `tables.select`.
+        table: of `lagc_jax.plots.select`.
         x: numeric parameter, to the right.
         y: numeric parameter, upwards.
 
     Raises:
-        ValueError: if `x` and `y` are not two that vary together, or the others have too many
-            combinations.
+        ValueError: for another table, if `x` and `y` are not two that vary together, or the others
+            have too many combinations.
     """
+    check_selected(table)
     check_axes(table, x, y)
     everything, table = table, table.dropna(subset=[x, y])
     if table.empty or not all(table[name].nunique() > 1 for name in (x, y)):

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from lagc_jax._tables import (
+    check_selected,
     costs_of,
     count_combinations,
     free_parameters,
@@ -58,12 +59,14 @@ def plot_lines(table: pd.DataFrame, x: str) -> Figure:
     apart by an ordered bar of colours, if one number varies, without bands and means.
 
     Args:
-        table: of `tables.select`.
+        table: of `lagc_jax.plots.select`.
         x: a numeric parameter.
 
     Raises:
-        ValueError: if `x` is not one that varies, or the others have too many combinations.
+        ValueError: for another table, if `x` is not one that varies, or the others have too many
+            combinations.
     """
+    check_selected(table)
     check_axes(table, x)
     by_row, by_series = line_dimensions(table, x)
     check_count(table, by_row, MAX_ROWS // 2)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from lagc_jax._checks import file_path
+from lagc_jax._tables import check_columns
 from lagc_jax.plots._labels import settle
 from lagc_jax.plots._style import COLUMN_WIDTH, PAGE_WIDTH, SOLID, STYLE, scheme_style
 from lagc_jax.plots._ticks import thin_ticks
@@ -24,14 +26,27 @@ COSTS = {
 }
 
 
+TOTALS = ("wall-clock mean", "communication", "computation")
+BAND = ("wall-clock mean", "wall-clock 5 %", "wall-clock 50 %", "wall-clock 95 %")
+
+
 def plot_curves(curves: pd.DataFrame) -> Figure:
     """Optimality gap against time, messages and gradients, three panels (LAGC, Figs. 2 and 3).
 
     Time is shown by its median, the band from the 5 to the 95 % quantile, and the exact mean.
 
     Args:
-        curves: of `study.curve_frame`.
+        curves: of `experiments.paper.curve_frame`.
+
+    Raises:
+        ValueError: for another frame.
     """
+    check_columns(
+        "curves",
+        curves,
+        ("scheme", "gap", *BAND, "communication", "computation"),
+        "that of experiments.paper.curve_frame",
+    )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_WIDTH, 2.7), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
@@ -59,8 +74,17 @@ def plot_redundancy(redundancy: pd.DataFrame) -> Figure:
     """The three complexities against the redundancy, three panels.
 
     Args:
-        redundancy: of `study.redundancy_frame`.
+        redundancy: of `experiments.paper.redundancy_frame`.
+
+    Raises:
+        ValueError: for another frame.
     """
+    check_columns(
+        "redundancy",
+        redundancy,
+        ("scheme", "delays", "redundancy", *TOTALS),
+        "that of experiments.paper.redundancy_frame",
+    )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
         axes = figure.subplots(1, 3)
@@ -91,8 +115,17 @@ def plot_tail(tail: pd.DataFrame) -> Figure:
     """Mean time against the Pareto shape; left of the dotted verticals a mean is infinite.
 
     Args:
-        tail: of `study.tail_frame`.
+        tail: of `experiments.paper.tail_frame`.
+
+    Raises:
+        ValueError: for another frame.
     """
+    check_columns(
+        "tail",
+        tail,
+        ("scheme", "shape", "redundancy", TOTALS[0]),
+        "that of experiments.paper.tail_frame",
+    )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN_WIDTH, 3.0), layout="constrained")
         axis = figure.subplots()
@@ -130,8 +163,17 @@ def plot_quantiles(quantiles: pd.DataFrame) -> Figure:
     """Measured against fitted quantiles, one panel a family, best first; a good fit is diagonal.
 
     Args:
-        quantiles: of `fitting.quantile_frame`.
+        quantiles: of `lagc_jax.delays.quantile_frame`.
+
+    Raises:
+        ValueError: for another frame.
     """
+    check_columns(
+        "quantiles",
+        quantiles,
+        ("family", "fitted", "measured"),
+        "that of lagc_jax.delays.quantile_frame",
+    )
     families = quantiles["family"].unique()
     rows = -(-len(families) // 4)
     with matplotlib.rc_context(STYLE):
@@ -150,23 +192,40 @@ def plot_quantiles(quantiles: pd.DataFrame) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths."""
-    table = stem.with_suffix(".csv")
+def save_figure(figure: Figure, frame: pd.DataFrame, stem: str | Path) -> list[Path]:
+    """Write a figure as `.pdf` and `.png` and its numbers as `.csv`; return the three paths.
+
+    Arguments and errors as for `save_drawing`.
+    """
+    (table,) = _paths(stem, ".csv")
     paths = save_drawing(figure, stem)
     frame.to_csv(table, index=False)
     return [*paths, table]
 
 
-def save_drawing(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as `.pdf` and `.png`; return the two paths."""
-    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
+def save_drawing(figure: Figure, stem: str | Path) -> list[Path]:
+    """Write a figure as `.pdf` and `.png`; return the two paths.
+
+    Args:
+        figure: of this package, or any.
+        stem: path of the files without their endings.
+
+    Raises:
+        ValueError: for a stem that is no path.
+    """
+    paths = _paths(stem, ".pdf", ".png")
     with matplotlib.rc_context(STYLE):
         if figure.get_layout_engine() is not None:
             settle(figure)  # finding the places takes half the time
         figure.savefig(paths[0], metadata={"CreationDate": None})
         figure.savefig(paths[1])
     return paths
+
+
+def _paths(stem: str | Path, *endings: str) -> list[Path]:
+    """Paths of files; a stem may hold points."""
+    file_path("stem", stem)
+    return [Path(f"{stem}{ending}") for ending in endings]
 
 
 def _log_scale(axis: Axes, values: pd.Series) -> bool:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
 
+from lagc_jax._tables import check_columns
 from lagc_jax.plots._labels import along, place_labels, settle
 from lagc_jax.plots._style import DASHED, PAGE_WIDTH, STYLE, families_of, scheme_styles
 from lagc_jax.plots._ticks import thin_ticks
@@ -29,11 +30,11 @@ def plot_costs(table: pd.DataFrame, delays: str | None = None) -> Figure:
     """Time and bits to a test accuracy, a dot a scheme, a panel a task; lines go through GD.
 
     Args:
-        table: of `survey.table_frame`.
+        table: of `experiments.survey.table_frame`.
         delays: law of the times that is shown, one of the table's; the first by default.
 
     Raises:
-        ValueError: if the table has no such law.
+        ValueError: for another table, or if it has no such law.
     """
     table = _under(table, delays)
     tasks = list(table["task"].unique())
@@ -57,12 +58,12 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
     cheapest is what costs least to the accuracy. A scheme of no known family stands under others.
 
     Args:
-        curves: of `survey.curve_frame`.
-        table: of `survey.table_frame`.
+        curves: of `experiments.survey.curve_frame`.
+        table: of `experiments.survey.table_frame`.
         delays: law of the times that is shown, one of the frames'; the first by default.
 
     Raises:
-        ValueError: if the frames have no such law.
+        ValueError: for other frames, or if they have no such law.
     """
     curves, table = _under(curves, delays), _under(table, delays)
     tasks = [str(task) for task in table["task"].unique()]
@@ -103,6 +104,8 @@ def plot_survey(curves: pd.DataFrame, table: pd.DataFrame, delays: str | None = 
 
 def _under(frame: pd.DataFrame, delays: str | None) -> pd.DataFrame:
     """The rows of a law, by default the first."""
+    columns = ("task", "scheme", "delays", *AXES)
+    check_columns("the frame", frame, columns, "one of a survey")
     laws = list(frame["delays"].unique())
     law = laws[0] if delays is None else delays
     if law not in laws:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lagc_jax._checks import positive_number
+from lagc_jax._tables import check_columns
 from lagc_jax.plots.paper import PAGE_WIDTH, STYLE
 
 # Fates of a job in the order in which they are looked for; colours of Okabe and Ito.
@@ -19,6 +20,9 @@ FATES = {
     "cancelled": ("#BBBBBB", "stopped"),
     "other": ("#E69F00", "sent in vain, or nothing to send"),
 }
+
+
+COLUMNS = ("worker", "start", "finish", "updated", "taken", "given_up", "cancelled")
 
 
 def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> Figure:
@@ -36,12 +40,15 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
     >>> len(timeline({"GD": pd.DataFrame(jobs | fates)}).axes)
     1
     """
+    if not isinstance(tables, Mapping):
+        raise ValueError(f"tables is a {type(tables).__name__}; give a dict from names to tables")
+    for name, table in tables.items():
+        check_columns(f"tables[{name!r}]", table, COLUMNS, "one of lagc_jax.timeline.job_table")
     if not tables:
         raise ValueError("tables is empty; give at least one of `job_table`, by name")
     if until is None:
         until = min(float(table["finish"].max()) for table in tables.values())
-    if not 0 < until < np.inf:
-        raise ValueError(f"until={until} is no time; give a positive, finite one")
+    positive_number("until", until)
     workers = {name: int(table["worker"].max()) + 1 for name, table in tables.items()}
     style: dict[Any, Any] = {**STYLE, "axes.grid": False}
     with matplotlib.rc_context(style):

@@ -103,6 +103,8 @@ def is_ragged(X: Any) -> bool:
 
 def padded(name: str, parts: Any, lengths: list[int]) -> np.ndarray:
     """Partitions (N_m, ...) on a leading axis, filled up with zeros: (M, N, ...)."""
+    if not isinstance(parts, list | tuple) and not getattr(parts, "ndim", 0):
+        raise ValueError(f"{name} is no list of partitions; give one of {len(lengths)}")
     arrays = [known_data(name, part) for part in parts]
     if [len(a) if a.ndim else 0 for a in arrays] != lengths or len(
         {a.shape[1:] for a in arrays}

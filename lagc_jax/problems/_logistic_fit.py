@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lagc_jax._checks import not_negative, scalar
+from lagc_jax._checks import not_negative_number
 from lagc_jax.problems._arrays import (
     SMALL_DATA,
     gram_matrices,
@@ -41,8 +41,7 @@ def fit_logistic(
     the part of them in which Newton's method moves; both are orthonormal. The curvature is a bound
     on that of the log-sum-exp in the space of the parameters.
     """
-    not_negative("l2", l2)
-    scalar("l2", l2)
+    not_negative_number("l2", l2)
     many = X.size > SMALL_DATA and X.shape[0] * X.shape[1] >= X.shape[2]
     fit = (_fit_many if many else _fit_few)(X, labels, weights, l2, space, basis, dtype)
     values = dict(

@@ -56,6 +56,7 @@ def classification_accuracy(logits: ArrayLike, y: ArrayLike) -> Array:
     >>> float(classification_accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 0]))
     0.5
     """
+    real_array("logits", logits)
     if np.ndim(logits) != 2 or np.shape(y) != np.shape(logits)[:1]:
         raise ValueError(
             f"logits has shape {np.shape(logits)} and y has shape {np.shape(y)}; give (S, C) and "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jax import Array
 
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import one_of, positive_number, truth, whole_number
 from lagc_jax._display import readable
 from lagc_jax._files import natural
 from lagc_jax.problems.base import Problem
@@ -78,8 +78,7 @@ def load_data(
             missing numbers (the row is named), has fewer rows than workers, its target is constant
             or of more than two labels for "logistic", or the number of files or workers is not `M`.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss={loss!r} is unknown; give one of {LOSSES}")
+    _check_words(loss, standardise, target=target, worker=worker)
     paths: Any = list(path) if isinstance(path, list | tuple) else [path]
     M = None if num_workers is None else whole_number("num_workers", num_workers)
     files = [_File(*found) for found in read_samples(paths, target, header, worker)]
@@ -101,6 +100,14 @@ def load_data(
     if standardise:
         X = np.column_stack([X[:, X.any(axis=0)], np.ones(len(X))])
     return Data(gather(X, parts), gather(y, parts), gather(np.ones(len(y)), parts), classes)
+
+
+def _check_words(loss: Any, standardise: Any, **names: Any) -> None:
+    one_of("loss", loss, LOSSES)
+    truth("standardise", standardise)
+    for role, name in names.items():
+        if not isinstance(name, str | None):
+            raise ValueError(f"{role}={name!r} is no name of a column; give text")
 
 
 class _File(NamedTuple):
@@ -269,8 +276,9 @@ def load_digits_split(key: Array, test_share: float = 0.2) -> Split:
             "the digits are a data set of scikit-learn, which is not installed; "
             "pip install 'lagc_jax[data]'"
         ) from None
+    positive_number("test_share", test_share)
     pixels, labels = map(np.asarray, load_digits(return_X_y=True))
-    num_tests = round(len(pixels) * test_share)
+    num_tests = round(len(pixels) * float(test_share))
     if not 0 < num_tests < len(pixels):
         raise ValueError(f"test_share={test_share} leaves a part empty; give a share in (0, 1)")
     X = np.column_stack([pixels / 16, np.ones(len(pixels))])

@@ -135,28 +135,28 @@ def general_problem(
 
     Raises:
         ValueError: if the leading axes of `data` differ, `theta0` is not of floats, `smoothness` is
-            not M positive numbers, the loss takes other arguments, fails or is not a finite scalar
-            at `theta0`, or no optimum is found.
+            not M positive numbers, `strong_convexity` no number, loss or sampler take other
+            arguments, the loss fails or is not a finite scalar at `theta0`, or no optimum is found.
 
     >>> data = jnp.array([[1.0], [3.0]])
     >>> problem = general_problem(lambda t, x: jnp.sum((t - x) ** 2), data, jnp.zeros(1))
     >>> round(float(problem.optimum), 3)
     2.0
     """
-    M = _check_data(loss, data, theta0)
+    M, mu = _check_data(loss, data, theta0), _check_more(strong_convexity, sampler)
     data = jax.tree.map(jnp.asarray, data)
     flat0, unravel = ravel_pytree(theta0)
     minimizer = flat0
     if optimum is None:
         minimizer, optimum, smoothness = _search(loss, theta0, data, flat0.dtype, smoothness)
     elif smoothness is None:
-        smoothness = estimate_smoothness(loss, data, theta0)
+        smoothness = estimated(loss, data, theta0)
     finite("optimum", optimum)
     scalar("optimum", optimum)
     positive("smoothness", smoothness)
     shaped("smoothness", smoothness, [(M,)], f"({M},), one constant a partition")
     each = jnp.asarray(smoothness, flat0.dtype)
-    mu = jax.device_put(np.asarray(strong_convexity, flat0.dtype))  # made by JAX, NaN might stop it
+    mu = jax.device_put(mu.astype(flat0.dtype))  # made by JAX, NaN might stop it
     known = each, each.sum(), mu, minimizer, jnp.asarray(optimum, flat0.dtype), flat0
     problem = GeneralProblem(loss, unravel, data, *known, sampler)
     if loss_samples is None:
@@ -216,10 +216,12 @@ def _largest_smoothness(
 ) -> Array:
     """The largest of the estimates at the first point, the last and between, (M,)."""
     points = [unravel(first + share * (last - first)) for share in (0.0, 0.5, 1.0)]
-    return jnp.max(jnp.stack([estimate_smoothness(loss, data, point) for point in points]), axis=0)
+    return jnp.max(jnp.stack([estimated(loss, data, point) for point in points]), axis=0)
 
 
-def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> int:
+def _check_data(
+    loss: Callable[[Any, Any], Array], data: Any, theta0: Any, name: str = "theta0"
+) -> int:
     """Check what `general_problem` is given, and return `M`."""
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes in ({()}, {(0,)}):
@@ -229,21 +231,34 @@ def _check_data(loss: Callable[[Any, Any], Array], data: Any, theta0: Any) -> in
     for leaf in jax.tree.leaves(data):
         finite_data("data", leaf)
     if not jax.tree.leaves(theta0):
-        raise ValueError(f"theta0={theta0!r} holds no parameters; give a pytree of floats")
+        raise ValueError(f"{name}={theta0!r} holds no parameters; give a pytree of floats")
     for leaf in jax.tree.leaves(theta0):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise ValueError(f"theta0 holds {leaf!r}, which is no float; give floats, 0.0 say")
+        if not isinstance(leaf, float) and not jnp.issubdtype(
+            getattr(leaf, "dtype", object), jnp.floating
+        ):
+            raise ValueError(f"{name} holds {leaf!r}, which is no float; give floats, 0.0 say")
     takes("loss", loss, "theta", "part")
     try:
         start = jax.jit(loss)(theta0, jax.tree.map(lambda leaf: np.asarray(leaf)[0], data))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"loss(theta0, partition 0) fails ({error}); give data and a theta0 that fit the loss"
+            f"loss({name}, partition 0) fails ({error}); give data and a {name} that fit the loss"
         ) from error
     number = isinstance(start, jax.Array | np.ndarray | np.number | float | int)
     if not number or np.shape(start) != () or not np.isfinite(start):
-        raise ValueError(f"loss(theta0, partition 0)={start} is not a finite scalar; return one")
+        raise ValueError(f"loss({name}, partition 0)={start} is not a finite scalar; return one")
     return sizes.pop()[0]
+
+
+def _check_more(strong_convexity: Any, sampler: Any) -> np.ndarray:
+    """Check what else `general_problem` is given, and return `mu`, ()."""
+    scalar("strong_convexity", strong_convexity)
+    mu = real_array("strong_convexity", strong_convexity)
+    if mu is None or np.isinf(mu):
+        raise ValueError(f"strong_convexity={strong_convexity} is no number; give one, or NaN")
+    if sampler is not None:
+        takes("sampler", sampler, "data", "key", "batch_size")
+    return mu
 
 
 def _sum_of_losses(
@@ -271,9 +286,20 @@ def estimate_smoothness(
         parameters they are low by at most a share of `0.1 (log(d k^4) / k)^2` in the mean over
         starts, however close its eigenvalues lie (Kuczynski and Wozniakowski, "Estimating the
         largest eigenvalue by the power and Lanczos algorithms with a random start", 1992).
+
+    Raises:
+        ValueError: for data, a point or a loss that `general_problem` refuses.
     """
-    flat, unravel = ravel_pytree(theta)
     whole_number("num_iterations", num_iterations)
+    _check_data(loss, data, theta, "theta")
+    return estimated(loss, data, theta, num_iterations)
+
+
+def estimated(
+    loss: Callable[[Any, Any], Array], data: Any, theta: Any, num_iterations: int = 100
+) -> Array:
+    """`estimate_smoothness` of what is checked."""
+    flat, unravel = ravel_pytree(theta)
     # A fixed draw: a structured start could be orthogonal to the leading eigenvector.
     start = _keys.normal(_keys.make_key(0), flat.shape, flat.dtype)
     return _curvatures(loss, unravel, num_iterations, flat, start, data)

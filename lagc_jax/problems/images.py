@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from lagc_jax import _keys
-from lagc_jax._checks import whole_number
+from lagc_jax._checks import file_path, whole_number
 from lagc_jax._display import readable
 from lagc_jax.problems.base import Problem
 from lagc_jax.problems.classes import classification_accuracy
@@ -64,6 +64,7 @@ def load_images(path: str | Path) -> Images:
             of other shapes or kinds, uint8 beside floats, square images with channels first,
             numbers that are not finite in float32, or labels that are no classes.
     """
+    file_path("path", path)
     try:
         with np.load(path) as file:
             found = {name: file[name] for name in NAMES if name in file}
@@ -122,7 +123,7 @@ def _part(where: str, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def load_digit_images(key: Array, test_share: float = 0.2) -> Images:
-    """Scikit-learn's digits, of `load_digits_split`, as images (S, 8, 8, 1); consumes `key`."""
+    """Scikit-learn's digits as images (S, 8, 8, 1); arguments and errors of `load_digits_split`."""
     split = load_digits_split(key, test_share)
     X, X_test = (
         x[:, :64].reshape(-1, 8, 8, 1).astype(np.float32) for x in (split.X_train, split.X_test)
@@ -165,6 +166,7 @@ def image_problem(
     Raises:
         ValueError: for what these functions refuse.
     """
+    _check_images(images)
     dealing, drawing, sampling = _keys.split(key, 3)
     pixels = images.X_train.astype(jnp.result_type(float), copy=False)
     X, y, weights = shard(pixels, images.y_train, num_workers, dealing, alpha)
@@ -194,12 +196,19 @@ def accuracy_on(
         activation: that of the problem.
 
     Raises:
-        ValueError: if `num_images` is not a whole number of at least 1, or the activation unknown.
+        ValueError: if `images` are none, `num_images` is not a whole number of at least 1, or the
+            activation is unknown.
     """
+    _check_images(images)
     check_activation(activation)
     if num_images is not None:
         whole_number("num_images", num_images)
     return partial(_accuracy, images.X_test[:num_images], images.y_test[:num_images], activation)
+
+
+def _check_images(images: Any) -> None:
+    if not isinstance(images, Images):
+        raise ValueError(f"images is a {type(images).__name__}; give what load_images returns")
 
 
 def _accuracy(X: np.ndarray, y: np.ndarray, activation: str, network: Network) -> Array:

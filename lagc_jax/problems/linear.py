@@ -10,7 +10,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lagc_jax import _keys
-from lagc_jax._checks import finite_data, not_negative, one_axis, positive, whole_number
+from lagc_jax._checks import (
+    finite_data,
+    not_negative_number,
+    one_axis,
+    positive,
+    positive_number,
+    whole_number,
+)
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import (
     adopted,
@@ -216,8 +223,8 @@ def synthetic_linear_regression(
             f"num_features={d} is less than num_workers={M}; the q_m cannot be orthonormal, give "
             f"num_features >= num_workers"
         )
-    positive("growth", growth)
-    not_negative("noise", noise)
+    positive_number("growth", growth)
+    not_negative_number("noise", noise)
     draws = _draw(key, (2 * M + 1, d))
     directions, theta_true, errors = draws[:M], draws[M], draws[M + 1 :]
     q = np.linalg.qr(directions.T)[0].T
@@ -257,8 +264,8 @@ def gaussian_linear_regression(
     """
     M, N = whole_number("num_workers", num_workers), whole_number("num_rows", num_rows)
     d = whole_number("num_features", num_features)
-    positive("spread", spread)
-    not_negative("noise", noise)
+    positive_number("spread", spread)
+    not_negative_number("noise", noise)
     count = M * N * (d + 1) + d
     draws = _draw(key, (count,))
     X, theta_true, errors = np.split(draws, [M * N * d, M * N * d + d])

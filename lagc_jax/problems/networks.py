@@ -13,13 +13,21 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lagc_jax._checks import not_negative, whole_number
+from lagc_jax._checks import (
+    an_array,
+    as_leaf,
+    not_negative_number,
+    one_of,
+    real_array,
+    whole_number,
+    whole_numbers,
+)
 from lagc_jax._keys import from_any_key, split
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT
 from lagc_jax.problems._arrays import draw_samples, partitioned
 from lagc_jax.problems.classes import check_classes
-from lagc_jax.problems.general import GeneralProblem, estimate_smoothness, general_problem
+from lagc_jax.problems.general import GeneralProblem, estimated, general_problem
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -50,7 +58,7 @@ def initial_network(key: Array, sizes: Sequence[int]) -> Network:
     >>> [weights.shape for weights, _ in initial_network(jax.random.key(0), (64, 32, 10))]
     [(64, 32), (32, 10)]
     """
-    widths = [whole_number("sizes", size) for size in sizes]
+    widths = whole_numbers("sizes", sizes)
     if len(widths) < 2:
         raise ValueError(f"sizes={sizes} has no layer; give inputs, hidden units and classes")
     return _drawn(key, list(pairwise(widths)))
@@ -99,13 +107,13 @@ def initial_convolutional(
     >>> [weights.shape for weights, _ in network]
     [(3, 3, 1, 8), (3, 3, 8, 16), (576, 10)]
     """
-    if len(image) != 3:
+    sides, filters = whole_numbers("image", image), whole_numbers("channels", channels)
+    if len(sides) != 3:
         raise ValueError(f"image={image} has not three sizes; give height, width and channels")
-    if not len(channels):
+    if not filters:
         raise ValueError("channels=() has no convolution; give one or more, or an initial_network")
-    height, width, before = (whole_number("image", number) for number in image)
-    k, shapes = whole_number("size", size), []
-    for outputs in (whole_number("channels", number) for number in channels):
+    (height, width, before), k, shapes = sides, whole_number("size", size), []
+    for outputs in filters:
         if min(height, width) < k:
             raise ValueError(
                 f"channels={tuple(channels)} are more convolutions of size={k} than image={image} "
@@ -113,8 +121,9 @@ def initial_convolutional(
             )
         shapes.append((k, k, before, outputs))
         height, width, before = (height - k) // STRIDE + 1, (width - k) // STRIDE + 1, outputs
-    units = [height * width * before, *hidden, num_classes]
-    return _drawn(key, [*shapes, *pairwise(whole_number("hidden", number) for number in units)])
+    classes = whole_number("num_classes", num_classes)
+    units = [height * width * before, *whole_numbers("hidden", hidden), classes]
+    return _drawn(key, [*shapes, *pairwise(units)])
 
 
 def _patches(images: Array, size: int) -> Array:
@@ -138,16 +147,20 @@ def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> 
         activation: "tanh" or "relu", of the hidden layers.
 
     Raises:
-        ValueError: for another activation.
+        ValueError: for another activation, what is no network, or an X that does not fit it.
 
     >>> network = initial_network(jax.random.key(0), (2, 3, 4))
     >>> network_logits(network, jnp.zeros((5, 2))).shape
     (5, 4)
     """
     check_activation(activation)
-    hidden = jnp.asarray(X)
+    _check_network(network)
+    real_array("X", X)
+    hidden = jnp.asarray(as_leaf(X))
     *inner, (weights, biases) = network
     spatial = network[0][0].ndim == 4
+    if hidden.ndim < (3 if spatial else 1):
+        raise ValueError(_misfit(X, network))
     for matrix, offset in inner:
         if matrix.ndim == 4:
             # Measured on CPU, many networks on the same images: a third faster than XLA's own.
@@ -155,15 +168,39 @@ def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> 
             matrix = matrix.reshape(-1, matrix.shape[-1])
         elif spatial:
             hidden, spatial = _flat(hidden), False
+        if hidden.shape[-1] != matrix.shape[0]:
+            raise ValueError(_misfit(X, network))
         hidden = ACTIVATIONS[activation](jnp.matmul(hidden, matrix, precision=EXACT) + offset)
     hidden = _flat(hidden) if spatial else hidden
+    if hidden.shape[-1] != weights.shape[0]:
+        raise ValueError(_misfit(X, network))
     return jnp.matmul(hidden, weights, precision=EXACT) + biases
+
+
+def _check_network(network: Any) -> None:
+    """Raise ValueError unless a network is a list of layers, of weights and biases."""
+    listed = isinstance(network, list | tuple) and len(network)
+    if not listed or any(
+        not isinstance(layer, list | tuple) or [np.ndim(a) for a in layer] not in ([2, 1], [4, 1])
+        for layer in network
+    ):
+        raise ValueError(
+            f"network is a {type(network).__name__}, none of pairs of weights and biases; give one "
+            f"of initial_network or initial_convolutional"
+        )
+
+
+def _misfit(X: Any, network: Network) -> str:
+    return (
+        f"X has shape {np.shape(X)}, which does not fit the network's first weights "
+        f"{network[0][0].shape}; give (..., inputs), or images (..., h, w, c) of the size that it "
+        f"was made for"
+    )
 
 
 def check_activation(activation: str) -> None:
     """Raise ValueError for an activation that is none of `ACTIVATIONS`."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} is unknown; give one of {list(ACTIVATIONS)}")
+    one_of("activation", activation, ACTIVATIONS)
 
 
 def _flat(images: Array) -> Array:
@@ -224,8 +261,8 @@ def network_problem(
         The problem in the dtype of `X`, its parameters of the form of `network`.
 
     Raises:
-        ValueError: if shapes do not fit, data are not finite, classes are not whole numbers from 0
-            to C-1, weights or `l2` are negative, or the activation is unknown.
+        ValueError: if shapes do not fit, the network is none, data are not finite, classes are not
+            whole numbers from 0 to C-1, weights or `l2` are negative, or the activation is unknown.
 
     >>> network = initial_network(jax.random.key(0), (1, 2, 2))
     >>> problem = network_problem([[[1.0]], [[2.0]]], [[0], [1]], network)
@@ -233,7 +270,9 @@ def network_problem(
     (2, 10)
     """
     check_activation(activation)
-    not_negative("l2", l2)
+    not_negative_number("l2", l2)
+    _check_network(network)
+    an_array("X", X)
     data = _samples(X, y, network, weights, l2)
     M, N = data[1].shape
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, data[0].dtype), network)
@@ -243,7 +282,7 @@ def network_problem(
     problem = general_problem(loss, data, start, smoothness=given, **options)
     if sampled:
         few = problem.few(CURVATURE_SAMPLES)
-        found = estimate_smoothness(loss, few, start, CURVATURE_STEPS)
+        found = estimated(loss, few, start, CURVATURE_STEPS)
         problem = replace(problem, smoothness=found, total_smoothness=found.sum())
     return problem
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lagc_jax._checks import not_negative
+from lagc_jax._checks import not_negative_number
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import merge, sample_partitions, stored
@@ -171,8 +171,10 @@ def _group_norm(
 def sparse_logistic_regression(X: Any, y: Any, l2: float, weights: Any) -> SparseLogisticRegression:
     """`logistic_regression` of sparse X; it checks its arguments."""
     all_rows = as_rows(X)
-    if np.ndim(y[0]) != 1:
-        raise ValueError("y is no list of partitions; give (M, N), or a list of M vectors")
+    for name, parts in (("y", y), ("weights", y if weights is None else weights)):
+        listed = isinstance(parts, list | tuple) or getattr(parts, "ndim", 0)
+        if not listed or not len(parts) or any(np.ndim(part) != 1 for part in parts):
+            raise ValueError(f"{name} is no list of partitions; give (M, N), or a list of vectors")
     lengths = [len(part) for part in y]
     if sum(lengths) != len(all_rows.starts) - 1:
         raise ValueError(
@@ -181,7 +183,7 @@ def sparse_logistic_regression(X: Any, y: Any, l2: float, weights: Any) -> Spars
     if isinstance(X, list | tuple) and (cut := [part.shape[0] for part in X]) != lengths:
         raise ValueError(f"y has partitions of {lengths} labels but X of {cut} rows; give as many")
     given = [np.ones(n) for n in lengths] if weights is None else weights
-    not_negative("l2", l2)
+    not_negative_number("l2", l2)
     labels, w = padded("y", y, lengths), padded("weights", given, lengths)
     w = sample_weights(w, labels)
     wrong = labels[(np.abs(labels) != 1) & (w > 0)]

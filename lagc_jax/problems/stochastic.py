@@ -66,7 +66,7 @@ def minibatch(problem: Problem, batch_size: int, key: Array) -> MinibatchProblem
     """
     size = whole_number("batch_size", batch_size)
     key = as_key(key)
-    if not hasattr(problem, "sample"):
+    if isinstance(problem, type) or not hasattr(problem, "sample"):
         raise ValueError(
             f"problem is a {type(problem).__name__} without samples; give a problem, as "
             f"lagc_jax.linear_regression makes one"

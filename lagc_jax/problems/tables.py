@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lagc_jax._files import read_table
+from lagc_jax._files import check_levels, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,11 @@ def _read(
         return _read_mat(path, target)
     if suffix == ".parquet":
         try:
-            frame = pd.read_parquet(path).rename(columns=str)
+            frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise ValueError(f"parquet={path} cannot be read as a table ({error})") from None
+        check_levels(path, frame)
+        frame = frame.rename(columns=str)
     else:
         frame = read_table(path, header=header)
     return frame, target

@@ -267,6 +267,7 @@ def sr_sgc(
     (4, 3)
     """
     decoding = SelectiveRepetition(burst, window, num_stragglers, tolerance, waits_for_all)
+    _check_stored(num_workers, num_stragglers, decoding.borne + 1)
     return Scheme(num_workers, 1, decoding.borne + 1, decoding=decoding)
 
 
@@ -294,4 +295,13 @@ def m_sgc(
     decoding = Multiplexed(burst, window, num_stragglers, tolerance, waits_for_all)
     parts, own, coded = window - 1 + burst, window - 1, num_stragglers + 1
     load = parts / own if num_stragglers == num_workers else coded * parts / (burst + own * coded)
+    _check_stored(num_workers, num_stragglers, math.ceil(load))
     return Scheme(num_workers, 1, math.ceil(load), decoding=decoding, fixed_load=load)
+
+
+def _check_stored(num_workers: int, num_stragglers: int, needed: int) -> None:
+    if needed > whole_number("num_workers", num_workers):
+        raise ValueError(
+            f"num_stragglers={num_stragglers} asks for {needed} partitions a worker, but "
+            f"num_workers={num_workers}; give fewer stragglers or more workers"
+        )

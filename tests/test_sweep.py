@@ -32,6 +32,7 @@ from lagc_jax.experiments import (
     run_into,
     store,
 )
+from lagc_jax.experiments.manifest import update_manifest
 from lagc_jax.schemes.catalogue import approximate_gc
 from lagc_jax.theory import expected_complexity
 
@@ -336,6 +337,22 @@ def test_a_damaged_manifest_is_written_anew(text, done, tmp_path, table):
     assert complete
     assert len(seen) == 1
     assert json.loads(manifest.read_text())["description"] == whole["description"]
+
+
+def test_a_store_that_cannot_be_a_directory_is_refused_before_anything_is_run(tmp_path):
+    (tmp_path / "file").touch()
+    for wrong in ("", 3, tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"store=.*; give"):
+            lagc_jax.run(None, wrong)
+    with pytest.raises(ValueError, match="directory=3 is no path"):
+        lagc_jax.load_results(3)
+
+
+def test_a_manifest_that_describes_nothing_is_damaged(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 2, "runs": [], "description": 3}')
+    made, words = update_manifest(tmp_path, {"iterations": 3})
+    assert made["description"] == {"iterations": 3}
+    assert [word for word in words if "damaged" in word] == words
 
 
 def test_another_format_is_refused(done, tmp_path):

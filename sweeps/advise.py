@@ -20,6 +20,7 @@ from common import (
     configure_jax,
     count,
     data_options,
+    folder,
     option,
     read_problem,
     real,
@@ -85,7 +86,7 @@ def make_parser() -> Parser:
     text = "of the times, where no exact mean is known"
     option(group, "--realisations", text, type=whole, default=200, metavar="R")
     option(group, "--seed", "of the times and the synthetic data", type=seed, default=0)
-    option(group, "--out", "where results go", type=Path, default=Path("advice"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("advice"), metavar="DIR")
     text = "choose by the first half of the trace, and say what the second half brings"
     group.add_argument("--backtest", help=text, action="store_true")
     return parser
@@ -133,7 +134,11 @@ def read_family(text: str) -> lagc_jax.delays.Delays:
         raise ValueError(
             f"delays={text!r} must give {', '.join(names)}, each once: {name}:{names[0]}=.."
         )
-    return family(**{key.strip(): _number(text, value) for key, _, value in pairs})
+    numbers = {key.strip(): _number(text, value) for key, _, value in pairs}
+    try:
+        return family(**numbers)
+    except ValueError as error:
+        raise ValueError(f"delays={text!r}: {error}") from None
 
 
 def _number(text: str, value: str) -> float:

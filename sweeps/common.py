@@ -86,7 +86,7 @@ def _positive(text: str) -> float:
 
 def _folder(text: str) -> Path:
     path = Path(text).absolute()
-    if not text or not next(each for each in (path, *path.parents) if each.exists()).is_dir():
+    if not text or not next(filter(os.path.exists, (path, *path.parents))).is_dir():
         raise ValueError
     return Path(text)
 

@@ -45,7 +45,12 @@ FIGURES = {
 }
 REALISATIONS, QUICK_REALISATIONS = 1000, 64
 # Options that are called otherwise than the argument.
-OTHERWISE = {"num_workers": "--workers", "num_groups": "--groups"}
+OTHERWISE = {
+    "num_workers": "--workers",
+    "num_groups": "--groups",
+    "shape": "--pareto-shape",
+    "scale": "--pareto-scale",
+}
 
 
 def make_parser() -> Parser:

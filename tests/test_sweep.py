@@ -598,11 +598,17 @@ def test_a_full_disk_is_one_clear_line(script, tmp_path, monkeypatch):
 
 
 def test_a_path_that_cannot_be_is_named(script, tmp_path):
-    for out in (tmp_path / "sweep.toml", tmp_path / "sweep.toml" / "x", tmp_path / (300 * "x")):
+    file, remedy = tmp_path / "sweep.toml", "Give an --out that can be written"
+    for out, expected, words in (
+        (file, 2, "not the path of a directory; give one"),
+        (file / "x", 2, "not the path of a directory; give one"),
+        (tmp_path / (300 * "x"), 1, remedy),
+    ):
         status, _, errors = script("--out", out)
-        assert status == 1
+        assert status == expected
+        assert "--out" in errors
         assert str(out) in errors
-        assert "Give an --out that can be written" in errors
+        assert words in errors
         assert "Make room" not in errors
         assert errors.count("\n") == 1
 

@@ -27,10 +27,11 @@ def identity(thing: Any) -> str:
     """Hash of a thing's content, for keys of results.
 
     Numbers and arrays count by value and type, objects by class and fields (of a user's own, all
-    that they hold), functions by name, code, defaults and what they close over. Of a user's own code, which is no installed package's,
-    the methods of classes count as well, and the globals that it names, also as `module.name`:
-    functions, classes, numbers, arrays and tables, and lists, sets, namespaces and objects of a
-    user's own of these; other objects there count by their type alone.
+    that they hold), functions by name, code, defaults and what they close over. Of a user's own
+    code, which is no installed package's, the methods of classes count as well, and the globals
+    that it names, also as `module.name`: functions, classes, numbers, arrays and tables, and lists,
+    sets, namespaces and objects of a user's own of these; other objects there count by their type
+    alone.
 
     Raises:
         ValueError: for an object whose content cannot be told.

@@ -257,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.device is not None:
         # The CPU comes after it, for what is checked against it.
         os.environ["JAX_PLATFORMS"] = ",".join(dict.fromkeys([args.device, "cpu"]))
+        jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
     for name, size in (SIZES | (QUICK if args.quick else {})).items():
         setattr(args, name, getattr(args, name) or size)
     use_doubles()

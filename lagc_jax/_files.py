@@ -60,7 +60,11 @@ def read_table(
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"csv={path} is empty; give a header and rows of numbers") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"csv={path} is no text in UTF-8 ({error}); unpack or convert it"
+        ) from None
+    except (OSError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
     if header is False:
         table.columns = [str(place + 1) for place in range(len(table.columns))]

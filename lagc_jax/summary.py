@@ -27,7 +27,7 @@ class Summary(NamedTuple):
 
     Attributes:
         mean, variance: (A,) sample mean and unbiased variance, `inf` for a single realisation, of
-            which it is not known.
+            which it is not known, and 0 for what all realisations share.
         standard_error: (A,) of the mean, likewise.
         quantiles: (A, Q) sample quantiles.
         quantile_bounds: (A, Q, 2) order statistics that enclose the true quantile with 95 %
@@ -66,10 +66,11 @@ class Costs(NamedTuple):
 def constant(values: Any, num_quantiles: int) -> Summary:
     """The summary of realisations that all have the same values (A,), NumPy's or JAX's."""
     xp = values.__array_namespace__()
-    nothing, shape = xp.zeros_like(values), (values.shape[0], num_quantiles)
+    shape = values.shape[0], num_quantiles
+    spread = xp.where(xp.isinf(values), values, 0)  # of what was not reached none is known
     quantiles = xp.broadcast_to(values[:, None], shape)
     bounds = xp.broadcast_to(values[:, None, None], (*shape, 2))
-    return Summary(values, nothing, nothing, quantiles, bounds, None)
+    return Summary(values, spread, spread, quantiles, bounds, None)
 
 
 def along_path(time: Summary, spent: Spent, reached: Any, num_quantiles: int) -> Costs:

@@ -7,6 +7,7 @@ names, then one row an iteration.
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from common import (
     configure_jax,
     count,
     data_options,
+    folder,
     option,
     read_problem,
     real,
@@ -85,7 +87,7 @@ def make_parser() -> Parser:
     text = "of the times, where no exact mean is known"
     option(group, "--realisations", text, type=whole, default=200, metavar="R")
     option(group, "--seed", "of the times and the synthetic data", type=seed, default=0)
-    option(group, "--out", "where results go", type=Path, default=Path("advice"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("advice"), metavar="DIR")
     text = "choose by the first half of the trace, and say what the second half brings"
     group.add_argument("--backtest", help=text, action="store_true")
     return parser
@@ -97,6 +99,7 @@ OTHERWISE = {
     "num_iterations": "--iterations",
     "num_realisations": "--realisations",
     "problem": "--csv",
+    "config": "--grid",
 }
 CLUSTER = ("startup", "timeout", "latency", "bandwidth", "download_size", "upload_size", "shared")
 
@@ -133,7 +136,11 @@ def read_family(text: str) -> lagc_jax.delays.Delays:
         raise ValueError(
             f"delays={text!r} must give {', '.join(names)}, each once: {name}:{names[0]}=.."
         )
-    return family(**{key.strip(): _number(text, value) for key, _, value in pairs})
+    numbers = {key.strip(): _number(text, value) for key, _, value in pairs}
+    try:
+        return family(**numbers)
+    except ValueError as error:
+        raise ValueError(f"delays={text!r}: {error}") from None
 
 
 def _number(text: str, value: str) -> float:
@@ -146,6 +153,10 @@ def _number(text: str, value: str) -> float:
 def read_trace(args: argparse.Namespace) -> lagc_jax.Trace:
     """The trace file, read as the options say."""
     reading = trace_reading(args)
+    if args.block is not None and args.resample not in (None, "blocks"):
+        raise ValueError(
+            f"--block={args.block} is of --resample blocks, not {args.resample}; leave one out"
+        )
     resample = "iid" if args.block is None else "blocks"
     block = args.block or 1
     try:
@@ -238,8 +249,10 @@ def describe_fits(trace: lagc_jax.Trace) -> str:
     except ValueError as error:
         return f"No family is fitted to the trace: {error}\n"
     text = f"Families fitted to the trace, best first:\n{table.drop(columns='delays').to_string()}"
-    if len(found.groups) > 1:
-        apart = lagc_jax.fit(trace, groups=found.labels).iloc[0]
+    apart = None
+    with suppress(ValueError):  # where the times of a group are constant
+        apart = lagc_jax.fit(trace, groups=found.labels).iloc[0] if len(found.groups) > 1 else None
+    if apart is not None:
         text += (
             f"\nOne law a group of workers: {apart.name}, AIC {apart['AIC']:.6g}, p-value "
             f"{apart['p-value']:.2g}"

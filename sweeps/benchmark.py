@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import on_device
 import pandas as pd
-from common import REDRAW, Parser, option, run_script, whole
+from common import REDRAW, Parser, count, folder, option, run_script
 from contenders import (
     CLOCKS,
     KEY_SEED,
@@ -45,6 +45,11 @@ import lagc_jax
 from lagc_jax.plots import PAGE_WIDTH, save_drawing, style
 from lagc_jax.plots._ticks import thin_ticks
 
+SIZES = dict(
+    realisations=8192, iterations=2000, workers=12, groups=4, features=50, points=1024, repeats=5
+)
+QUICK = dict(realisations=256, iterations=200, points=16, repeats=2)
+
 
 def use_doubles() -> None:
     """Allow float64; nothing is read from a compilation cache, so that first calls compile."""
@@ -62,18 +67,23 @@ def make_parser() -> Parser:
     """Describe the options of the script."""
     parser = Parser(prog="benchmark.py", description=__doc__)
     group = parser.add_argument_group("size")
-    option(group, "--realisations", "of the clocks", type=whole, default=8192, metavar="R")
-    option(group, "--iterations", "of the clocks", type=whole, default=2000, metavar="K")
-    option(group, "--workers", "of both", type=whole, default=12, metavar="M")
-    option(group, "--groups", "of the clocks", type=whole, default=4, metavar="G")
-    option(group, "--features", "of the paths", type=whole, default=50, metavar="d")
-    option(group, "--points", "of xi and step size", type=whole, default=1024, metavar="P")
-    option(group, "--repeats", "of every measurement", type=whole, default=5)
+    for name, what, letter in (
+        ("realisations", "of the clocks", "R"),
+        ("iterations", "of the clocks", "K"),
+        ("workers", "of both", "M"),
+        ("groups", "of the clocks", "G"),
+        ("features", "of the paths", "d"),
+        ("points", "of xi and step size", "P"),
+        ("repeats", "of every measurement", None),
+    ):
+        few = f", {QUICK[name]} with --quick" if name in QUICK else ""
+        text = f"{what} (default: {SIZES[name]}{few})"
+        option(group, f"--{name}", text, type=count, metavar=letter)
     group = parser.add_argument_group("machine")
     text = "of the clocks; paths are float64"
     option(group, "--precision", text, choices=("float32", "float64"), default="float32")
     option(group, "--device", "cpu, gpu or tpu (default: what jax finds)", metavar="NAME")
-    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("figures"), metavar="DIR")
     option(group, "--name", "of the files (default: benchmark, on a GPU benchmark_gpu)")
     option(group, "--quick", "small sizes, for a first look", action="store_true")
     text = "check and time the engine alone, as on a GPU or TPU, with sizes of its own"
@@ -247,8 +257,9 @@ def main(arguments: list[str] | None = None) -> int:
     if args.device is not None:
         # The CPU comes after it, for what is checked against it.
         os.environ["JAX_PLATFORMS"] = ",".join(dict.fromkeys([args.device, "cpu"]))
-    if args.quick:
-        args.realisations, args.iterations, args.points, args.repeats = 256, 200, 16, 2
+        jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+    for name, size in (SIZES | (QUICK if args.quick else {})).items():
+        setattr(args, name, getattr(args, name) or size)
     use_doubles()
     try:
         if args.redraw:
@@ -257,16 +268,17 @@ def main(arguments: list[str] | None = None) -> int:
             print("Written:", *save_drawing(plot_scaling(scaling), stem))
             return 0
         lagc_jax.lagc(args.workers, args.groups, 1)
-        if min(args.realisations, args.iterations, args.points, args.repeats) < 1:
-            raise ValueError("a size is below 1; give whole numbers >= 1")
         if args.workers // args.groups < 3:
             raise ValueError(
                 f"groups={args.groups} leaves no redundancy between 1 and n; give groups of >= 3"
             )
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
-    device = jax.devices()[0]
+        parser.error(parser.as_options(str(error), num_workers="--workers", num_groups="--groups"))
+    try:
+        device = jax.devices()[0]
+    except RuntimeError as error:
+        parser.error(f"--device={args.device} is not there ({error}); give another, or none")
     described = f"{device.device_kind}, {os.cpu_count()} cores, jax {jax.__version__}"
     beside = device.platform == "cpu" and not args.engine_alone
     frame = pd.DataFrame(

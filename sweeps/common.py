@@ -15,7 +15,7 @@ import jax
 if TYPE_CHECKING:
     import lagc_jax
 
-T = TypeVar("T", int, float)
+T = TypeVar("T", int, float, Path)
 REDRAW = "draw the figures in --out again from the numbers beside them, and run nothing"
 
 
@@ -84,6 +84,13 @@ def _positive(text: str) -> float:
     return number
 
 
+def _folder(text: str) -> Path:
+    path = Path(text).absolute()
+    if not text or not next(filter(os.path.exists, (path, *path.parents))).is_dir():
+        raise ValueError
+    return Path(text)
+
+
 def _seed(text: str) -> int:
     from lagc_jax.experiments._values import read_seed
 
@@ -94,6 +101,7 @@ whole, real = _reader(int, "a whole number"), _reader(float, "a number")
 count = _reader(_count, "a whole number >= 1")
 positive = _reader(_positive, "a positive number")
 seed = _reader(_seed, "a seed from 0 to 2^63 - 1")
+folder = _reader(_folder, "the path of a directory")
 
 
 READING = ("iteration", "worker", "time", "unit", "header", "end")

@@ -14,10 +14,9 @@ import sys
 import threading
 import time
 import warnings
-from pathlib import Path
 
 import jax
-from common import Compilations, Parser, configure_jax, option, run_script, whole
+from common import Compilations, Parser, configure_jax, folder, option, run_script, whole
 from tqdm import tqdm
 
 from lagc_jax.experiments import Grid, Points, Progress, read_grid, run_into
@@ -39,7 +38,7 @@ def make_parser() -> Parser:
     parser.add_argument("config", help="TOML file that describes the sweep", metavar="CONFIG.toml")
     group = parser.add_argument_group("what to do")
     text = "where results go; needed unless --dry-run"
-    option(group, "--out", text, type=Path, metavar="DIR")
+    option(group, "--out", text, type=folder, metavar="DIR")
     text = "say what would be computed and about how long it takes"
     option(group, "--dry-run", text, action="store_true")
     option(group, "--verbose", "a line for every block", action="store_true")

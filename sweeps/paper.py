@@ -17,6 +17,7 @@ from common import (
     compile_quickly,
     configure_jax,
     data_options,
+    folder,
     option,
     read_problem,
     real,
@@ -43,6 +44,13 @@ FIGURES = {
     "fig5_tail": plotting.plot_tail,
 }
 REALISATIONS, QUICK_REALISATIONS = 1000, 64
+# Options that are called otherwise than the argument.
+OTHERWISE = {
+    "num_workers": "--workers",
+    "num_groups": "--groups",
+    "shape": "--pareto-shape",
+    "scale": "--pareto-scale",
+}
 
 
 def make_parser() -> Parser:
@@ -83,7 +91,7 @@ def make_parser() -> Parser:
 
     group = parser.add_argument_group("files")
     data_options(group)
-    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("figures"), metavar="DIR")
     option(group, "--quick", "a first look with fewer realisations", action="store_true")
     option(group, "--redraw", REDRAW, action="store_true")
     return parser
@@ -195,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_memory(Points(experiment))
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.error(parser.as_options(str(error), **OTHERWISE))
     print(describe(plan), flush=True)
     results = study.run_study(plan)
     paths = write(results, args.out)

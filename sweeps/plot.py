@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from common import Parser, option, real, run_script
+from common import Parser, folder, option, real, run_script
 
 import lagc_jax
 from lagc_jax import _tables as tables
@@ -33,7 +33,7 @@ def make_parser() -> Parser:
     option(group, "--time", text, default="mean", metavar="STATISTIC")
     group = parser.add_argument_group("files")
     text = "where figures go (default: figures in or next to the table)"
-    option(group, "--out", text, type=Path, metavar="DIR")
+    option(group, "--out", text, type=folder, metavar="DIR")
     return parser
 
 

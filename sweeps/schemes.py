@@ -17,7 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from common import REDRAW, Parser, Run, configure_jax, count, option, real, run_script, seed, whole
+from common import (
+    REDRAW,
+    Parser,
+    Run,
+    configure_jax,
+    count,
+    folder,
+    option,
+    real,
+    run_script,
+    seed,
+    whole,
+)
 from jax import Array
 
 import lagc_jax
@@ -69,8 +81,8 @@ def make_parser() -> Parser:
     text = "test accuracies to reach, of the regression and the network"
     names = ("CONVEX", "NEURAL")
     option(group, "--accuracies", text, type=real, default=ACCURACIES, nargs=2, metavar=names)
-    text = "step size of the network under gradient descent"
-    option(group, "--network-step", text, type=real, default=NETWORK_STEP, metavar="ALPHA")
+    text = f"step size of the network under gradient descent (default: {NETWORK_STEP})"
+    option(group, "--network-step", text, type=real, metavar="ALPHA")
 
     group = parser.add_argument_group("run")
     text = f"of every scheme (default: {ITERATIONS}, {QUICK_ITERATIONS} with --quick)"
@@ -80,9 +92,9 @@ def make_parser() -> Parser:
     option(group, "--seed", "of the data, the network and the times", type=seed, default=0)
 
     group = parser.add_argument_group("files")
-    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("figures"), metavar="DIR")
     text = "keep results here as they come: a run that was stopped goes on where it was"
-    option(group, "--store", text, type=Path, metavar="DIR")
+    option(group, "--store", text, type=folder, metavar="DIR")
     option(group, "--quick", "a first look, the convex problem alone", action="store_true")
     option(group, "--redraw", REDRAW, action="store_true")
     return parser
@@ -109,7 +121,13 @@ def make_tasks(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str,
     sizes of the convex loss are `2/L`.
     """
     _checks.probability("accuracies", args.accuracies)
-    _checks.positive("network_step", args.network_step)
+    network_step = NETWORK_STEP if args.network_step is None else args.network_step
+    _checks.positive("network_step", network_step)
+    if args.quick and args.network_step is not None:
+        raise ValueError(
+            f"network_step={network_step} is of the network, which --quick leaves out; leave out "
+            f"one of the two"
+        )
     keys = [jax.random.split(jax.random.key(seed), 4) for seed in seeds]
     split = load_digits_split(keys[0][0]) if args.data is None else read_images(args.data)
     accuracies = partial(linear_accuracy, split), partial(network_accuracy, split)
@@ -127,7 +145,7 @@ def make_tasks(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str,
             network = lagc_jax.problems.initial_network(
                 each[2], (data[0].shape[-1], HIDDEN, classes)
             )
-            ends = accuracies[1], args.accuracies[1], args.network_step
+            ends = accuracies[1], args.accuracies[1], network_step
             tasks["neural"] = _neural(data, network, each[3], *ends)
         made.append(tasks)
     return made
@@ -135,7 +153,10 @@ def make_tasks(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str,
 
 def read_images(path: Path) -> Split:
     """Images of a file as rows of pixels, each with a one at its end."""
-    images = lagc_jax.problems.load_images(path)
+    try:
+        images = lagc_jax.problems.load_images(path)
+    except ValueError as error:
+        raise ValueError(f"--data {error}") from None
     X, X_test = (
         np.column_stack([part.reshape(len(part), -1), np.ones(len(part), part.dtype)])
         for part in (images.X_train, images.X_test)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
-from common import Parser, Run, configure_jax, count, option, run_script, seed
+from common import Parser, Run, configure_jax, count, folder, option, run_script, seed
 
 import lagc_jax
 from lagc_jax import schemes
@@ -18,6 +18,7 @@ from lagc_jax.plots.timeline import timeline
 from lagc_jax.timeline import job_table
 
 M, UNTIL = 6, 6.0
+LONGEST = 10**5  # iterations, far more than are drawn
 
 
 def make_schemes() -> dict[str, lagc_jax.Scheme]:
@@ -53,7 +54,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="timeline.py", description=__doc__)
     option(parser, "--iterations", "of every scheme", type=count, default=40, metavar="K")  # type: ignore[arg-type]
     option(parser, "--seed", "of the times", type=seed, default=0)  # type: ignore[arg-type]
-    option(parser, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")  # type: ignore[arg-type]
+    option(parser, "--out", "where results go", type=folder, default=Path("figures"), metavar="DIR")  # type: ignore[arg-type]
     return parser
 
 
@@ -62,6 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     args: argparse.Namespace = parser.parse_args(arguments)
     this = Run(parser.prog)
+    if args.iterations > LONGEST:
+        parser.error(
+            f"--iterations={args.iterations} is more than a figure of {UNTIL:g} units of time can "
+            f"show; give at most {LONGEST}"
+        )
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

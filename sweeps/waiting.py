@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 import pandas as pd
-from common import Parser, Run, configure_jax, count, option, run_script, seed
+from common import Parser, Run, configure_jax, count, folder, option, run_script, seed
 
 from lagc_jax import _tables as tables
 from lagc_jax.delays.base import TimeSource
@@ -28,7 +28,7 @@ def make_parser() -> Parser:
     option(group, "--iterations", "updates", type=count, default=ITERATIONS, metavar="K")
     option(group, "--realisations", "of the times", type=count, default=REALISATIONS, metavar="R")
     option(group, "--seed", "of the data and the times", type=seed, default=0)
-    option(group, "--out", "where results go", type=Path, default=Path("figures"), metavar="DIR")
+    option(group, "--out", "where results go", type=folder, default=Path("figures"), metavar="DIR")
     return parser
 
 

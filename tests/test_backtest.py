@@ -15,7 +15,8 @@ from lagc_jax import Cluster, Exponential, Link, Scheme, Trace, Vary, design, gc
 from lagc_jax.cluster import collect
 from lagc_jax.experiments.assignment import assign
 from lagc_jax.experiments.backtest import backtest
-from lagc_jax.experiments.intervals import block_length, outlook
+from lagc_jax.experiments.heldout import regret_of
+from lagc_jax.experiments.intervals import block_length, means, medians, outlook
 from lagc_jax.experiments.rows import as_drawn, reordered
 from lagc_jax.experiments.waits import group_waits, is_shared, slowest, through_link
 
@@ -359,3 +360,19 @@ def test_choices_hold_on_measured_sets():
     times = pd.read_csv(SHARED / "pai_job1_wide.csv").to_numpy(float)
     found = backtest(10, Trace(times), accuracy=1e-2, xi=[0.3, 1.0], step_sizes=[1.0])
     assert found.regret < 0.05
+
+
+def test_regret_is_none_where_all_costs_are_zero():
+    assert [regret_of(0.0, 0.0), regret_of(2.0, 2.0), regret_of(3.0, 2.0)] == [0, 0, 0.5]
+    assert np.isinf(regret_of(1.0, 0.0))
+
+
+@pytest.mark.parametrize("number", [4, 8, 100])
+def test_intervals_of_realisations_hold_what_they_should_in_nine_of_ten_cases(number):
+    samples = 9 + np.random.default_rng(0).normal(size=(20_000, number))
+    _, low, high = means(samples, np.full(len(samples), np.inf))
+    assert ((low <= 9) & (high >= 9)).mean() == pytest.approx(0.9, abs=0.01)  # 5 standard errors
+    middle, low, high = medians(samples)
+    np.testing.assert_array_equal(middle, np.median(samples, axis=1))
+    held = ((low <= 9) & (high >= 9)).mean()
+    assert 0.87 < held < (0.95 if number == 100 else 1.01)  # ranks are whole

@@ -7,7 +7,7 @@ import pytest
 
 import lagc_jax
 from lagc_jax.clock import clock_of
-from lagc_jax.summary import BLOCK, realise
+from lagc_jax.summary import BLOCK, constant, realise
 from lagc_jax.times import DirectTimes
 
 KEY, K = jax.random.key(11), 40
@@ -176,3 +176,8 @@ def test_means_of_many_paths_of_their_own_lose_nothing_in_float32():
         )  # fmt: skip
         path = lagc_jax.descend(problem, lagc_jax.gd(3), num_iterations=1, step_size=0.3)
         np.testing.assert_allclose(batch.gap, path.gap, rtol=3e-7)
+
+
+def test_costs_that_all_realisations_share_have_no_spread_where_they_are_known():
+    shared = constant(np.array([3.0, np.inf]), 1)
+    assert shared.variance.tolist() == shared.standard_error.tolist() == [0, np.inf]

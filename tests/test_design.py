@@ -316,6 +316,10 @@ def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error()
     assert "exponential" in text
     assert "weibull" not in text
     two = np.random.default_rng(0).lognormal([0, 0, 2], 0.1, (30, 3))
+    constant = np.where(np.arange(4) < 2, 5.0, np.random.default_rng(0).gamma(9, size=(60, 4)) / 9)
+    text = advise.describe_fits(Trace.from_array(constant))
+    assert text.startswith("Families fitted to the trace")
+    assert "One law a group" not in text
     text = advise.describe_fits(Trace.from_array(two))
     assert "One law a group of workers: " in text
     assert "workers in 2 groups (2 of median " in text
@@ -339,6 +343,8 @@ def test_families_are_read_in_any_order_and_a_trace_that_none_fits_is_no_error()
         (["--workers", "two"], "'two' is not a whole number"),
         (["--workers", "0"], "'0' is not a whole number >= 1"),
         ([*KNOWN, "--block", "4"], "give --trace as well"),
+        (["--trace", "x.csv", "--block", "4", "--resample", "iid"], "--block=4 is of --resample"),
+        (["--grid", "none.toml"], "--grid=none.toml cannot be read"),
         (["--delays", "pareto:scale=1,scale=2"], "must give scale, shape, each once"),
     ],
 )

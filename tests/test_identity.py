@@ -1,5 +1,6 @@
 """Names of contents: kept results are of what is asked for, code of one's own included."""
 
+import dataclasses
 import functools
 import types
 
@@ -198,6 +199,61 @@ def test_data_that_a_global_holds_count(thing):
         return identity(module.record)
 
     assert name(1) == name(1) != name(2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of a file, a scale of them and their mean."""
+
+    path: str
+    rows: dataclasses.InitVar[list]
+    scale: float = dataclasses.field(default=1.0, compare=False)
+
+    def __post_init__(self, rows):
+        object.__setattr__(self, "held", np.array(rows))
+
+    @functools.cached_property
+    def mean(self):
+        return self.held.mean()
+
+
+def test_all_that_a_dataclass_of_ones_own_holds_counts_but_what_it_computes_once():
+    table = Table("a", [1, 2])
+    before = identity(table)
+    assert table.mean == 1.5
+    assert identity(table) == before == identity(Table("a", [1, 2]))
+    assert len({before, identity(Table("a", [1, 2], 2.0)), identity(Table("a", [1, 3]))}) == 3
+
+
+def keys_of(**changes):
+    """Keys of the points of a small experiment."""
+    experiment = lj.Experiment(
+        problems={"own": lj.linear_regression(np.ones((2, 2, 1)), np.ones((2, 2)))},
+        delays={"low tail": lj.Exponential(1.0)},
+        num_iterations=2,
+        **{"schemes": {"GD": lj.gd(2)}} | changes,
+    )
+    return lj.experiments.Points(experiment).keys()
+
+
+def test_files_that_a_constructor_or_a_record_of_ones_own_reads_count(tmp_path):
+    path = tmp_path / "number.txt"
+
+    def scheme(num_workers, xi):
+        return lj.lag(num_workers, xi=xi, memory=int(path.read_text()))
+
+    def recorder():
+        return lambda theta: jnp.asarray(np.full(3, float(path.read_text()))) @ jnp.tile(theta, 3)
+
+    made = lj.Vary(scheme, num_workers=2, xi=[0.1, 0.2])
+    found = {"schemes": [], "target": []}
+    for number in "445":
+        path.write_text(number)
+        found["schemes"].append(set(keys_of(schemes={"own": made})))
+        found["target"].append(set(keys_of(target=lj.Accuracy([1.0], recorder()))))
+    for one, again, other in found.values():
+        assert one == again
+        assert not one & other
 
 
 def test_a_file_that_a_problem_of_ones_own_reads_counts(tmp_path):

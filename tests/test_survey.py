@@ -335,11 +335,13 @@ def test_bad_options_are_refused_in_a_line(tmp_path, capsys):
     for wrong in (
         ["--waited", "13"], ["--alpha", "-1"], ["--data", nowhere],
         ["--accuracies", "0.9", "95"], ["--network-step", "0"], ["--store", "/dev/null/x"],
+        ["--network-step", "0.01"],
     ):  # fmt: skip
         with pytest.raises(SystemExit):
             schemes.main(["--quick", "--out", str(tmp_path), *wrong])
         error = capsys.readouterr().err
         assert error.startswith("schemes.py: error: ")
+        assert wrong[0] in error
         assert error.count("\n") == 1
 
 

@@ -32,6 +32,7 @@ from lagc_jax.experiments import (
     run_into,
     store,
 )
+from lagc_jax.experiments.manifest import update_manifest
 from lagc_jax.schemes.catalogue import approximate_gc
 from lagc_jax.theory import expected_complexity
 
@@ -338,6 +339,22 @@ def test_a_damaged_manifest_is_written_anew(text, done, tmp_path, table):
     assert json.loads(manifest.read_text())["description"] == whole["description"]
 
 
+def test_a_store_that_cannot_be_a_directory_is_refused_before_anything_is_run(tmp_path):
+    (tmp_path / "file").touch()
+    for wrong in ("", 3, tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"store=.*; give"):
+            lagc_jax.run(None, wrong)
+    with pytest.raises(ValueError, match="directory=3 is no path"):
+        lagc_jax.load_results(3)
+
+
+def test_a_manifest_that_describes_nothing_is_damaged(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 2, "runs": [], "description": 3}')
+    made, words = update_manifest(tmp_path, {"iterations": 3})
+    assert made["description"] == {"iterations": 3}
+    assert [word for word in words if "damaged" in word] == words
+
+
 def test_another_format_is_refused(done, tmp_path):
     directory = copy(done, tmp_path)
     (directory / "manifest.json").write_text('{"format": 1, "runs": []}')
@@ -581,11 +598,17 @@ def test_a_full_disk_is_one_clear_line(script, tmp_path, monkeypatch):
 
 
 def test_a_path_that_cannot_be_is_named(script, tmp_path):
-    for out in (tmp_path / "sweep.toml", tmp_path / "sweep.toml" / "x", tmp_path / (300 * "x")):
+    file, remedy = tmp_path / "sweep.toml", "Give an --out that can be written"
+    for out, expected, words in (
+        (file, 2, "not the path of a directory; give one"),
+        (file / "x", 2, "not the path of a directory; give one"),
+        (tmp_path / (300 * "x"), 1, remedy),
+    ):
         status, _, errors = script("--out", out)
-        assert status == 1
+        assert status == expected
+        assert "--out" in errors
         assert str(out) in errors
-        assert "Give an --out that can be written" in errors
+        assert words in errors
         assert "Make room" not in errors
         assert errors.count("\n") == 1
 

@@ -132,3 +132,15 @@ def test_the_script_draws_the_figure_of_the_readme(tmp_path, capsys):
     jobs = pd.read_csv(tmp_path / "timeline.csv")
     assert jobs["scheme"].nunique() == 6
     assert (tmp_path / "timeline.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--iterations", "100000000000"), ("--out", __file__), ("--out", "")]
+)
+def test_what_cannot_be_drawn_is_refused_in_a_line(option, value, capsys):
+    with pytest.raises(SystemExit):
+        timeline_script.main([option, value])
+    error = capsys.readouterr().err
+    assert error.startswith("timeline.py: error: ")
+    assert all(words in error for words in (option, value, "give"))
+    assert error.count("\n") == 1

@@ -183,6 +183,15 @@ def test_iterations_beside_the_workers_are_set_aside():
     assert np.array_equal(lj.Trace.from_frame(frame, iteration="step").times, TIMES)
 
 
+@pytest.mark.parametrize("text", [str, "step {}".format, lambda i: str(i) if i % 2 else i])
+def test_iterations_that_are_text_are_ordered_by_the_numbers_in_it(text):
+    names = [text(i) for i in range(T)]
+    wide = WIDE.assign(step=pd.Series(names)).sample(frac=1, random_state=0)
+    assert np.array_equal(lj.Trace.from_frame(wide, iteration="step").times, TIMES)
+    long = LONG.assign(iteration=[names[i] for i in STEP]).sample(frac=1, random_state=0)
+    assert np.array_equal(lj.Trace.from_frame(long, **ROLES).times, TIMES)
+
+
 @pytest.mark.parametrize(
     ("frame", "reading", "message"),
     [
@@ -192,6 +201,8 @@ def test_iterations_beside_the_workers_are_set_aside():
         (LONG, dict(worker="worker"), r"worker='worker' comes without .* time= as well, one of"),
         (LONG, dict(worker="time", time="time"), r"are \['time', 'time'\]; give three"),
         (LONG.assign(iteration=STEP // 2), ROLES, r"row 5 .* another time for iteration 0 of w"),
+        (WIDE.assign(w=np.arange(T) // 2), dict(iteration="w"), r"row 2 .* another .*iteration 0,"),
+        (WIDE.assign(w=[np.nan, *range(1, T)]), dict(iteration="w"), r"row 1 .* no iteration in"),
         (LONG.assign(worker=np.where(STEP < 1, np.nan, 1)), ROLES, r"row 1 .* has no worker in"),
         (LONG.assign(time=CLOCK[STEP] + 60 * STEP), ROLES, r"every worker of frame only ever rise"),
         (WIDE.assign(w1=SHORT), {}, r"log of 'w1' .* ends at row 3 of 12; give end='failed'"),

@@ -113,6 +113,8 @@ def read_times(
     end: str = "cut",
 ) -> np.ndarray:
     """Times (T, W) of a table, `inf` where missing; arguments and errors are those of `Trace`."""
+    import pandas as pd
+
     if unit is not None:
         one_of("unit", unit, UNITS)
     one_of("end", end, ENDS)
@@ -125,7 +127,14 @@ def read_times(
         names, times, logged = _pivot(source, frame, iteration, worker, time, unit)
     else:
         if iteration is not None:
-            frame = frame.sort_values(iteration, kind="stable").drop(columns=iteration)
+            row = _iterations(source, frame, iteration)
+            if (again := pd.Series(row).duplicated().to_numpy()).any():
+                raise ValueError(
+                    f"row {again.argmax() + 1} of {source} is another one of iteration "
+                    f"{frame[iteration].iloc[again.argmax()]}, as {again.sum()} rows are; name a "
+                    f"column that tells rows apart"
+                )
+            frame = frame.iloc[np.argsort(row)].drop(columns=iteration)
         names = _distinct(list(frame.columns))
         frame = frame.set_axis(names, axis=1)
         check_names(source, frame)
@@ -186,12 +195,8 @@ def _pivot(
     """
     import pandas as pd
 
-    for role, name in (("iteration", iteration), ("worker", worker)):
-        if name is not None and (bad := np.flatnonzero(frame[name].isna())).size:
-            raise ValueError(
-                f"row {bad[0] + 1} of {source} has no {role} in column {name!r}; mend or remove it "
-                f"(rows count from 1, without a header)"
-            )
+    if worker is not None:
+        _check_known(source, "worker", frame, worker)
     times = _times(source, time, frame[time], unit)
     workers = frame[worker] if worker is not None else pd.Series(time, index=frame.index)
     column, found = pd.factorize(workers)
@@ -201,7 +206,7 @@ def _pivot(
     if iteration is None:
         row = workers.groupby(workers).cumcount().to_numpy()
     else:
-        row, _ = pd.factorize(frame[iteration], sort=True)
+        row = _iterations(source, frame, iteration)
     table = np.full((row.max() + 1, len(names)), np.inf, times.dtype)
     logged = np.zeros(table.shape, bool)
     again = pd.DataFrame({"row": row, "column": column}).duplicated().to_numpy()
@@ -214,6 +219,28 @@ def _pivot(
         )
     table[row, column], logged[row, column] = times, True
     return sorted(names, key=natural), table, logged
+
+
+def _check_known(source: str | Path, role: str, frame: "pd.DataFrame", name: str) -> None:
+    """Raise ValueError where a column has an entry that is missing."""
+    if (bad := np.flatnonzero(frame[name].isna())).size:
+        raise ValueError(
+            f"row {bad[0] + 1} of {source} has no {role} in column {name!r}; mend or remove it "
+            f"(rows count from 1, without a header)"
+        )
+
+
+def _iterations(source: str | Path, frame: "pd.DataFrame", name: str) -> np.ndarray:
+    """Places of rows in the order of their iterations, of text by the numbers in it."""
+    import pandas as pd
+
+    _check_known(source, "iteration", frame, name)
+    column = frame[name]
+    if not isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.kind not in "OUT":
+        return pd.factorize(column, sort=True)[0]
+    row, found = pd.factorize(column.astype(str))
+    order = sorted(range(len(found)), key=lambda place: natural(found[place]))
+    return np.argsort(order)[row]
 
 
 def _cut(source: str | Path, names: list[str], times: np.ndarray, logged: np.ndarray) -> np.ndarray:

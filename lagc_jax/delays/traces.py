@@ -46,7 +46,8 @@ class Trace(TimeSource):
     - `worker` and `time` name two columns of a long table, with one row a time, and `iteration` a
       third; without it a worker's rows are consecutive ones. Workers are ordered by name, numbers
       in it by value; an iteration and worker without a row is missing.
-    - `iteration` alone names a column of a wide table that is no worker's; rows are sorted by it.
+    - `iteration` alone names a column of a wide table that is no worker's; rows are sorted by it,
+      text by the numbers in it.
     - `unit`, one of ns, us, ms, s, min, h, makes seconds of numbers. Durations always become so.
     - `end` says what it means when a worker's log ends before that of others. "cut", the default,
       leaves out the rows from there on, with a warning; with "failed" it stopped answering.

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.advice import Design, design
+from lagc_jax.experiments.heldout import regret_of
 
 
 class Backtest(NamedTuple):
@@ -68,7 +69,7 @@ def backtest(num_workers: int, trace: Trace, **options: Any) -> Backtest:
     held = (table["time_low"] <= table["held_out"]) & (table["held_out"] <= table["time_high"])
     table = table.assign(held_out_cost=paid, held=held)
     known = np.isfinite(paid)
-    regret = float(paid[0] / paid.min() - 1)
+    regret = regret_of(paid[0], paid.min())
     coverage = float(held[known].mean())
     told = _reason(table, coverage, regret)
     return Backtest(advice, table, bool(held.iloc[0]), coverage, regret, told, trace)
@@ -84,4 +85,6 @@ def _reason(table: pd.DataFrame, coverage: float, regret: float) -> str:
     )
     if regret <= 0:
         return f"{text} The choice is the best of the second half, too."
-    return f"{text} The choice costs {100 * regret:.1f} % more than the best of the second half."
+    least = table["held_out_cost"].min()
+    more = f"{100 * regret:.1f} % more" if least > 0 else f"{best['held_out_cost']:.4g}, not 0 as"
+    return f"{text} The choice costs {more} than the best of the second half."

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from lagc_jax.experiments.entries import Entry, options, shown
-from lagc_jax.experiments.identity import identity
+from lagc_jax.experiments.identity import identity, is_own
 from lagc_jax.schemes.base import Scheme
 
 
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
         given = self.fixed | {name: value for name, value in varied.items() if value is not None}
         double = bool(jax.config.read("jax_enable_x64"))
         try:
-            return _make(double, self.make, **given)
+            return (_make_own if self._own else _make)(double, self.make, **given)
         except TypeError:  # an argument that has no hash
             return self.make(**given)
 
@@ -35,6 +35,14 @@ class Cell(NamedTuple):
     def identity(self) -> str:
         """What cells that may hold the same points share."""
         return identity([self.problem.identity, self.name, self.make, self.fixed])
+
+    @property
+    def _own(self) -> bool:
+        return is_own(getattr(self.make, "func", self.make))
+
+    def read(self, xi: Any, redundancy: Any) -> list[str]:
+        """Identity of what a constructor of a user's own makes, which may read a file."""
+        return [identity(self.scheme(xi, redundancy))] if self._own else []
 
     @property
     def first(self) -> Scheme:
@@ -65,6 +73,15 @@ class Always(NamedTuple):
 def _make(double: bool, make: Callable[..., Scheme], **arguments: Any) -> Scheme:
     """Made once for each precision, on which the matrices of codes depend."""
     return make(**arguments)
+
+
+# Apart, for what a user's own reads may have changed when it is asked for the next time.
+_make_own = lru_cache(maxsize=4096)(_make.__wrapped__)
+
+
+def forget_own() -> None:
+    """Make the schemes of users' own constructors anew."""
+    _make_own.cache_clear()
 
 
 def unseen(name: str, what: str) -> str:

@@ -21,7 +21,7 @@ from lagc_jax.experiments.assignment import AS_GIVEN
 from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.common import uploads_of
 from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.intervals import NORMAL
+from lagc_jax.experiments.intervals import NORMAL, student
 from lagc_jax.experiments.meters import RUN, patient, sized, widened
 from lagc_jax.experiments.patience import waits_matter
 from lagc_jax.experiments.reasons import tail_of
@@ -266,7 +266,8 @@ def measure(
     low, high = (float(made[f"time_q{level!r}"].iloc[i]) for level in middle)
     error = 0.0
     if statistic == "mean" and np.isfinite(mean):
-        error = NORMAL * float(row["time_standard_error"].iloc[0])
+        number = _number(job, experiment)
+        error = student(number) * float(row["time_standard_error"].iloc[0])
         low, high = _interval(one.scheme, trace, mean, error)
     if not np.isfinite(mean) or not row["reached"].iloc[0]:
         low = high = np.inf
@@ -295,7 +296,7 @@ def _run(
     job: Any, experiment: Experiment, one: Outsider, delays: TimeSource, cluster: Cluster | None
 ) -> tuple[pd.DataFrame, tuple[float, float]]:
     """A row a step, and levels of the quantiles that enclose the median with 90 % confidence."""
-    number = min(_realisations(experiment), job.num_realisations)
+    number = _number(job, experiment)
     margin = 0.5 * NORMAL / math.sqrt(number)  # normal limit of the binomial ranks
     middle = max(0.5 - margin, 0.0), min(0.5 + margin, 1.0)
     made = run(
@@ -322,9 +323,10 @@ def _downlink(scheme: Scheme, made: pd.DataFrame) -> pd.Series:
     return scheme.num_workers * made["iterations"]
 
 
-def _realisations(experiment: Experiment) -> int:
+def _number(job: Any, experiment: Experiment) -> int:
     """How many trajectories show what a scheme costs."""
-    return min(REALISATIONS, max(FEWEST, WORK // experiment.num_iterations))
+    affordable = max(FEWEST, WORK // experiment.num_iterations)
+    return min(REALISATIONS, affordable, job.num_realisations)
 
 
 def _proxy(scheme: Scheme, rows: np.ndarray) -> np.ndarray:

@@ -53,5 +53,9 @@ def check_halves(
     row = int(np.argmin(cost))
     seen = outlook(series[row : row + 1, :half], filled(rows)[:half].mean(-1))
     low, high, time = float(seen.low[0]), float(seen.high[0]), float(second[row])
-    regret = float(truth[row] / truth.min() - 1)
-    return HeldOut(row, low, high, time, low <= time <= high, regret)
+    return HeldOut(row, low, high, time, low <= time <= high, regret_of(truth[row], truth.min()))
+
+
+def regret_of(cost: float, least: float) -> float:
+    """By how much a cost is above the least one, relative to that: none where both are zero."""
+    return 0.0 if cost <= least else float(cost) / float(least) - 1 if least > 0 else float("inf")

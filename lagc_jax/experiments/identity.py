@@ -4,9 +4,10 @@ import argparse
 import dataclasses
 import functools
 import hashlib
+import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,11 +27,12 @@ DEPTH = 8  # of objects within objects that a global is followed to
 def identity(thing: Any) -> str:
     """Hash of a thing's content, for keys of results.
 
-    Numbers and arrays count by value and type, objects by class and fields, functions by name,
-    code, defaults and what they close over. Of a user's own code, which is no installed package's,
-    the methods of classes count as well, and the globals that it names, also as `module.name`:
-    functions, classes, numbers, arrays and tables, and lists, sets, namespaces and objects of a
-    user's own of these; other objects there count by their type alone.
+    Numbers and arrays count by value and type, objects by class and fields (of a user's own, all
+    that they hold), functions by name, code, defaults and what they close over. Of a user's own
+    code, which is no installed package's, the methods of classes count as well, and the globals
+    that it names, also as `module.name`: functions, classes, numbers, arrays and tables, and lists,
+    sets, namespaces and objects of a user's own of these; other objects there count by their type
+    alone.
 
     Raises:
         ValueError: for an object whose content cannot be told.
@@ -41,6 +43,16 @@ def identity(thing: Any) -> str:
     digest = hashlib.sha256()
     _feed(digest, thing, set())
     return digest.hexdigest()[:DIGITS]
+
+
+def traced_identity(function: Callable[[Any], Any], argument: Any) -> str:
+    """As `identity`, of the operations and numbers that a function is traced to.
+
+    What it reads meanwhile counts as well: a file, say.
+    """
+    traced = jax.make_jaxpr(function)(argument)
+    numbers = [one if isinstance(one, jax.Array) else np.asarray(one) for one in traced.consts]
+    return identity([re.sub("0x[0-9a-fA-FX]+", "", str(traced.jaxpr)), numbers])
 
 
 def _feed(digest: Any, thing: Any, seen: set[int], around: tuple[int, ...] = ()) -> None:
@@ -162,7 +174,9 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, type | types.ModuleType | types.BuiltinFunctionType | np.ufunc):
         return [getattr(thing, "__module__", ""), getattr(thing, "__qualname__", thing.__name__)]
     if dataclasses.is_dataclass(thing):
-        return [getattr(thing, f.name) for f in dataclasses.fields(thing) if f.compare]
+        own = is_own(type(thing))  # where a field may count that is not compared, or is none
+        named = [f.name for f in dataclasses.fields(thing) if own or f.compare]
+        return [*(getattr(thing, name) for name in named), _held(thing, named) if own else {}]
     if isinstance(thing, jax.tree_util.PyTreeDef):
         return [thing.node_data(), thing.children()]
     if isinstance(thing, functools.partial):
@@ -180,14 +194,25 @@ def _parts(thing: Any) -> list[Any]:
             closed,
         ]
     if hasattr(thing, "__wrapped__"):
-        own = is_own(type(thing))
-        return [thing.__wrapped__, *([getattr(thing, "__dict__", None)] if own else [])]
+        return [thing.__wrapped__, *([_held(thing)] if is_own(type(thing)) else [])]
     if hasattr(thing, "__dict__"):
-        return [vars(thing)]
+        return [_held(thing)]
     raise ValueError(
         f"{thing!r} cannot be told from others of its type, as results that are kept need; make "
         f"its class a dataclass"
     )
+
+
+def _held(thing: Any, without: Collection[str] = ()) -> dict[str, Any]:
+    """What an object holds beside some names, less what its class computes once and keeps there."""
+    kept = {
+        name
+        for kind in type(thing).__mro__
+        for name, value in vars(kind).items()
+        if isinstance(value, functools.cached_property)
+    }
+    held = getattr(thing, "__dict__", {})
+    return {name: value for name, value in held.items() if name not in kept.union(without)}
 
 
 def _code(code: types.CodeType) -> list[Any]:

@@ -7,13 +7,10 @@ there is to know: intervals from them hold where those of a block bootstrap are 
 import math
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from lagc_jax.summary import sample_quantiles
-
 NORMAL = 1.645  # quantile of the normal distribution for the 90 % of every interval of the advice
-# And of Student's, for 1, 2, .. degrees of freedom.
+# Of Student's, for 1, 2, .. degrees of freedom.
 STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows
 TREND_BATCHES = 8
@@ -151,16 +148,27 @@ def block_length(series: np.ndarray) -> int:
     return int(np.clip(length, 1, max(T // 3, 1)))
 
 
+def student(num_samples: int) -> float:
+    """Standard errors between the mean of samples and a bound of its 90 %; 1.645 of many."""
+    from scipy import special
+
+    return float(special.stdtrit(num_samples - 1, 0.95))
+
+
 def means(samples: np.ndarray, tails: np.ndarray) -> tuple[np.ndarray, ...]:
     """Means and 90 % bounds (N,), infinite where the tail is known to have no other."""
     infinite = ~np.isfinite(samples).all(-1) | (tails <= 1)
     known = np.where(infinite[:, None], 0, samples)
-    mean, margin = known.mean(-1), NORMAL * known.std(-1, ddof=1) / math.sqrt(samples.shape[1])
+    R = samples.shape[1]
+    mean, margin = known.mean(-1), student(R) * known.std(-1, ddof=1) / math.sqrt(R)
     return tuple(np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
 
 
 def medians(samples: np.ndarray) -> tuple[np.ndarray, ...]:
     """Medians with 90 % bounds that need no moment, (N,)."""
-    flat = jnp.asarray(samples.T)
-    values, bounds = sample_quantiles(flat, jnp.asarray([0.5], flat.dtype))
-    return tuple(np.asarray(x, float) for x in (values[:, 0], bounds[:, 0, 0], bounds[:, 0, 1]))
+    R, ordered = samples.shape[1], np.sort(samples, axis=-1)
+    reach = math.ceil(R / 2 + NORMAL * math.sqrt(R) / 2)  # normal limit of the binomial ranks
+    low, high = np.zeros(len(samples)), np.full(len(samples), np.inf)
+    if reach < R:
+        low, high = ordered[:, R - 1 - reach], ordered[:, reach]
+    return np.median(ordered, axis=-1), low, high

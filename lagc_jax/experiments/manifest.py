@@ -103,6 +103,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(manifest["runs"], list) or not isinstance(manifest["format"], int):
         raise TypeError
+    if manifest["format"] == FORMAT and not isinstance(manifest["description"], dict):
+        raise TypeError
     return manifest
 
 

@@ -12,7 +12,7 @@ from lagc_jax.delays.traces import Trace
 from lagc_jax.experiments.candidates import Same
 from lagc_jax.experiments.common import uploads_of
 from lagc_jax.experiments.experiment import Experiment, Vary
-from lagc_jax.experiments.intervals import NORMAL
+from lagc_jax.experiments.intervals import student
 from lagc_jax.experiments.meters import RUN, patient, sized
 from lagc_jax.experiments.rows import reordered
 from lagc_jax.experiments.runner import run
@@ -62,13 +62,14 @@ def simulate(
     (problem,) = experiment.problems.values()
     known = sized(one.scheme, one.cluster, problem.num_parameters)
     clusters = _timeouts(one.scheme, known, delays)
+    number = min(REALISATIONS, job.num_realisations)
     found = run(
         replace(
             experiment,
             schemes={"waiting": Vary(Same(one.scheme), step_size=row["step_size"].tolist())},
             delays={"delays": delays},
             clusters={str(i): cluster for i, cluster in enumerate(clusters)},
-            num_realisations=min(REALISATIONS, job.num_realisations),
+            num_realisations=number,
             quantiles=RUN,
         ),
         progress=False,
@@ -79,7 +80,7 @@ def simulate(
     best = int(np.argmin(cost))
     made = found.iloc[best]
     mean, old = float(made["time_mean"]), row.iloc[0]
-    error = NORMAL * float(made["time_standard_error"]) / max(mean, np.finfo(float).tiny)
+    error = student(number) * float(made["time_standard_error"]) / max(mean, np.finfo(float).tiny)
     known = np.isfinite(mean)
     down, up = (
         abs(old[name] / old["time"] - 1) if known else np.inf for name in ("time_low", "time_high")

@@ -8,12 +8,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lagc_jax._display import brief
 from lagc_jax.clock import clock_of
 from lagc_jax.doors import check_fit, warn_if_short
-from lagc_jax.experiments.cells import Always, Cell, unseen
+from lagc_jax.experiments.cells import Always, Cell, forget_own, unseen
 from lagc_jax.experiments.entries import (
     SIZES,
     Entry,
@@ -29,7 +30,7 @@ from lagc_jax.experiments.entries import (
     shown,
 )
 from lagc_jax.experiments.experiment import Experiment, Vary, same_value
-from lagc_jax.experiments.identity import DIGITS, identity
+from lagc_jax.experiments.identity import DIGITS, identity, is_own, traced_identity
 from lagc_jax.schemes.base import Scheme
 
 AXES = ("xi", "step_size", "redundancy")  # vary inside a cell, for they share problem or path
@@ -117,6 +118,7 @@ class Points:
     def __init__(self, experiment: Experiment) -> None:
         """Combine everything; raise ValueError where no combination is possible."""
         self.experiment = experiment
+        forget_own()
         self.dropped: Counter[str] = Counter()
         self.delays = delay_entries(experiment.delays)
         self.clusters = cluster_entries(experiment.clusters)
@@ -261,13 +263,23 @@ class Points:
             for cell in self._cells:
                 sized = cell.problem.identity, cell.first.num_workers
                 if sized not in made:
-                    made[sized] = cell.problem.value.read(cell.first.num_workers)
+                    made[sized] = self._read(cell)
                 start = identity([shared, cell.identity, *made[sized]])
-                for values in itertools.product(*cell.axes):
-                    path = identity([start, *values])
+                for xi, step, redundancy in itertools.product(*cell.axes):
+                    path = identity([start, xi, step, redundancy, *cell.read(xi, redundancy)])
                     yield from (identity(path + end).encode() for end in inner)
 
         return np.fromiter(each(), f"S{DIGITS}", len(self))
+
+    def _read(self, cell: Cell) -> list[str]:
+        """Identities of what functions of a user's own make, and record, of a cell's problem."""
+        make, record = cell.problem.value, self.experiment.target.record
+        M = cell.first.num_workers
+        if record is None or not is_own(getattr(record, "func", record)):
+            return make.read(M)
+        problem = make(M)
+        start = jnp.asarray(problem.start)
+        return [*make.read(M), traced_identity(lambda at: record(problem.unflatten(at)), start)]
 
     @property
     def columns(self) -> list[str]:

@@ -143,7 +143,7 @@ def _enter(descriptor: int, directory: Path, process: Process, fingerprint: str)
     who = next((who for state, who in lines.values() if state == AT_WORK), "another")
     if process.count > 1 and os.pread(descriptor, WIDTH, 0).decode().strip() != fingerprint:
         raise ValueError(
-            f"out={directory} is in use with another configuration ({who}); start all processes "
+            f"{directory} is in use with another configuration ({who}); start all processes "
             f"with the same, or give another directory"
         )
     if process.count == 1 or not _lock(descriptor, own):
@@ -153,8 +153,8 @@ def _enter(descriptor: int, directory: Path, process: Process, fingerprint: str)
 
 def _in_use(directory: Path, who: str) -> str:
     return (
-        f"out={directory} is in use by another run ({who}); wait for it, stop it, give another "
-        f"directory, or start several processes with --num-processes and ids of their own"
+        f"{directory} is in use by another run ({who}); wait for it, stop it, or give another "
+        f"directory (several processes of grid.py need --num-processes and ids of their own)"
     )
 
 

@@ -246,9 +246,8 @@ def _compare(
     if paired is not None and np.ptp(paired) > 0:
         low, high = mean_interval(paired)
         apart = "" if low > 0 or high < 0 else ", so they may be equally good"
-        margin = (high - low) / 2
         text += (
-            f" Over {paired.size} {unit} the difference in time is {paired.mean():.3g} +- "
-            f"{margin:.2g} (90 %){apart}."
+            f" Over {paired.size} {unit} the difference in time is {paired.mean():.3g}, 90 % "
+            f"interval {low:.3g} to {high:.3g}{apart}."
         )
     return text

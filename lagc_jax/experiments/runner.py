@@ -17,7 +17,7 @@ from lagc_jax.experiments.pace import Pace
 from lagc_jax.experiments.points import Point, Points
 from lagc_jax.experiments.processes import Claims, Process, join, this_process
 from lagc_jax.experiments.results import result_columns, result_rows
-from lagc_jax.experiments.store import Store, digest, load_results
+from lagc_jax.experiments.store import Store, check_directory, digest, load_results
 
 # Seconds between two looks at what the other processes have finished.
 PATIENCE = 0.2
@@ -76,7 +76,7 @@ def run(
 
     Raises:
         ValueError: for what `simulate_batch` refuses, no possible combination, more memory than
-            there is, or a directory in which another run is at work.
+            there is, or a store that is no directory or in which another run is at work.
         OSError: if results cannot be written; those written before stay valid.
 
     >>> import jax
@@ -89,6 +89,8 @@ def run(
     >>> table[["scheme", "delays", "accuracy", "reached"]].to_numpy().tolist()
     [['GD', 'low tail', 0.1, 1.0]]
     """
+    if store is not None:
+        check_directory("store", store)
     points = Points(experiment)
     with tqdm(None, "run", len(points), unit="point", disable=None if progress else True) as bar:
 

@@ -36,6 +36,19 @@ def digest(value: Any) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
+def check_directory(name: str, directory: Any) -> None:
+    """Raise ValueError unless there is such a directory, or one can be made there."""
+    if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):
+        raise ValueError(f"{name}={directory!r} is no path; give that of a directory")
+    path = Path(directory).absolute()
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ValueError(
+            f"{name}={os.fspath(directory)!r} cannot be a directory: {there} is a file; give "
+            f"another path"
+        )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is there in full or not at all, whatever happens meanwhile.
 
@@ -254,6 +267,7 @@ def load_results(directory: str | Path) -> pd.DataFrame:
     Warns:
         RuntimeWarning: if points are missing; the table then holds those that there are.
     """
+    check_directory("directory", directory)
     directory = Path(directory)
     keys, columns = read_index(directory)
     wanted, known = _Wanted(keys), np.zeros(len(keys), bool)

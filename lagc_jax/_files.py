@@ -37,11 +37,31 @@ def read_table(
     Raises:
         ValueError: where the file is missing, empty or no table, or has no header.
     """
-    import pandas as pd
-
     file_path("path", path)
     if header is not None:
         truth("header", header)
+    table = _parsed(path, header)
+    if header is False:
+        table.columns = [str(place + 1) for place in range(len(table.columns))]
+    else:
+        table = _without_index(table)
+    numbers = [_number(name) for name in _as_written(list(table.columns))]
+    known = [number for number in numbers if number is not None]
+    unclear = header is None and len(known) == len(numbers)
+    if unclear and not (is_header or counts_columns)(known, table):
+        raise ValueError(
+            f"csv={path} has numbers in its first line; give a header with the columns' names, or "
+            f"header=True if these are names and header=False if there are none"
+        )
+    if table.empty:
+        raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
+    return table
+
+
+def _parsed(path: str | Path, header: bool | None) -> "pd.DataFrame":
+    """The fields of a file as pandas reads them; errors are those of `read_table`."""
+    import pandas as pd
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -49,7 +69,7 @@ def read_table(
             names: dict[str, Any] = {"header": None} if header is False else {}
             if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
                 names["float_precision"] = "round_trip"  # newer ones read to the last digit anyway
-            table = pd.read_csv(
+            return pd.read_csv(
                 path,
                 skipinitialspace=True,
                 index_col=False,
@@ -66,21 +86,6 @@ def read_table(
         ) from None
     except (OSError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"csv={path} cannot be read as a table ({error}); mend it") from None
-    if header is False:
-        table.columns = [str(place + 1) for place in range(len(table.columns))]
-    else:
-        table = _without_index(table)
-    numbers = [_number(name) for name in _as_written(list(table.columns))]
-    known = [number for number in numbers if number is not None]
-    unclear = header is None and len(known) == len(numbers)
-    if unclear and not (is_header or counts_columns)(known, table):
-        raise ValueError(
-            f"csv={path} has numbers in its first line; give a header with the columns' names, or "
-            f"header=True if these are names and header=False if there are none"
-        )
-    if table.empty:
-        raise ValueError(f"csv={path} has no rows; give a header and rows of numbers")
-    return table
 
 
 def check_levels(source: str | Path, frame: "pd.DataFrame") -> None:

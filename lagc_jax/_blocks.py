@@ -53,7 +53,7 @@ def block_size(
 def largest_result(run: Callable[[Array], Any], keys: Array) -> int:
     """Bytes of one realisation in the largest result of any step of what runs many, from keys (R,).
 
-    What all realisations share does not count.
+    What all realisations share does not count, nor what `fused_*` functions make on the way.
     """
     traced = jax.make_jaxpr(run)(jax.ShapeDtypeStruct((MARKED, *keys.shape[1:]), keys.dtype))
     sizes = (
@@ -69,7 +69,8 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
     """All equations of a jaxpr and of those within."""
     for equation in jaxpr.eqns:
         yield equation
-        for leaf in jax.tree.leaves(equation.params, is_leaf=_is_jaxpr):
+        within = {} if str(equation.params.get("name")).startswith("fused_") else equation.params
+        for leaf in jax.tree.leaves(within, is_leaf=_is_jaxpr):
             if _is_jaxpr(leaf):
                 yield from _equations(getattr(leaf, "jaxpr", leaf))
 

@@ -21,6 +21,12 @@ def entries(table: Array, number: Array) -> Any:
     if not by_product(table):
         known = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
         return [row.at[number].get(**known) for row in table]
+    return fused_product(table, number)
+
+
+@jax.jit
+def fused_product(table: Array, number: Array) -> Array:
+    """The product with ones and zeros, which are never in memory."""
     rows = jnp.arange(table.shape[1]).reshape(-1, *(1,) * number.ndim)
     return jnp.tensordot(table, (rows == number).astype(table.dtype), axes=1, precision=EXACT)
 
@@ -50,6 +56,12 @@ def of_columns(table: Array, number: Array) -> Array:
     columns = jnp.arange(table.shape[1])
     if not by_product(table.T):
         return table[number, columns]
+    return fused_choice(table, number)
+
+
+@jax.jit
+def fused_choice(table: Array, number: Array) -> Array:
+    """The sum over all rows of what is chosen, which is never in memory."""
     row = jnp.arange(len(table)).reshape(-1, *(1,) * number.ndim)
     table = table.reshape(len(table), *(1,) * (number.ndim - 1), -1)
     return jnp.sum(jnp.where(row == number, table, 0), axis=0)

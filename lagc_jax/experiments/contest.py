@@ -267,7 +267,7 @@ def measure(
     error = 0.0
     if statistic == "mean" and np.isfinite(mean):
         number = _number(job, experiment)
-        error = student(number) * float(row["time_standard_error"].iloc[0])
+        error = student(number - 1) * float(row["time_standard_error"].iloc[0])
         low, high = _interval(one.scheme, trace, mean, error)
     if not np.isfinite(mean) or not row["reached"].iloc[0]:
         low = high = np.inf

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 NORMAL = 1.645  # quantile of the normal distribution for the 90 % of every interval of the advice
-# Of Student's, for 1, 2, .. degrees of freedom.
-STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 BATCHES = (4, 6, 10)  # the widest counts: which is long enough depends on the memory of the rows
 TREND_BATCHES = 8
 # A line of so many standard errors leads the interval on. In a third of the cases it is there by
@@ -96,7 +94,7 @@ def _margin(series: np.ndarray, batches: int) -> np.ndarray:
     count = means.shape[-1]
     if count < 2:
         return np.full(len(series), np.inf)
-    return STUDENT[count - 2] * means.std(-1, ddof=1) * math.sqrt(2 / count)
+    return student(count - 1) * means.std(-1, ddof=1) * math.sqrt(2 / count)
 
 
 def _trend(series: np.ndarray) -> Trend:
@@ -111,7 +109,7 @@ def _trend(series: np.ndarray) -> Trend:
     rest = means - means.mean(-1, keepdims=True) - slope[:, None] * place
     error = np.sqrt((rest**2).sum(-1) / (count - 2) / (place @ place))
     ratio = np.abs(slope) / np.maximum(error, np.finfo(float).tiny)
-    flagged = ratio > STUDENT[count - 3]
+    flagged = ratio > student(count - 2)
     return Trend(slope * count, error * count, ratio, flagged)
 
 
@@ -148,11 +146,11 @@ def block_length(series: np.ndarray) -> int:
     return int(np.clip(length, 1, max(T // 3, 1)))
 
 
-def student(num_samples: int) -> float:
-    """Standard errors between the mean of samples and a bound of its 90 %; 1.645 of many."""
+def student(freedom: int) -> float:
+    """Student's quantile for the 90 % of an interval; 1.645 of many degrees of freedom."""
     from scipy import special
 
-    return float(special.stdtrit(num_samples - 1, 0.95))
+    return float(special.stdtrit(freedom, 0.95))
 
 
 def means(samples: np.ndarray, tails: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -160,7 +158,7 @@ def means(samples: np.ndarray, tails: np.ndarray) -> tuple[np.ndarray, ...]:
     infinite = ~np.isfinite(samples).all(-1) | (tails <= 1)
     known = np.where(infinite[:, None], 0, samples)
     R = samples.shape[1]
-    mean, margin = known.mean(-1), student(R) * known.std(-1, ddof=1) / math.sqrt(R)
+    mean, margin = known.mean(-1), student(R - 1) * known.std(-1, ddof=1) / math.sqrt(R)
     return tuple(np.where(infinite, np.inf, x) for x in (mean, mean - margin, mean + margin))
 
 

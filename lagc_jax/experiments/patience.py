@@ -80,7 +80,9 @@ def simulate(
     best = int(np.argmin(cost))
     made = found.iloc[best]
     mean, old = float(made["time_mean"]), row.iloc[0]
-    error = student(number) * float(made["time_standard_error"]) / max(mean, np.finfo(float).tiny)
+    error = (
+        student(number - 1) * float(made["time_standard_error"]) / max(mean, np.finfo(float).tiny)
+    )
     known = np.isfinite(mean)
     down, up = (
         abs(old[name] / old["time"] - 1) if known else np.inf for name in ("time_low", "time_high")

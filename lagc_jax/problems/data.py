@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jax import Array
 
-from lagc_jax._checks import one_of, positive_number, truth, whole_number
+from lagc_jax._checks import finite, one_of, scalar, truth, whole_number
 from lagc_jax._display import readable
 from lagc_jax._files import natural
 from lagc_jax.problems.base import Problem
@@ -276,7 +276,8 @@ def load_digits_split(key: Array, test_share: float = 0.2) -> Split:
             "the digits are a data set of scikit-learn, which is not installed; "
             "pip install 'lagc_jax[data]'"
         ) from None
-    positive_number("test_share", test_share)
+    finite("test_share", test_share)
+    scalar("test_share", test_share)
     pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     num_tests = round(len(pixels) * float(test_share))
     if not 0 < num_tests < len(pixels):

@@ -163,6 +163,8 @@ def network_logits(network: Network, X: ArrayLike, activation: str = "tanh") -> 
         raise ValueError(_misfit(X, network))
     for matrix, offset in inner:
         if matrix.ndim == 4:
+            if min(hidden.shape[-3:-1]) < matrix.shape[0]:
+                raise ValueError(_misfit(X, network))
             # Measured on CPU, many networks on the same images: a third faster than XLA's own.
             hidden = _patches(hidden, matrix.shape[0])
             matrix = matrix.reshape(-1, matrix.shape[-1])

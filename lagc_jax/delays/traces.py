@@ -255,8 +255,7 @@ class Trace(TimeSource):
             return times[iteration % num_rows][:, None]
         if self.resample == "blocks":
             number = iteration // self.block
-            keys = jax.vmap(lambda i: _keys.fold_in(key, i))(number)
-            first = jax.vmap(lambda one: _keys.below(one, (), num_rows))(keys)
+            first = self._firsts(key, number)
             row = (first + iteration - number * self.block) % num_rows
             return _entries.rows(times, row)[:, None]
         key = _keys.fold_in(key, chunk)
@@ -264,6 +263,20 @@ class Trace(TimeSource):
             return _entries.of_columns(times, _keys.below(key, shape, num_rows))
         number = _keys.below(key, shape, num_rows * self.num_columns)
         return _entries.entries_or_infinite(times.ravel()[None], number)[0]
+
+    def _firsts(self, key: Array, number: Array) -> Array:
+        """First rows of consecutive iterations' blocks, from the numbers of these, (S,)."""
+
+        def draw(one: Array) -> Array:
+            return _keys.below(_keys.fold_in(key, one), (), self.num_rows)
+
+        size = number.shape[0]
+        few = (size - 2) // self.block + 2  # blocks that so many iterations meet at most
+        if few >= size:
+            return jax.vmap(draw)(number)
+        drawn = jax.vmap(draw)(number[0] + jnp.arange(few))
+        mine = (number - number[0])[:, None] == jnp.arange(few)
+        return jnp.sum(jnp.where(mine, drawn, 0), axis=-1)
 
 
 def time_table(times: ArrayLike | Trace) -> np.ndarray:

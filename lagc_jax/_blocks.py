@@ -69,11 +69,14 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
     """All equations of a jaxpr and of those within."""
     for equation in jaxpr.eqns:
         yield equation
-        within = {} if str(equation.params.get("name")).startswith("fused_") else equation.params
-        for leaf in jax.tree.leaves(within, is_leaf=_is_jaxpr):
-            if _is_jaxpr(leaf):
-                yield from _equations(getattr(leaf, "jaxpr", leaf))
+        if not str(equation.params.get("name")).startswith("fused_"):
+            for within in jaxprs(equation.params):
+                yield from _equations(within)
 
 
-def _is_jaxpr(thing: Any) -> bool:
-    return hasattr(thing, "eqns") or hasattr(thing, "jaxpr")
+def jaxprs(parameters: Any) -> Iterator[Any]:
+    """The jaxprs among an equation's parameters."""
+    is_jaxpr = lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")  # noqa: E731
+    for leaf in jax.tree.leaves(parameters, is_leaf=is_jaxpr):
+        if is_jaxpr(leaf):
+            yield getattr(leaf, "jaxpr", leaf)

@@ -85,9 +85,9 @@ def _positive(text: str) -> float:
 
 
 def _folder(text: str) -> Path:
-    path = Path(text).absolute()
-    if not text or not next(filter(os.path.exists, (path, *path.parents))).is_dir():
-        raise ValueError
+    from lagc_jax.experiments.store import check_directory
+
+    check_directory("directory", text)
     return Path(text)
 
 

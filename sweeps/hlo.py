@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+
+from lagc_jax._blocks import jaxprs
 
 # Instructions that nothing is launched for, some as their fields or bodies are counted.
 FREE = frozenset(
@@ -244,7 +245,7 @@ def flops(jaxpr: Any, turns: int = 1) -> float:
     total = 0.0
     for equation in jaxpr.eqns:
         name, inner = equation.primitive.name, turns if equation.primitive.name != "while" else 1
-        within = [flops(each, inner) for each in _jaxprs(equation.params)]
+        within = [flops(each, inner) for each in jaxprs(equation.params)]
         if name == "scan":
             total += equation.params["length"] * sum(within)
         elif name == "while":
@@ -261,11 +262,3 @@ def flops(jaxpr: Any, turns: int = 1) -> float:
             results = (each.aval for each in equation.outvars)
             total += sum(a.size for a in results if jnp.issubdtype(a.dtype, jnp.floating))
     return total
-
-
-def _jaxprs(parameters: Any) -> Iterator[Any]:
-    """The jaxprs among an equation's parameters."""
-    is_jaxpr = lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")  # noqa: E731
-    for leaf in jax.tree.leaves(parameters, is_leaf=is_jaxpr):
-        if is_jaxpr(leaf):
-            yield getattr(leaf, "jaxpr", leaf)

@@ -265,9 +265,12 @@ class Points:
                 if sized not in made:
                     made[sized] = self._read(cell)
                 start = identity([shared, cell.identity, *made[sized]])
-                for xi, step, redundancy in itertools.product(*cell.axes):
-                    path = identity([start, xi, step, redundancy, *cell.read(xi, redundancy)])
-                    yield from (identity(path + end).encode() for end in inner)
+                xis, steps, redundancies = cell.axes
+                for xi in xis:
+                    read = [(r, cell.read(xi, r)) for r in redundancies]
+                    for step, (redundancy, found) in itertools.product(steps, read):
+                        path = identity([start, xi, step, redundancy, *found])
+                        yield from (identity(path + end).encode() for end in inner)
 
         return np.fromiter(each(), f"S{DIGITS}", len(self))
 

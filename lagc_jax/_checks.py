@@ -152,9 +152,9 @@ def finite(name: str, value: Any) -> np.ndarray | None:
 
 
 def _large_and_finite(array: np.ndarray) -> bool:
-    """Whether many numbers have a finite sum, so that each is: found without a mask of them all."""
+    """Whether many numbers have a finite sum of squares, so that each is: without a mask of all."""
     with np.errstate(all="ignore"):
-        return array.size > 2**20 and bool(np.isfinite(array.sum()))
+        return array.size > 2**20 and bool(np.isfinite(np.vdot(array, array)))
 
 
 def one_axis(name: str, value: Any, minimum: int = 0) -> None:

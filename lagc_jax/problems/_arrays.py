@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -179,8 +180,12 @@ def stored(value: Any, dtype: Any) -> Any:
     copy = aligned(value.shape, dtype)
     flat = value.flags.c_contiguous
     source, target = (value.reshape(-1), copy.reshape(-1)) if flat else (value, copy)
-    for rows in row_blocks(len(source), value.size // len(source)):
+
+    def fill(rows: slice) -> None:
         np.copyto(target[rows], source[rows], casting="same_kind")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, row_blocks(len(source), value.size // len(source))))
     return adopted(copy, dtype)
 
 

@@ -92,7 +92,7 @@ def _fit_many(X: np.ndarray, y: np.ndarray, with_gram: bool, step: Step) -> Fit:
         tilt, squares = _residuals(X, y, minimizer)
     else:
         root, inverse, extremes = factors
-        minimizer, tilt, squares = _refined(X, y, inverse)
+        minimizer, tilt, squares = _refined(X, y, inverse, gram)
     step()
     return Fit(minimizer, root, extremes, smoothness, gram, tilt, 0.5 * squares)
 
@@ -113,21 +113,29 @@ def _factors(
 
 
 def _refined(
-    X: np.ndarray, y: np.ndarray, inverse: np.ndarray
+    X: np.ndarray, y: np.ndarray, inverse: np.ndarray, gram: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Minimiser, gradients and squares there, corrected with residuals of the data in float64.
 
     A correction is as good relative to the one before as that was to the minimiser: it stops when
-    the next one would be below rounding.
+    the next one would be below rounding. What so small a move changes, Gram matrices of any
+    precision tell as well as the data.
     """
     minimizer = inverse @ (y.reshape(-1) @ X.reshape(-1, X.shape[2])).astype(np.float64)
+    tilt, squares = _residuals(X, y, minimizer)
     for _ in range(5):
-        tilt, _ = _residuals(X, y, minimizer)
-        move = inverse @ tilt.sum(0)
-        minimizer = minimizer - move
-        if np.linalg.norm(move) <= 1e-8 * np.linalg.norm(minimizer):
+        before = minimizer
+        minimizer = before - inverse @ tilt.sum(0)
+        last = np.linalg.norm(minimizer - before) <= 1e-8 * np.linalg.norm(minimizer)
+        if last and gram is not None:
+            moved = (minimizer - before).astype(gram.dtype)
+            change = gram @ moved
+            squares += float(moved @ (2 * tilt.sum(0) + change.sum(0)))
+            return minimizer, tilt + change, squares
+        tilt, squares = _residuals(X, y, minimizer)
+        if last:
             break
-    return minimizer, *_residuals(X, y, minimizer)
+    return minimizer, tilt, squares
 
 
 def _residuals(X: np.ndarray, y: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:

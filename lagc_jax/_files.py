@@ -66,16 +66,11 @@ def _parsed(path: str | Path, header: bool | None) -> "pd.DataFrame":
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Without index_col=False, rows longer than the header would lose their first field.
-            names: dict[str, Any] = {"header": None} if header is False else {}
+            options: dict[str, Any] = {"skipinitialspace": True, "index_col": False}
+            options |= _separators(path) | ({"header": None} if header is False else {})
             if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
-                names["float_precision"] = "round_trip"  # newer ones read to the last digit anyway
-            return pd.read_csv(
-                path,
-                skipinitialspace=True,
-                index_col=False,
-                **_separators(path),
-                **names,
-            )
+                options["float_precision"] = "round_trip"  # newer ones read to the last digit
+            return pd.read_csv(path, **options)
     except FileNotFoundError:
         raise ValueError(f"csv={path} does not exist; give the path of a CSV file") from None
     except pd.errors.EmptyDataError:

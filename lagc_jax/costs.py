@@ -125,7 +125,7 @@ def mean_bits(message_bits: Any, uploaded: Count, index: Any) -> Any:
 
 def _effort(scheme: Scheme, working: Count) -> tuple[Count, Count]:
     """Downlink messages and gradients of numbers of working groups."""
-    return scheme.group_size * working, sum(scheme.loads) * working
+    return scheme.group_size * working, sum(scheme.loads) * working  # type: ignore[return-value]
 
 
 @lenient

@@ -240,7 +240,7 @@ def batch(
 
 def single(name: str, problem: Problem, delays: Any, key: Array, code: Any = None) -> lj.Trajectory:
     """One trajectory, coded where a code is given."""
-    extra = {} if code is None else {"exact_recovery": False, "code": code}
+    extra: dict[str, Any] = {} if code is None else {"exact_recovery": False, "code": code}
     return lj.simulate(problem, scheme_named(name), delays, key, num_iterations=PATH_K, **extra)
 
 

@@ -104,7 +104,7 @@ def numpy_vectorised(work: Work) -> Cost:
 
 def numba_parallel(work: Work, lazy: bool = False) -> Cost:
     """One realisation at a time, realisations over all cores; every worker's time is drawn."""
-    import numba  # pyright: ignore[reportMissingImports]
+    import numba  # type: ignore
 
     (M, G, r), selected = work.scheme, work.selected
     n, F = M // G, M // G - r + 1

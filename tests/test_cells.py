@@ -2,6 +2,7 @@
 
 The combinations are an orthogonal array: of problems, families of schemes, sources of times,
 clusters and minibatches every value meets every value of the others, and every scheme is met.
+Those of its diagonal meet every value once; the others are for a long run.
 """
 
 import json
@@ -173,10 +174,11 @@ def cells():
                 problem = problem | {"batch_size": 2}
             cluster = CLUSTERS[(i + 2 * j) % 5]
             delays = DELAYS[(i + j) % 5]
+            marks = () if i == j else pytest.mark.long
             if i == 3 and cluster is CLUSTERS[2]:
-                yield Cell(problem, GD, delays, cluster)
+                yield pytest.param(Cell(problem, GD, delays, cluster), marks=marks)
                 cluster = None
-            yield Cell(problem, scheme, delays, cluster)
+            yield pytest.param(Cell(problem, scheme, delays, cluster), marks=marks)
 
 
 def tables(cell):

@@ -38,6 +38,7 @@ def test_names_that_load_late_are_there_and_listed():
     assert not hasattr(lj, "desing")
 
 
+@pytest.mark.long
 def test_the_scripts_are_one_command(monkeypatch, capsys):
     command = [sys.executable, "-m", "lagc_jax", "plot", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True).stdout

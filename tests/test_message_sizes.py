@@ -158,6 +158,7 @@ def test_workers_without_a_common_iteration_are_refused():
         run(scheme, LINKS["equal"])
 
 
+@pytest.mark.long
 def test_advice_simulates_them():
     key, small = jax.random.key(4), lj.synthetic_linear_regression(KEY, 2, 3)
     scheme, cluster = marina(2, "natural", probability=0.3), lj.Cluster(link=lj.Link(0.1))

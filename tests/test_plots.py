@@ -148,6 +148,7 @@ def test_a_survey_is_drawn_by_family_with_gd_and_the_best_behind(survey):
         plots.plot_survey(curves, table, "none")
 
 
+@pytest.mark.long
 def test_figures_are_drawn_again_from_numbers_that_stay(survey, tmp_path, capsys):
     files = dict(zip(("schemes_accuracy", "schemes"), survey, strict=True))
     files["fig2_pareto"] = pd.read_csv(FIGURES / "fig2_pareto.csv")

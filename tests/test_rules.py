@@ -436,6 +436,7 @@ def test_bad_input_is_refused():
     assert CadaSnapshot() == CadaSnapshot()
 
 
+@pytest.mark.long
 def test_the_page_on_a_scheme_of_ones_own_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own_scheme.main()

@@ -389,6 +389,7 @@ def test_axes_asked_for_are_drawn_with_the_rest_fixed(rows, axes, limit):
     assert tables.count_combinations(picture.frame.dropna(subset=axes), others) <= limit
 
 
+@pytest.mark.long
 def test_without_options_everything_is_drawn_and_what_is_fixed_is_said(table, tmp_path, capsys):
     path = tmp_path / "table.parquet"
     table[(table["delays"] == "pareto") & (table["accuracy"] == 1e-6)].to_parquet(path)

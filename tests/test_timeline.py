@@ -127,6 +127,7 @@ def test_the_chart_shows_every_job_and_names_the_fates_that_occur(problem):
         timeline(tables, until=-1.0)
 
 
+@pytest.mark.long
 def test_the_script_draws_the_figure_of_the_readme(tmp_path, capsys):
     assert timeline_script.main(["--iterations", "3", "--out", str(tmp_path)]) == 0
     jobs = pd.read_csv(tmp_path / "timeline.csv")

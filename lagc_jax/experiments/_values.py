@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
@@ -64,7 +64,7 @@ def read_named(choices: Mapping[str, Any], name: str, value: Any) -> Any:
 
 
 @contextmanager
-def modules_beside(folder: Path) -> Iterator[None]:
+def modules_beside(folder: Path) -> Generator[None, None, None]:
     """Let import paths name modules of a folder, first, as Python does for those of a script."""
     place = str(folder.resolve())
     sys.path.insert(0, place)

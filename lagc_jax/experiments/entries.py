@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ class Made:
 
 
 @contextmanager
-def noted(words: str) -> Iterator[None]:
+def noted(words: str) -> Generator[None, None, None]:
     """Add to a ValueError which things it is about; its message stays that of every door."""
     try:
         yield

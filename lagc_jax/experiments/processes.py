@@ -7,7 +7,7 @@ for one that never came, and there is no connection to lose. The file tells who 
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class Claims:
 @contextmanager
 def join(
     directory: Path, process: Process, fingerprint: str, prepare: Callable[[bool], None]
-) -> Iterator[Claims]:
+) -> Generator[Claims, None, None]:
     """Go to work in a directory: a single process alone, several together.
 
     Args:

@@ -204,7 +204,7 @@ def _sorted(
     if waits:  # only what was simulated can be chosen
         first = (table["simulated"].to_numpy(bool)).argmax()
         places = np.arange(len(table))
-        table = table.iloc[[first, *places[places != first]]]
+        table = table.iloc[np.r_[first, places[places != first]]]
     return table.reset_index(drop=True), table.index.to_numpy()
 
 

@@ -35,9 +35,13 @@ def plot_bits(frame: pd.DataFrame) -> Figure:
         axis = figure.subplots()
         for name, each in rows.groupby("mechanism", sort=False):
             known = each[np.isfinite(each["bits"])]
-            look: dict[str, Any] = scheme_style(MECHANISMS.get(str(name), str(name)))
+            look: dict[str, Any] = {
+                **scheme_style(MECHANISMS.get(str(name), str(name))),
+                "linestyle": "none",
+                "label": str(name),
+            }
             places = [compressors.index(one) for one in known["compressor"]]
-            axis.plot(known["bits"], places, **{**look, "linestyle": "none", "label": str(name)})
+            axis.plot(known["bits"], places, **look)
         for bits in frame.loc[plain & np.isfinite(frame["bits"]), "bits"]:
             axis.axvline(bits, color=scheme_style("GD")["color"], label="GD")
         axis.set_yticks(range(len(compressors)), compressors)

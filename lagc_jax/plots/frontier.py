@@ -115,10 +115,8 @@ def _draw_points(
 
 def _handles(styles: dict[str, dict[str, Any]]) -> list[Line2D]:
     """Entries of the legend: schemes, and what the frontier and the other points look like."""
-    schemes = [
-        Line2D([], [], **{**style, "label": label, "linestyle": ""})
-        for label, style in styles.items()
-    ]
+    looks = {label: style | {"linestyle": ""} for label, style in styles.items()}
+    schemes = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     edge: dict[str, Any] = dict(marker="o", color="0.8", linestyle="", markeredgecolor="k")
     beaten: dict[str, Any] = dict(
         marker="o", color="0.4", linestyle="", alpha=0.3, markeredgewidth=0

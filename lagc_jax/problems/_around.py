@@ -3,9 +3,6 @@
 The eigenvalues that the constants of groups come from took half of the time of a grouped path.
 """
 
-# A problem's constants are fields to the checker, here properties: fields would be copies of them.
-# pyright: reportIncompatibleVariableOverride=false, reportIncompatibleMethodOverride=false
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -4,9 +4,6 @@ Many realisations that each step along gradients of the whole loss spend their t
 one matrix; its eigenbasis takes `O(d)` in place of `O(d^2)` operations a step.
 """
 
-# As in `_around`.
-# pyright: reportIncompatibleVariableOverride=false, reportIncompatibleMethodOverride=false
-
 from collections.abc import Callable
 from typing import Any
 

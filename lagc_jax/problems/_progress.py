@@ -1,11 +1,11 @@
 """How far a long computation on the host is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def steps(name: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
+def steps(name: str, total: int, shown: bool) -> Generator[Callable[[], object], None, None]:
     """Yield what is to be called after every step; on a terminal a bar shows them."""
     if not shown:
         yield lambda: None

@@ -5,9 +5,6 @@ gradient, for what they send is no linear function of it. A group whose upload i
 before, and so is its part of the server.
 """
 
-# The constants of a rule are here those of the rule inside.
-# pyright: reportIncompatibleVariableOverride=false, reportIncompatibleMethodOverride=false
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,8 +1,5 @@
 """Rules of federated learning: local steps between rounds, and a random part of the workers."""
 
-# The constants of a rule are here those of the rule inside.
-# pyright: reportIncompatibleVariableOverride=false, reportIncompatibleMethodOverride=false
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -7,9 +7,6 @@ of which abstract and introduction were at hand, not the construction. The codes
 of growing redundancy, are ours, and so is that a message is cancelled which would add nothing.)
 """
 
-# Whether tasks are parts of a load is known of the class elsewhere, here of a field.
-# pyright: reportIncompatibleVariableOverride=false
-
 from typing import ClassVar
 
 import jax

@@ -10,9 +10,6 @@ orders are checked on an example of four workers by others who cite the first; t
 which is in is sent again and counted, and the scale `M/k`, are ours.)
 """
 
-# Whether it is exact is known of the class elsewhere, here of a number.
-# pyright: reportIncompatibleVariableOverride=false
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -24,6 +24,7 @@ from lagc_jax._checks import (
 from lagc_jax._display import readable
 from lagc_jax._frames import frame
 from lagc_jax._keys import fold_each, one_key
+from lagc_jax._loops import scan
 from lagc_jax._modes import float_dtype
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, clock_of
@@ -318,7 +319,7 @@ def realise_paths(
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float_dtype(leaf)), shapes)
     blocks = jnp.arange(-(-num_realisations // size))
-    (totals, _), samples = jax.lax.scan(add_block, (zeros, zeros), blocks)
+    (totals, _), samples = scan(add_block, (zeros, zeros), blocks)
     *totals, hits, gap_there, recorded_there = totals
     there = jax.tree.map(lambda total: total / column(hits, total), (gap_there, recorded_there))
     means = jax.tree.map(lambda total: total / float(num_realisations), (*totals, hits))

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from lagc_jax._checks import check_record, positive_number
 from lagc_jax._display import readable
 from lagc_jax._frames import path_frame
+from lagc_jax._loops import scan
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
@@ -294,7 +295,7 @@ def find_path(
         return state, (look(state.theta), state.uploaded)
 
     if accuracy is None:
-        last, (seen, selected) = jax.lax.scan(iterate, start, None, length=num_iterations)
+        last, (seen, selected) = scan(iterate, start, None, length=num_iterations)
     else:
         last, seen, selected = scan_until(iterate, start, num_iterations, accuracy)
     return as_path(problem, look, start, last, seen, selected)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax._halves import about_first, first_least
+from lagc_jax._loops import scan, while_loop
 from lagc_jax._modes import lenient
 from lagc_jax.cluster import Cluster, chunk_of_work
 from lagc_jax.delays.base import TimeSource
@@ -122,7 +123,7 @@ def arrivals(
     def fill(carry: tuple[Array, Array], job: Array) -> tuple[Array, Array]:
         last = job // CHUNK + 1  # the last chunk that a segment can reach
         lacking = lambda carry: jnp.any(carry[1] <= last)  # noqa: E731
-        return jax.lax.while_loop(lacking, lambda carry: draw(carry, last), carry)
+        return while_loop(lacking, lambda carry: draw(carry, last), carry)
 
     def run(carry: tuple) -> tuple:
         i, queue, jobs, kept = carry
@@ -141,7 +142,7 @@ def arrivals(
     def going(carry: tuple) -> Array:
         return carry[0] < segments if all_taken else jnp.any(carry[1].books.k < num_updates)
 
-    kept = jax.lax.while_loop(going, run, carry)[-1]
+    kept = while_loop(going, run, carry)[-1]
     found = jax.tree.map(lambda leaf: leaf.reshape(-1, R), kept)
     if later:
         found = jax.vmap(partial(_enter_all, policy), (0, 1), (0, 1))(queue.books, found)[1]
@@ -209,7 +210,7 @@ def _serve(
     `_First` where the server, which takes all that comes, is told `later`.
     """
     if not policy.alone:
-        return jax.lax.scan(partial(_wait, policy, table), queue, None, length=length)
+        return scan(partial(_wait, policy, table), queue, None, length=length)
     # Who finishes next depends on times alone, and what the server makes of it follows. Measured
     # on CPU: two short loops take less than one.
     order, first = _in_order(policy, table, (queue.finish, queue.job), length)
@@ -240,7 +241,7 @@ def _in_order(
 
     def go_on(order: tuple, find: Callable, unroll: int = 1) -> tuple[tuple, _First]:
         step = partial(_go_on, policy, table, find)
-        return jax.lax.scan(step, order, None, length=length, unroll=unroll)
+        return scan(step, order, None, length=length, unroll=unroll)
 
     if order[0].dtype != jnp.float64:
         return go_on(order, first_least)
@@ -252,7 +253,7 @@ def _in_order(
         exact = go_on(carry[1], first_least)
         return jnp.asarray(True), exact[0], exact  # with a start that changes, or XLA does it ahead
 
-    return jax.lax.while_loop(lambda carry: ~carry[0], again, (right, order, found))[2]
+    return while_loop(lambda carry: ~carry[0], again, (right, order, found))[2]
 
 
 def _first(
@@ -291,7 +292,7 @@ def _count(policy: Policy, books: _Books, began: Array) -> tuple[_Books, Array, 
 
 def _enter_all(policy: Policy, books: _Books, first: _First) -> tuple[_Books, Arrivals]:
     """What the server makes of gradients, (A,) each, whose workers start anew at once."""
-    books, (began, taken) = jax.lax.scan(partial(_enter, policy), books, first.worker)
+    books, (began, taken) = scan(partial(_enter, policy), books, first.worker)
     launched = books.launched + jnp.arange(first.time.size, dtype=jnp.int32)
     found = Arrivals(first.time, first.worker, began, taken, first.sound, launched)
     return books._replace(launched=books.launched + first.time.size), found

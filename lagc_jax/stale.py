@@ -15,6 +15,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._loops import scan
 from lagc_jax._modes import lenient
 from lagc_jax.descent import Path, as_path, begin, observer, server
 from lagc_jax.events import Arrivals
@@ -99,7 +100,7 @@ def descend_late(
     history = jnp.broadcast_to(first, (places, *first.shape))
     by_update = [jnp.moveaxis(v, 0, 1) for v in (sources.worker, sources.began, sources.sound)]
     given = (jnp.arange(K, dtype=sources.began.dtype), *by_update)
-    (points, *_), seen = jax.lax.scan(iterate, (points, memories, history), given)
+    (points, *_), seen = scan(iterate, (points, memories, history), given)
     selected = jnp.ones((K, 1), bool)
 
     def path(point: Array, seen: Any) -> Path:

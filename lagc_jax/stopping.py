@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from lagc_jax._loops import scan, while_loop
+
 # Most iterations between two looks at whether a path has reached its accuracy: fewer stop sooner,
 # more copy the record of a batch less often.
 STRETCH = 32
@@ -29,16 +31,16 @@ def scan_until(
 
     def run(carry: tuple) -> tuple:
         i, state, kept, _ = carry
-        state, made = jax.lax.scan(iterate, state, None, length=size)
+        state, made = scan(iterate, state, None, length=size)
         gap = made[0][0]
         done = jnp.any(gap <= accuracy) | ~jnp.isfinite(gap[-1])
         return i + 1, state, jax.tree.map(lambda old, new: old.at[i].set(new), kept, made), done
 
     kept = jax.tree.map(blank, jax.eval_shape(iterate, start, None)[1])
     carry = (0, start, kept, jnp.zeros((), bool))
-    _, state, kept, done = jax.lax.while_loop(unfinished, run, carry)
+    _, state, kept, done = while_loop(unfinished, run, carry)
     if rest:
-        last, made = jax.lax.scan(iterate, state, None, length=rest)
+        last, made = scan(iterate, state, None, length=rest)
         last = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, last)
     else:
         last, made = state, jax.tree.map(lambda leaf: leaf[0, :0], kept)

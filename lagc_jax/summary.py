@@ -11,6 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from lagc_jax._blocks import block_size, largest_result
 from lagc_jax._display import readable
 from lagc_jax._keys import fold_each
+from lagc_jax._loops import scan
 from lagc_jax._modes import lenient
 from lagc_jax._programs import compiled
 from lagc_jax.costs import Spent, column
@@ -192,7 +193,7 @@ def realise(
         return merge_moments(moments, drawn, numbers < num_realisations), drawn if keep else None
 
     start = _no_moments(iterates.shape, times.delays.dtype)
-    moments, drawn = jax.lax.scan(add_block, start, jnp.arange(blocks))
+    moments, drawn = scan(add_block, start, jnp.arange(blocks))
     back = jnp.argsort(order)
     if drawn is not None:
         drawn = drawn.reshape(-1, iterates.shape[0])[:num_realisations]

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lagc_jax._blocks import accelerated
 from lagc_jax._keys import as_key, bits
+from lagc_jax._loops import fori_loop, scan
 from lagc_jax._programs import compiled
 from lagc_jax._pytree import pytree
 from lagc_jax.cluster import Cluster, chunk_of_work, collect
@@ -91,7 +92,7 @@ def _add_all(times: Times, seed: Array, iterates: Array) -> Array:
     zero = jnp.zeros((), times.delays.dtype)
     carry = zero, zero, jnp.zeros(iterates.shape, zero.dtype)
     stop = times.num_iterations if accelerated() else iterates[-1]
-    return jax.lax.fori_loop(0, -(-stop // CHUNK), add_chunk, carry)[2]
+    return fori_loop(0, -(-stop // CHUNK), add_chunk, carry)[2]
 
 
 def compensated(total: Array, term: Array) -> tuple[Array, Array]:
@@ -115,11 +116,11 @@ def _add_stretches(times: Times, seed: Array, iterates: Array) -> Array:
     def advance(carry: tuple, stop: Array) -> tuple:
         total, lost, start = carry
         chunks = start // CHUNK, -(-stop // CHUNK)
-        total, lost, *_ = jax.lax.fori_loop(*chunks, add_chunk, (total, lost, start, stop))
+        total, lost, *_ = fori_loop(*chunks, add_chunk, (total, lost, start, stop))
         return (total, lost, stop), total
 
     zero = jnp.zeros((), times.delays.dtype)
-    return jax.lax.scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
+    return scan(advance, (zero, zero, jnp.zeros_like(iterates[0])), iterates)[1]
 
 
 @_add_up.defjvp
@@ -137,7 +138,7 @@ def _add_up_tangents(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     value = _add_up(times, seed, iterates)
     chunks = jnp.arange(-(-times.num_iterations // CHUNK))
-    return value, jax.lax.scan(add_chunk, jnp.zeros_like(value), chunks)[0]
+    return value, scan(add_chunk, jnp.zeros_like(value), chunks)[0]
 
 
 @pytree("num_iterations")

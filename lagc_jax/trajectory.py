@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from lagc_jax import events, stale
 from lagc_jax._checks import check_record, truth
 from lagc_jax._keys import as_key
+from lagc_jax._loops import scan
 from lagc_jax._programs import compiled
 from lagc_jax.clock import Clock, check_order, clock_of
 from lagc_jax.cluster import Arrivals, Cluster, arrival_times, collect, sample_work
@@ -155,10 +156,8 @@ def run_trajectory(
         timeouts = jnp.zeros_like(uplink)
     else:
         work = sample_work(scheme, clock.delays, clock.cluster, key, num_iterations)
-        start = begin(problem, scheme, step_size, theta)
-        path, arrivals = _descend_with_arrivals(
-            problem, scheme, start, work, clock.cluster, code, record
-        )
+        given = begin(problem, scheme, step_size, theta), work, clock.cluster, code, record
+        path, arrivals = _descend_with_arrivals(problem, scheme, *given)
         times, received = arrivals.time, arrivals.received
         downlink, computation = count_work(scheme, path.selected, arrivals.gradients)
         uplink, timeouts = accumulate(arrivals.uplink), accumulate(arrivals.timeouts)
@@ -227,7 +226,7 @@ def _descend_with_arrivals(
         state = update(scheme, state, proposal, selected & in_time)
         return state, (look(state.theta), selected)
 
-    last, (seen, selected) = jax.lax.scan(iterate, start, (whole.taken, whole.received))
+    last, (seen, selected) = scan(iterate, start, (whole.taken, whole.received))
     arrivals = collected(work, selected, k)
     return as_path(problem, look, start, last, seen, selected), arrivals
 
@@ -266,5 +265,5 @@ def _descend_and_collect(
     notes = None
     if learner is not None:
         notes = learner.begin(problem.num_parameters, scheme.group_size)
-    (last, _), (seen, selected, arrivals) = jax.lax.scan(iterate, (start, notes), work)
+    (last, _), (seen, selected, arrivals) = scan(iterate, (start, notes), work)
     return as_path(problem, look, start, last, seen, selected), arrivals

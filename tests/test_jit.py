@@ -6,11 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import lagc_jax as lj
 
 M, G, K = 4, 2, 2
 KEY = jax.random.key(0)
+MESH = jax.make_mesh((1,), ("i",), axis_types=(AxisType.Auto,))
 WORKING = np.ones((K, G), bool)
 
 
@@ -79,6 +82,10 @@ CASES = {
     "cada": run(lambda x: lj.schemes.cada(M, xi=x, trigger="cada1"), sampled=True),
     "g_cada": run(lambda x: lj.schemes.g_cada(M, G, xi=x)),
     "laq": run(lambda x: lj.schemes.laq(M, xi=x)),
+    "asynchronous": run(lambda x: lj.schemes.asynchronous(M)),
+    "batches of 2": run(lambda x: lj.schemes.k_batch_sync(M, 2)),
+    "local steps": run(lambda x: lj.schemes.local_sgd(M, 2), sampled=True),
+    "adaptive k": run(lambda x: lj.schemes.adaptive_k(M, 1)),
     "coded": run(lambda x: lj.gc(M, 2), exact_recovery=False),
     "coded, no redundancy": run(exact_recovery=False),
     "coded, first decodable": run(lambda x: lj.schemes.first_decodable(M, 3), exact_recovery=False),
@@ -123,10 +130,34 @@ CASES = {
 }
 
 
+def sharded(function):
+    """`vmap` in a `shard_map` that checks what varies between devices, if only over one."""
+    return jax.shard_map(jax.vmap(function), mesh=MESH, in_specs=P("i"), out_specs=P("i"))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_pure_can_be_traced(small, case):
-    made = jax.eval_shape(jax.vmap(lambda x: CASES[case](small, x)), np.array([0.25]))
+    made = jax.eval_shape(sharded(lambda x: CASES[case](small, x)), np.array([0.25]))
     assert all(leaf.shape[0] == 1 for leaf in jax.tree.leaves(made))
+
+
+@pytest.mark.parametrize("case", ["lag", "fastest k", "batch, timeout"])
+def test_a_shard_map_changes_nothing(small, case):
+    plain, shared = (
+        jax.jit(over(lambda x: CASES[case](small, x)))(np.array([0.25]))
+        for over in (jax.vmap, sharded)
+    )
+    jax.tree.map(np.testing.assert_array_equal, plain, shared)
+
+
+def test_what_all_devices_share_may_leave_a_shard_map_once(small):
+    def run(keys):
+        made = jax.vmap(lambda k: lj.simulate(small, lj.gd(M), lj.Exponential(1.0), k,
+                                              num_iterations=K))(keys)  # fmt: skip
+        return made.wall_clock, made.gap[0]
+
+    many = jax.shard_map(run, mesh=MESH, in_specs=P("i"), out_specs=(P("i"), P()))
+    assert jax.eval_shape(many, jax.random.split(KEY, 2))[1].shape == (K + 1,)
 
 
 def test_a_code_is_the_same_inside_jit():

@@ -18,6 +18,7 @@ LAYERS = [
         "_frames",
         "_halves",
         "_keys",
+        "_loops",
         "_modes",
         "_programs",
         "_sorting",

@@ -15,6 +15,7 @@ from jax import Array
 from jax.scipy.special import gammainc, gammaincc, gammaln, log_ndtr, ndtri
 from jax.typing import ArrayLike
 
+from lagc_jax._loops import while_loop
 from lagc_jax._modes import float_dtype, range_of
 
 
@@ -37,7 +38,7 @@ def iterate(step: Callable[[Array, Any], Array], start: Array, inputs: Any) -> A
         return step(point, inputs), point, count + 1
 
     first = (start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
-    return step(jax.lax.while_loop(moves, advance, first)[0], inputs)
+    return step(while_loop(moves, advance, first)[0], inputs)
 
 
 @iterate.defjvp

@@ -6,7 +6,6 @@ by the realisation's key, and what is wrapped keeps the draws that it has withou
 
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -15,6 +14,7 @@ from jax.typing import ArrayLike
 from lagc_jax import _keys
 from lagc_jax._blocks import accelerated
 from lagc_jax._checks import an_array, as_leaf, concrete, one_or_each, positive, probability
+from lagc_jax._loops import scan
 from lagc_jax._pytree import pytree
 from lagc_jax.delays.base import TimeSource
 from lagc_jax.delays.contract import as_source
@@ -166,7 +166,7 @@ class Bursty(Wrapper):
         begin = (jnp.zeros((), int), first, last)
         # Compiled for a TPU, a loop of so few levels takes seven times the launches.
         levels, unroll = jnp.arange(LEVELS), LEVELS if accelerated() else 1
-        (_, left, right), _ = jax.lax.scan(descend, begin, levels, unroll=unroll)
+        (_, left, right), _ = scan(descend, begin, levels, unroll=unroll)
         uniforms = _keys.survival_uniforms(_keys.fold_in(inner_key, chunk), shape, self.dtype)
         bad = jnp.stack([left, right])
         for level in reversed(range(size.bit_length() - 1)):
@@ -217,6 +217,7 @@ class Failures(Wrapper):
     Raises:
         ValueError: if `delays` is no source of times or a probability lies outside [0, 1].
 
+    >>> import jax
     >>> from lagc_jax import Exponential
     >>> failing = Failures(Exponential(1.0), once=[0.0, 1.0])
     >>> failing.sample_chunk(jax.random.key(0), 0, (1, 1, 2))[0, 0, 1].item()

@@ -18,6 +18,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from lagc_jax._checks import concrete, warn
+from lagc_jax._loops import scan
 from lagc_jax._modes import lenient, range_of
 from lagc_jax._programs import compiled
 from lagc_jax.delays.base import Delays
@@ -90,7 +91,7 @@ def _log_exceeding(hazard: Array, redundancy: int) -> tuple[Array, Array]:
 
     hazard = jnp.where(hazard > -NEVER, -NEVER, hazard)
     nobody = jnp.full((redundancy + 1, hazard.shape[1]), NEVER, hazard.dtype).at[0].set(0)
-    counts, _ = jax.lax.scan(add_worker, nobody, hazard)
+    counts, _ = scan(add_worker, nobody, hazard)
     return counts[-1], logsumexp(counts[:-1], axis=0)
 
 

@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 
 from lagc_jax import _entries, _keys
 from lagc_jax._checks import code_sizes
+from lagc_jax._loops import scan
 from lagc_jax._modes import lenient
 from lagc_jax._pytree import EXACT, pytree
 
@@ -223,7 +224,7 @@ def project_ones(
 
     *outer, size = row.shape
     start = jnp.zeros((*outer, len(items), size), row.dtype), jnp.zeros(row.shape, row.dtype)
-    (_, projection), told = jax.lax.scan(add_row, start, (items, jnp.arange(len(items))))
+    (_, projection), told = scan(add_row, start, (items, jnp.arange(len(items))))
     decoded, raised = (jnp.moveaxis(each, 0, -1) for each in told)
     return projection, decoded, raised
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from lagc_jax import _keys
 from lagc_jax._checks import positive, real_array, scalar, whole_number
+from lagc_jax._loops import scan
 from lagc_jax.schemes.compression import Around, Direct
 from lagc_jax.schemes.rules import Always, Gradients, Proposal, Round
 
@@ -61,7 +61,7 @@ class LocalSteps(Around):
                 return (point - local * slope, total + slope), None
 
             start = jnp.broadcast_to(theta, first.shape) - local * first
-            return jax.lax.scan(move, (start, first), jnp.arange(1, self.num_steps))[0][1]
+            return scan(move, (start, first), jnp.arange(1, self.num_steps))[0][1]
 
         return self.rule.propose(along, round, notes)
 

@@ -228,15 +228,16 @@ def _grouped(scheme: Scheme, by_worker: Array) -> Array:
 @lenient
 def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Array) -> Array:
     """When workers would be done with computing, (..., M), from the start of an iteration."""
-    link = None if cluster is None else cluster.link
-    if link is None:
+    if cluster is None or (link := cluster.link) is None:
         return work
     latency = _of_messages(scheme, link.latency, work)
     down = jnp.asarray(link.download_size, work.dtype) / _of_messages(scheme, link.bandwidth, work)
     if not link.shared:
         return latency + down + work
-    works = jnp.repeat(scheme.working(selected), scheme.group_size, axis=-1)
-    return jnp.cumsum(works, axis=-1) * down + latency + work
+    # By group: XLA dies of a cumulative sum over workers of what all of one group share.
+    works, n = scheme.working(selected)[..., None], scheme.group_size
+    place = (n * jnp.cumsum(works, -2) - works * jnp.arange(n)[::-1]).reshape(work.shape)
+    return place * down + latency + work
 
 
 @lenient
@@ -248,8 +249,7 @@ def arrival_times(
     ready = computed(scheme, cluster, work, selected)
     if link is None:
         return ready
-    size = link.upload_size
-    size = size.at(k)[..., None] if isinstance(size, Sizes) else size
+    size = given.at(k)[..., None] if isinstance(given := link.upload_size, Sizes) else given
     latency = _of_messages(scheme, link.latency, work)
     up = jnp.asarray(size, work.dtype) / _of_messages(scheme, link.bandwidth, work)
     uploads = jnp.repeat(selected, work.shape[-1] // scheme.num_groups, axis=-1)

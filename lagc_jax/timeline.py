@@ -50,7 +50,7 @@ def job_table(
         nothing to send (that it says so is no message), or its message is thrown away.
 
     Raises:
-        ValueError: for a trajectory of other arguments, or of vmapped ones.
+        ValueError: for a trajectory of other arguments, of vmapped ones, or that takes for ever.
 
     >>> from lagc_jax import Exponential, gc, linear_regression, simulate
     >>> problem = linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
@@ -86,6 +86,11 @@ def _check(run: Trajectory, scheme: Scheme) -> None:
         raise ValueError(
             f"run has shape {run.wall_clock.shape} and {run.selected.shape[-1]} groups; give one "
             f"trajectory of a batch, and its scheme"
+        )
+    if not np.isfinite(clock := np.asarray(run.wall_clock)).all():
+        raise ValueError(
+            f"run has no iterate {np.argmin(np.isfinite(clock))} ever, for somebody is waited for "
+            f"who never answers; give one of fewer iterations, or of a cluster with a timeout"
         )
     if scheme.decoder.tasks > 1 or scheme.decoder.pooled:
         raise ValueError(

@@ -42,6 +42,16 @@ def simulate(problem, name, delays=FAILING, key=KEY, **changes):
     return lj.simulate(problem, SCHEMES[name], delays, key, **arguments)
 
 
+def test_one_iteration_of_one_group_at_a_shared_link_is_compiled():
+    """XLA once died of it."""
+    problem = lj.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    times = lj.Trace.from_array([[1.0, 0.25]], resample="replay")
+    cluster = lj.Cluster(link=lj.Link(0.5, 2.0, shared=True), timeout=9.0)
+    run = lj.simulate(problem, lj.gc(2, 2), times, KEY, num_iterations=1, cluster=cluster)
+    # The second worker has the iterate after two messages of 0.5, and sends one of as much.
+    assert run.wall_clock.tolist() == [0.0, 2 * 0.5 + 0.5 + 2 * 0.25 + 0.5 + 0.5]
+
+
 @pytest.mark.parametrize(
     ("name", "link"),
     [("gd", "shared"), ("gc", "own"), ("gc", "shared"), ("lagc", "none"), ("lagc", "shared"),

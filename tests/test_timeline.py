@@ -104,6 +104,15 @@ def test_a_run_of_other_times_is_refused(problem):
         job_table(many, scheme, one, KEY)
 
 
+@pytest.mark.parametrize("scheme", [lj.gd(2), schemes.k_sync(2, 2)], ids=["GD", "K-sync"])
+def test_a_run_that_takes_for_ever_is_refused(scheme):
+    problem = lj.linear_regression([[[1.0]], [[2.0]]], [[1.0], [2.0]])
+    times = lj.Trace.from_array([[1.0, 2.0], [1.0, np.inf]], resample="replay")
+    run = lj.simulate(problem, scheme, times, KEY, num_iterations=2, sampler="workers")
+    with pytest.raises(ValueError, match=r"has no iterate 2 ever, .* fewer iterations"):
+        job_table(run, scheme, times, KEY)
+
+
 def test_the_chart_shows_every_job_and_names_the_fates_that_occur(problem):
     tables = {}
     for name in ("GD", "Rennala"):

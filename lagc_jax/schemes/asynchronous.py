@@ -127,8 +127,9 @@ def mindflayer(
     Args:
         num_workers: `M`.
         trials: `B_m`, one number or one a worker.
-        allotted: `t_m`, () or (M,), for a whole gradient.
-        success: `p_m`, () or (M,): of delays of a family, `1 - delays.survival(allotted / load)`.
+        allotted: `t_m`, () or (M,), for a whole gradient, start-up and messages included.
+        success: `p_m`, () or (M,): of delays of a family, `1 - delays.survival(allotted / load)`
+            in the paper's cluster; what another one adds is to be taken off `allotted` there.
         load: partition gradients of a whole one.
 
     >>> mindflayer(3, trials=2, allotted=1.5).decoding.trials

@@ -263,7 +263,7 @@ class MindFlayer(Policy):
 
     Args:
         trials: `B_m` of every worker, (M,) whole numbers; static.
-        allotted: `t_m`, time for a whole gradient, () or (M,).
+        allotted: `t_m`, time for a whole gradient, start-up and messages included, () or (M,).
         success: `p_m`, probability that it suffices, () or (M,).
     """
 

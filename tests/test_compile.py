@@ -120,6 +120,16 @@ def test_why_no_program_can_be_made_is_told():
         compile.main(["--for", "cpu", "--precision", "float32"], compiled.none)
 
 
+def test_a_name_of_no_program_is_said(tmp_path, capsys):
+    out = tmp_path / "table.csv"
+    arguments = ["--for", "cpu", "--precision", "float32", "--only", "nothing", "--out", str(out)]
+    with pytest.raises(SystemExit) as stopped:
+        compile.main(arguments, compiled.sound)
+    assert stopped.value.code == 2
+    assert "--only 'nothing' is in no 'group: name'; give" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_what_compiles_has_a_row(tmp_path):
     out = tmp_path / "table.csv"
     arguments = ["--for", "cpu", "--precision", "float32", "--only", "few: steps"]

@@ -16,7 +16,17 @@ import pytest
 import lagc_jax
 from lagc_jax import Exponential, Pareto, Scheme, Trace, design, gd
 from lagc_jax.delays import Bursty, Failures
-from lagc_jax.experiments import Experiment, Gap, Points, Vary, meters, reasons, search
+from lagc_jax.experiments import (
+    Experiment,
+    Gap,
+    Points,
+    Vary,
+    advice,
+    meters,
+    reasons,
+    search,
+    tasks,
+)
 from lagc_jax.experiments.common import follow, sample
 from lagc_jax.experiments.heldout import HeldOut
 from lagc_jax.experiments.rows import reordered
@@ -487,3 +497,15 @@ def test_a_regret_is_what_the_choice_costs_more():
     assert reasons.held_out_sentence(held).endswith(
         "costs 1885.2 % more than the best choice there."
     )
+
+
+def test_one_worker_has_likely_problems_that_descent_solves():
+    for name, problem in tasks.likely_problems(1, jax.random.key(0)).items():
+        assert tasks.enough_iterations(problem, 1e-8) < 100_000, name
+
+
+def test_where_nothing_costs_every_scheme_costs_as_much_as_the_cheapest():
+    costs = pd.DataFrame(dict(scheme=["GD", "LAG", "GC"], cost=[0.0, 0.0, np.inf]))
+    paid = costs.assign(cost=[1.0, 2.0, 4.0])
+    found = advice._by_problem({"no time": costs, "another": paid})
+    assert found.loc[["GD", "LAG", "GC"]].to_numpy().tolist() == [[1, 1], [1, 2], [np.inf, 4]]

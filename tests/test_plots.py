@@ -14,11 +14,13 @@ import schemes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from lagc_jax import plots
+from lagc_jax import Trace, plots
+from lagc_jax.experiments.backtest import Backtest
 from lagc_jax.plots import _style
 from lagc_jax.plots._labels import along, place_labels, settle
 from lagc_jax.plots._panels import STATES
 from lagc_jax.plots._ticks import LogTicks, label_values, short_numbers, tick_labels
+from lagc_jax.plots.backtest import plot_backtest
 
 FIGURES = Path(__file__).parents[1] / "figures"
 UNITS = {"k": 1e3, "M": 1e6, "": 1.0}
@@ -210,3 +212,21 @@ def test_what_a_figure_is_not_made_of_is_refused(call, message):
 def test_a_stem_may_hold_points(tmp_path):
     written = plots.save_figure(plots.plot_quantiles(QUANTILES), QUANTILES, f"{tmp_path}/run1.5")
     assert [path.name for path in written] == ["run1.5.pdf", "run1.5.png", "run1.5.csv"]
+
+
+def test_rows_of_a_trace_that_nobody_answers_are_gaps_of_its_figure():
+    times = np.arange(1.0, 61.0)[:, None] + [0.0, 0.5]
+    times[3] = times[40:50] = np.nan
+    names = dict(scheme="GD", num_groups=2, redundancy=1, assignment="as given", xi=np.nan)
+    row = names | dict(
+        step_size=1.0, time=2.0, time_low=1.0, time_high=3.0, held_out=2.5, held=True
+    )
+    table = pd.DataFrame([row])
+    found = Backtest(None, table, True, 1.0, 0.0, "", Trace(times))
+    points, means = (line.get_ydata() for line in plot_backtest(found).axes[1].lines)
+    np.testing.assert_allclose(points, times.max(axis=1))
+    parts = np.array_split(times.max(axis=1), len(means))
+    assert np.isnan(means).any()
+    for mean, part in zip(means, parts, strict=True):
+        answered = part[np.isfinite(part)]
+        np.testing.assert_allclose(mean, answered.mean() if answered.size else np.nan)

@@ -232,6 +232,19 @@ def test_a_line_shows_the_tables_numbers_and_marks_its_gaps(lagc):
     assert any(np.array_equal(y, first["time_q0.5"].replace(np.inf, np.nan), True) for y in median)
 
 
+def test_a_number_between_gaps_shows_its_band_and_its_mean(lagc):
+    rows = lagc[lagc["redundancy"] == 1].sort_values("num_groups")
+    costs = [name for name in rows.columns if name.startswith("time") and "stat" not in name]
+    rows.loc[rows["num_groups"] == 3, [*costs, "iterations"]] = np.inf  # 1 and 3 have none
+    time = plot_lines(rows, "num_groups").axes[0]
+    bars = [bar for each in time.collections for bar in each.get_paths() if len(bar.vertices) == 2]
+    known = rows[rows["num_groups"].isin([2, 6])]
+    ends = known[["num_groups", "time_q0.05", "num_groups", "time_q0.95"]].to_numpy()
+    np.testing.assert_array_equal([bar.vertices.ravel() for bar in bars], ends)
+    (means,) = (line for line in time.lines if line.get_marker() == "_")
+    np.testing.assert_array_equal(means.get_ydata(), known["time_expected"])
+
+
 def test_a_scheme_without_the_parameter_is_a_level_line(table):
     rows = tables.select(table, {"delays": "exponential", "num_groups": "6"})
     level = plot_lines(rows, "xi").axes[1].lines[1]
@@ -322,6 +335,14 @@ def test_an_axis_is_not_lost_by_fixing_others(rows):
     picture = next(draw(few, "num_groups", "shape"))
     assert picture.name == "heat_num_groups_shape"
     assert set(picture.frame["num_groups"]) == {3, 6}
+
+
+def test_points_without_a_place_on_the_frontier_are_counted_and_told_apart(lagc):
+    (title,) = plot_frontier(lagc).axes[0].texts[:1]
+    assert title.get_text().startswith("4 of 10 points are not drawn: infinite cost")
+    undefined = lagc.assign(time=lagc["time"].where(lagc["redundancy"] > 1))
+    (title,) = plot_frontier(undefined).axes[0].texts[:1]
+    assert "points are not drawn: infinite or undefined cost" in title.get_text()
 
 
 def test_letters_beside_the_frontier_say_what_is_chosen(lagc):

@@ -382,5 +382,7 @@ def _exactly(experiment: Experiment, found: Found) -> Found:
 def _by_problem(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Cost of the cheapest candidate of every scheme on each problem, relative to the cheapest."""
     columns = {name: table.groupby("scheme")["cost"].min() for name, table in tables.items()}
-    frame = pd.DataFrame({name: cost / cost.min() for name, cost in columns.items()})
+    # A cost of nothing, as where no time passes, is the cheapest's.
+    shares = {name: (cost / cost.min()).fillna(1.0) for name, cost in columns.items()}
+    frame = pd.DataFrame(shares)
     return frame.dropna().sort_values(list(frame.columns))

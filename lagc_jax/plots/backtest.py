@@ -26,7 +26,7 @@ def plot_backtest(found: Backtest) -> Figure:
     table = found.table[np.isfinite(found.table["time"])].head(SHOWN)
     times = np.asarray(found.trace.times, float)
     rows = np.where(np.isfinite(times), times, np.nan)
-    slowest, half = np.nanmax(rows, axis=1), len(rows) // 2
+    slowest, half = np.fmax.reduce(rows, axis=1), len(rows) // 2  # NaN where nobody answered
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_WIDTH, 0.6 + 0.22 * max(len(table), 8)), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -46,7 +46,8 @@ def plot_backtest(found: Backtest) -> Figure:
         right.axvspan(half - 0.5, len(rows) - 0.5, color="0.93")
         right.plot(slowest, ".", color="0.6", ms=2)
         parts = np.array_split(np.arange(len(rows)), min(SMOOTHED, len(rows)))
-        means = [np.nanmean(slowest[part]) for part in parts]
+        answered = [part[np.isfinite(slowest[part])] for part in parts]
+        means = [slowest[part].mean() if part.size else np.nan for part in answered]
         right.plot([part.mean() for part in parts], means, color="C0")
         right.set_xlabel("Row (second half shaded)")
         right.set_ylabel("Time of the slowest worker")

@@ -65,8 +65,7 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
             finite = np.isfinite(world[list(COSTS)].to_numpy(float)).all(axis=1)
             arrived = world.iloc[np.flatnonzero(finite)]
             points = _say(arrived[arrived["point"].isin(best)], chosen)
-            missing = f"{(~finite).sum()} of {len(world)} points are not drawn: infinite cost"
-            parts = [part for part in (name, "" if finite.all() else missing) if part]
+            parts = [part for part in (name, "" if finite.all() else _missing(world)) if part]
             _set_title(panel, parts, points, chosen)
             for axis, names in zip(panel, PAIRS, strict=True):
                 for label, some in groups_of(arrived, ["scheme"]):
@@ -98,6 +97,14 @@ def plot_design(advice: Design) -> Figure:
         time_statistic=advice.table["statistic"],
     )
     return plot_frontier(frame)
+
+
+def _missing(world: pd.DataFrame) -> str:
+    """How many points have no place among the others, and why."""
+    costs = world[list(COSTS)].to_numpy(float)
+    why = "infinite or undefined" if np.isnan(costs).any() else "infinite"
+    count = (~np.isfinite(costs)).any(axis=1).sum()
+    return f"{count} of {len(world)} points are not drawn: {why} cost"
 
 
 def _draw_points(

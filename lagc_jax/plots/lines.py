@@ -213,9 +213,18 @@ def _draw_band(axis: Axes, line: pd.DataFrame, x: str, color: Any) -> None:
     position = line[x].to_numpy(float)
     low, middle, high, mean = (gaps(line[name]) for name in ("low", "middle", "high", "mean"))
     axis.fill_between(position, low, high, color=color, alpha=0.15, linewidth=0)
-    if np.isfinite(middle).sum() == 1:  # a band has no width then
-        axis.vlines(position, low, high, color=color, alpha=0.4)
+    lone = _alone(middle)  # a band has no width there
+    if lone.any():
+        axis.vlines(position[lone], low[lone], high[lone], color=color, alpha=0.4)
     axis.plot(position, mean, ":", color=color)
+    if (lone := _alone(mean)).any():  # nor has a line a length
+        axis.plot(position[lone], mean[lone], "_", color=color)
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Which values have a gap or nothing on either side, bool."""
+    known = np.pad(np.isfinite(values), 1)
+    return known[1:-1] & ~known[:-2] & ~known[2:]
 
 
 def _draw_mark(axis: Axes, x: float, height: int, mark: str, color: Any) -> None:

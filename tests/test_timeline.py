@@ -154,18 +154,3 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(option, value, capsys):
     assert error.startswith("timeline.py: error: ")
     assert all(words in error for words in (option, value, "give"))
     assert error.count("\n") == 1
-
-
-def test_a_worker_that_never_answers_is_busy_to_the_end_of_the_chart(problem):
-    times = np.ones((4, M))
-    times[2, 1] = np.inf
-    trace, scheme = lj.Trace(times), lj.gd(M)
-    run = lj.simulate(problem, scheme, trace, KEY, num_iterations=K, sampler="workers")
-    table = job_table(run, scheme, trace, KEY)
-    assert np.isinf(table["finish"]).any()
-    (axis,) = timeline({"GD": table}).axes
-    end = table["finish"][np.isfinite(table["finish"])].max()
-    assert axis.get_xlim() == (0, end)
-    (axis,) = timeline({"GD": table}, until=end + 2).axes
-    assert max(bar.get_x() + bar.get_width() for bar in axis.patches) == end + 2
-    assert len(axis.lines) == table["updated"][np.isfinite(table["updated"])].nunique()

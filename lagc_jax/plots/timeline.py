@@ -1,10 +1,9 @@
 """A Gantt chart: what every worker does when, schemes one under the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,8 +30,7 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
 
     Args:
         tables: of `lagc_jax.timeline.job_table`, by the name of the scheme.
-        until: time at which the axis ends; by default the end of the first scheme to end, or of the
-            last job that ends where all wait for workers that never answer.
+        until: time at which the axis ends; by default the end of the first scheme to end.
 
     Raises:
         ValueError: for no table, or a time that is not positive and finite.
@@ -49,7 +47,7 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
     if not tables:
         raise ValueError("tables is empty; give at least one of `job_table`, by name")
     if until is None:
-        until = _first_end([table["finish"].to_numpy(float) for table in tables.values()])
+        until = min(float(table["finish"].max()) for table in tables.values())
     positive_number("until", until)
     workers = {name: int(table["worker"].max()) + 1 for name, table in tables.items()}
     style: dict[Any, Any] = {**STYLE, "axes.grid": False}
@@ -59,24 +57,15 @@ def timeline(tables: Mapping[str, pd.DataFrame], until: float | None = None) -> 
         axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False)[:, 0]
         found: set[str] = set()
         for axis, (name, table) in zip(axes, tables.items(), strict=True):
-            shown = table[table["start"] < until]  # jobs without an end go to that of the axis
-            shown = shown.assign(finish=shown["finish"].replace(np.inf, until))
-            found |= _draw(axis, shown, workers[name])
+            found |= _draw(axis, table[table["start"] < until], workers[name])
             axis.set_title(name, loc="left", fontsize=8, pad=2)
         axes[-1].set_xlim(0, until)
         axes[-1].set_xlabel("Time (unit of the delays)")
         figure.supylabel("Worker", fontsize=8)
-        fates = (FATES[fate] for fate in FATES if fate in found)
-        handles = [Patch(color=color, label=label) for color, label in fates]
+        shown = (FATES[fate] for fate in FATES if fate in found)
+        handles = [Patch(color=color, label=label) for color, label in shown]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(FATES))
     return figure
-
-
-def _first_end(finishes: Sequence[np.ndarray]) -> float:
-    """The end of the first scheme to end; where none does, of the last job that does."""
-    first = min(float(each.max()) for each in finishes)
-    every = np.concatenate(finishes)
-    return first if np.isfinite(first) else float(every[np.isfinite(every)].max(initial=0.0))
 
 
 def _draw(axis: Axes, table: pd.DataFrame, num_workers: int) -> set[str]:
@@ -97,7 +86,7 @@ def _draw(axis: Axes, table: pd.DataFrame, num_workers: int) -> set[str]:
             linewidth=0.4,
             height=0.85,
         )
-    for time in table.loc[np.isfinite(table["updated"]), "updated"].unique():
+    for time in table["updated"].unique():
         axis.axvline(time, color="black", linewidth=0.5)
     axis.set_ylim(num_workers - 0.5, -0.5)
     axis.set_yticks([0, num_workers - 1], ["1", str(num_workers)])

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import on_device
 import pandas as pd
-from common import REDRAW, Parser, count, folder, option, run_script
+from common import REDRAW, Parser, count, folder, numbers, option, run_script
 from contenders import (
     CLOCKS,
     KEY_SEED,
@@ -264,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.redraw:
             stem = args.out / (args.name or "benchmark")
-            scaling = pd.read_csv(f"{stem}_scaling.csv")
+            scaling = numbers(stem.with_name(f"{stem.name}_scaling.csv"))
             print("Written:", *save_drawing(plot_scaling(scaling), stem))
             return 0
         lagc_jax.lagc(args.workers, args.groups, 1)

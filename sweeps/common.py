@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import jax
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     import lagc_jax
 
 T = TypeVar("T", int, float, Path)
@@ -265,6 +267,18 @@ class Compilations:
 
     def __str__(self) -> str:
         return f"{self.total} XLA compilations, {self.cached} of them read from the cache"
+
+
+def numbers(path: Path) -> "pd.DataFrame":
+    """What a figure was drawn from, for `--redraw`."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"--redraw finds no {path}; run without it first, or give --out where they are"
+        ) from None
 
 
 class Run:

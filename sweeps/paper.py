@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pandas as pd
 from common import (
     REDRAW,
     Parser,
@@ -18,6 +17,7 @@ from common import (
     configure_jax,
     data_options,
     folder,
+    numbers,
     option,
     read_problem,
     real,
@@ -172,7 +172,7 @@ def redraw(directory: Path) -> list[Path]:
         path
         for name, plot in FIGURES.items()
         for path in plotting.save_drawing(
-            plot(pd.read_csv(directory / f"{name}.csv")), directory / name
+            plot(numbers(directory / f"{name}.csv")), directory / name
         )
     ]
 

@@ -24,6 +24,7 @@ from common import (
     configure_jax,
     count,
     folder,
+    numbers,
     option,
     real,
     run_script,
@@ -256,7 +257,7 @@ def write(
 
 def redraw(directory: Path) -> list[Path]:
     """Draw the figures again from their numbers and the table; return the paths."""
-    curves, table = (pd.read_csv(directory / f"{name}.csv") for name in (FIGURE, "schemes"))
+    curves, table = (numbers(directory / f"{name}.csv") for name in (FIGURE, "schemes"))
     ways = plotting.plot_survey(curves, table, SHOWN), plotting.plot_costs(table, SHOWN)
     return [
         path

@@ -169,9 +169,12 @@ def test_figures_are_drawn_again_from_numbers_that_stay(survey, tmp_path, capsys
             assert (tmp_path / f"{name}.{end}").stat().st_size > 0
             assert f"{name}.{end}" in printed
     assert before == {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
-    with pytest.raises(SystemExit):
-        paper.main(["--redraw", "--out", str(tmp_path / "nowhere")])
-    assert "nowhere" in capsys.readouterr().err
+    for script in (schemes, benchmark, paper):
+        with pytest.raises(SystemExit):
+            script.main(["--redraw", "--out", str(tmp_path / "nowhere")])
+        said = capsys.readouterr().err
+        assert "nowhere" in said
+        assert "run without it first" in said
 
 
 def test_the_benchmark_has_a_caption_and_the_palette_of_the_schemes():

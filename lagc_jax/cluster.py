@@ -237,7 +237,7 @@ def computed(scheme: Scheme, cluster: Cluster | None, work: Array, selected: Arr
     # By group: XLA dies of a cumulative sum over workers of what all of one group share.
     works, n = scheme.working(selected)[..., None], scheme.group_size
     place = n * jnp.cumsum(works, -2) - works * jnp.arange(n)[::-1]
-    return place.reshape(*place.shape[:-2], -1) * down + latency + work
+    return place.reshape(*place.shape[:-2], work.shape[-1]) * down + latency + work
 
 
 @lenient

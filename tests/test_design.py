@@ -509,3 +509,7 @@ def test_where_nothing_costs_every_scheme_costs_as_much_as_the_cheapest():
     paid = costs.assign(cost=[1.0, 2.0, 4.0])
     found = advice._by_problem({"no time": costs, "another": paid})
     assert found.loc[["GD", "LAG", "GC"]].to_numpy().tolist() == [[1, 1], [1, 2], [np.inf, 4]]
+    # What nobody reaches or is not defined is not cheap.
+    for unknown in ([np.inf, np.inf, np.inf], [1.0, 2.0, np.nan], [0.0, 1.0, np.nan]):
+        found = advice._by_problem({"unknown": costs.assign(cost=unknown), "another": paid})
+        assert "GC" not in found.index

@@ -10,10 +10,11 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import lagc_jax as lj
+from lagc_jax._loops import fori_loop, scan, while_loop
 
 M, G, K = 4, 2, 2
 KEY = jax.random.key(0)
-MESH = jax.make_mesh((1,), ("i",), axis_types=(AxisType.Auto,))
+MESH = jax.make_mesh((1, 1), ("i", "j"), axis_types=(AxisType.Auto,) * 2)  # nothing is cut by j
 WORKING = np.ones((K, G), bool)
 
 
@@ -131,7 +132,7 @@ CASES = {
 
 
 def sharded(function):
-    """`vmap` in a `shard_map` that checks what varies between devices, if only over one."""
+    """`vmap` in a `shard_map` that checks what varies between devices, and along which axis."""
     return jax.shard_map(jax.vmap(function), mesh=MESH, in_specs=P("i"), out_specs=P("i"))
 
 
@@ -158,6 +159,23 @@ def test_what_all_devices_share_may_leave_a_shard_map_once(small):
 
     many = jax.shard_map(run, mesh=MESH, in_specs=P("i"), out_specs=(P("i"), P()))
     assert jax.eval_shape(many, jax.random.split(KEY, 2))[1].shape == (K + 1,)
+
+
+def test_a_loop_varies_between_the_devices_alone_between_which_it_must():
+    def run(x, y):
+        start = 0.0, 0.0
+
+        def move(carry, _=None):
+            return carry[0] + x[0], carry[1] + y
+
+        scanned = scan(lambda carry, _: (move(carry), None), start, None, length=3)[0]
+        counted = fori_loop(0, 2, lambda i, carry: move(carry), start)
+        late = while_loop(lambda carry: carry[1] < y, move, start)
+        return [(varies[None], shared) for varies, shared in (scanned, counted, late)]
+
+    many = jax.shard_map(run, mesh=MESH, in_specs=(P("i"), P()), out_specs=[(P("i"), P())] * 3)
+    found = jax.tree.map(float, jax.tree.map(jnp.sum, jax.jit(many)(np.ones(1), 2.0)))
+    assert found == [(3.0, 6.0), (2.0, 4.0), (1.0, 2.0)]
 
 
 def test_a_code_is_the_same_inside_jit():

@@ -383,6 +383,6 @@ def _by_problem(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Cost of the cheapest candidate of every scheme on each problem, relative to the cheapest."""
     columns = {name: table.groupby("scheme")["cost"].min() for name, table in tables.items()}
     # A cost of nothing, as where no time passes, is the cheapest's.
-    shares = {name: (cost / cost.min()).fillna(1.0) for name, cost in columns.items()}
+    shares = {name: (cost / cost.min()).mask(cost == 0, 1.0) for name, cost in columns.items()}
     frame = pd.DataFrame(shares)
     return frame.dropna().sort_values(list(frame.columns))

@@ -131,7 +131,7 @@ def _refined(
             moved = (minimizer - before).astype(gram.dtype)
             change = gram @ moved
             squares += float(moved @ (2 * tilt.sum(0) + change.sum(0)))
-            return minimizer, tilt + change, squares
+            return minimizer, tilt + change, max(squares, 0.0)  # where nothing is left, of rounding
         tilt, squares = _residuals(X, y, minimizer)
         if last:
             break

@@ -3,6 +3,7 @@
 import io
 import math
 import sys
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from scipy import linalg, stats
 
 import lagc_jax as lj
+from lagc_jax import _checks
 from lagc_jax.law import binomial
 from lagc_jax.law.identical import iteration_mean
 from lagc_jax.law.inverse import make_inverse
@@ -81,6 +83,29 @@ def test_many_data_are_solved_as_few_are(condition, dtype, with_gram):
     if with_gram:
         assert fit.gram.dtype == dtype
         np.testing.assert_allclose(fit.gram, grams, atol=single)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 8])
+def test_an_optimum_of_zero_is_not_negative(seed):
+    rng = np.random.default_rng(seed)
+    X = (1e-20 * rng.normal(size=(3, 50, 4))).astype("float32")
+    y = X.astype(float) @ rng.normal(size=4) / 1e-20
+    for with_gram in (True, False):
+        fit = _least_squares._fit_many(X, y, with_gram, lambda: None)
+        assert 0 <= fit.optimum < 1e-20
+
+
+@pytest.mark.parametrize("order", ["C", "F", "apart"])
+def test_many_numbers_are_checked_without_a_copy(order):
+    numbers = np.ones((1200, 2000), order="F" if order == "F" else "C")
+    numbers = numbers[:, ::2] if order == "apart" else numbers
+    tracemalloc.start()
+    assert _checks.finite("X", numbers) is numbers
+    assert tracemalloc.get_traced_memory()[1] < numbers.nbytes / 16
+    tracemalloc.stop()
+    numbers[7, 9] = np.inf
+    with pytest.raises(ValueError, match=r"X\[7, 9\]=inf is not finite"):
+        _checks.finite("X", numbers)
 
 
 def test_largest_eigenvalue_alone_is_that_of_all():

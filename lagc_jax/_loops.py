@@ -13,53 +13,53 @@ import jax
 def scan(step: Callable, start: Any, given: Any, **options: Any) -> tuple[Any, Any]:
     """`jax.lax.scan`."""
 
-    def ends(carry: Any) -> Any:
+    def run(alike: Callable, start: Any) -> tuple[Any, Any]:
+        def move(carry: Any, item: Any) -> tuple[Any, Any]:
+            carry, made = step(carry, item)
+            return alike(carry), made
+
+        return jax.lax.scan(move, start, given, **options)
+
+    def end(carry: Any) -> Any:
         return step(carry, jax.tree.map(lambda leaf: leaf[0], given))[0]
 
-    def run(begun: Callable, start: Any) -> tuple[Any, Any]:
-        def alike(carry: Any, item: Any) -> tuple[Any, Any]:
-            carry, made = step(carry, item)
-            return begun(carry), made
-
-        return jax.lax.scan(alike, start, given, **options)
-
-    return _loop(lambda: jax.lax.scan(step, start, given, **options), run, ends, start)
+    return _loop(run, end, start)
 
 
 def fori_loop(first: Any, last: Any, step: Callable, start: Any) -> Any:
     """`jax.lax.fori_loop`."""
 
-    def run(begun: Callable, start: Any) -> Any:
-        return jax.lax.fori_loop(first, last, lambda i, carry: begun(step(i, carry)), start)
+    def run(alike: Callable, start: Any) -> Any:
+        return jax.lax.fori_loop(first, last, lambda i, carry: alike(step(i, carry)), start)
 
-    return _loop(
-        lambda: jax.lax.fori_loop(first, last, step, start), run, lambda c: step(first, c), start
-    )
+    return _loop(run, lambda carry: step(first, carry), start)
 
 
 def while_loop(unfinished: Callable, step: Callable, start: Any) -> Any:
     """`jax.lax.while_loop`."""
 
-    def run(begun: Callable, start: Any) -> Any:
-        return jax.lax.while_loop(unfinished, lambda carry: begun(step(carry)), start)
+    def run(alike: Callable, start: Any) -> Any:
+        return jax.lax.while_loop(unfinished, lambda carry: alike(step(carry)), start)
 
-    return _loop(lambda: jax.lax.while_loop(unfinished, step, start), run, step, start)
+    return _loop(run, step, start)
 
 
-def _loop(
-    plain: Callable[[], Any], run: Callable[[Callable, Any], Any], ends: Callable, start: Any
-) -> Any:
+def _loop(run: Callable[[Callable, Any], Any], ends: Callable, start: Any) -> Any:
     """A loop as it is, or in a `shard_map` that refuses it with a carry that varies as it ends.
 
     A leaf varies between those devices alone between which it does: one that is marked to without
     need could not leave the `shard_map` for all, and its gradient would be a sum over them.
+
+    Args:
+        run: the loop, of what makes a step's carry like the first, and of that.
+        ends: a step, of a carry.
+        start: the first carry.
     """
-    if not jax.sharding.get_abstract_mesh().manual_axes:
-        return plain()
     try:
-        return plain()
+        return run(lambda carry: carry, start)
     except TypeError:
-        pass
+        if not jax.sharding.get_abstract_mesh().manual_axes:
+            raise
     end = jax.eval_shape(ends, start)
     while any(jax.tree.leaves(jax.tree.map(_varies_less, start, end))):
         start = jax.tree.map(_vary_as, start, end)

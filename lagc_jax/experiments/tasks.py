@@ -44,7 +44,9 @@ def likely_problems(num_workers: int, key: Array) -> dict[str, Problem]:
         spiked = synthetic_linear_regression(draw, M, d, growth)
         # Without its spikes it is of the shape of the others: one program serves all three.
         made["LAG's synthetic regression"] = replace(spiked, spiked=None)
-    rows = d * (1 + (M == 1)) if M <= LARGEST else 4  # descent on one square matrix has no end
+    rows = d if M <= LARGEST else 4
+    if M == 1:
+        rows = 2 * d  # descent on one square matrix has no end
     normal = np.asarray(_keys.normal(draw, (M * rows * (d + 1) + d,), jnp.float32), np.float64)
     X, theta, noise = np.split(normal, [M * rows * d, M * rows * d + d])
     X = X.reshape(M, rows, d) * np.geomspace(1, 0.1, d)

@@ -62,10 +62,11 @@ def plot_frontier(table: pd.DataFrame) -> Figure:
         figure, panels = make_panels(len(rows), 2.1)
         labels = []
         for panel, (name, world) in zip(panels, rows, strict=True):
-            finite = np.isfinite(world[list(COSTS)].to_numpy(float)).all(axis=1)
+            costs = world[list(COSTS)].to_numpy(float)
+            finite = np.isfinite(costs).all(axis=1)
             arrived = world.iloc[np.flatnonzero(finite)]
             points = _say(arrived[arrived["point"].isin(best)], chosen)
-            parts = [part for part in (name, "" if finite.all() else _missing(world)) if part]
+            parts = [part for part in (name, "" if finite.all() else _missing(costs)) if part]
             _set_title(panel, parts, points, chosen)
             for axis, names in zip(panel, PAIRS, strict=True):
                 for label, some in groups_of(arrived, ["scheme"]):
@@ -99,12 +100,11 @@ def plot_design(advice: Design) -> Figure:
     return plot_frontier(frame)
 
 
-def _missing(world: pd.DataFrame) -> str:
-    """How many points have no place among the others, and why."""
-    costs = world[list(COSTS)].to_numpy(float)
+def _missing(costs: np.ndarray) -> str:
+    """How many points, a row each, have no place among the others, and why."""
     why = "infinite or undefined" if np.isnan(costs).any() else "infinite"
     count = (~np.isfinite(costs)).any(axis=1).sum()
-    return f"{count} of {len(world)} points are not drawn: {why} cost"
+    return f"{count} of {len(costs)} points are not drawn: {why} cost"
 
 
 def _draw_points(

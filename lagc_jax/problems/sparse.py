@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from lagc_jax._checks import not_negative_number
+from lagc_jax._loops import fori_loop, while_loop
 from lagc_jax._modes import float_dtype
 from lagc_jax._pytree import EXACT, pytree
 from lagc_jax.problems._arrays import merge, sample_partitions, stored
@@ -150,7 +151,7 @@ def _group_norm(
 
     def look(carry: tuple) -> tuple:
         blocks, value, _, state = carry
-        state = jax.lax.fori_loop(blocks * STEPS, (blocks + 1) * STEPS, extend, state)
+        state = fori_loop(blocks * STEPS, (blocks + 1) * STEPS, extend, state)
         # The coupling to what is not there yet stays out.
         known = jnp.arange(state[3].shape[0]) < (blocks + 1) * STEPS
         seen = jnp.where(known[:, None] & known, state[3], 0)
@@ -161,7 +162,7 @@ def _group_norm(
     matrix = jnp.zeros((8 * STEPS + 1, 8 * STEPS + 1), start.dtype)
     tolerance = 100 * jnp.finfo(start.dtype).eps
     first = jnp.zeros((), jnp.int32), jnp.ones((), start.dtype), jnp.zeros((), start.dtype)
-    return jax.lax.while_loop(
+    return while_loop(
         lambda carry: (carry[0] < 8) & (carry[1] - carry[2] > tolerance * carry[1]),
         look,
         (*first, (*state, matrix)),
